@@ -1,0 +1,15 @@
+/** The two nodes of the systems that are ours. */
+
+export const SERVER_NAME = 'bench@127.0.0.1';
+
+/** Of loopback connections that last for one run. */
+export const SECRET = 'only-loopback-ever-sees-this';
+
+export const SERVER_OPTIONS = { name: SERVER_NAME, secret: SECRET, listen: { port: 0 } } as const;
+
+export const clientOptions = (port: number) => ({
+  name: 'caller@127.0.0.1',
+  secret: SECRET,
+  listen: false as const,
+  nodes: { [SERVER_NAME]: { port } },
+});

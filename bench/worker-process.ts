@@ -1,0 +1,82 @@
+/** The harness's end of one worker: asks, waits a bounded time, and ends it. */
+import { fork, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { setTimeout as wait } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import type { Answer, Command } from './worker.js';
+
+const WORKER = fileURLToPath(new URL('worker.js', import.meta.url));
+const START_SECONDS = 30;
+const ANSWER_SECONDS = 20;
+const EXIT_SECONDS = 5;
+
+interface Asker {
+  resolve(value: unknown): void;
+  reject(error: Error): void;
+}
+
+export class WorkerProcess {
+  /** The first answer: it is ready. */
+  readonly ready: Promise<unknown>;
+  private asker: Asker | undefined;
+  private readonly child: ChildProcess;
+  private readonly exited: Promise<unknown>;
+
+  /** `args` are those of `worker.ts`, `execArgv` further ones of Node. */
+  constructor(
+    private readonly args: readonly string[],
+    execArgv: readonly string[] = [],
+  ) {
+    this.child = fork(WORKER, this.args, { execArgv: ['--expose-gc', ...execArgv], stdio: ['ignore', 2, 2, 'ipc'] });
+    this.exited = once(this.child, 'exit');
+    this.child.on('message', (answer: Answer) => this.onAnswer(answer));
+    this.child.on('error', (error) => this.settle()?.reject(error));
+    this.child.on('exit', (code, signal) => this.settle()?.reject(this.problem(`ended (${signal ?? code})`)));
+    this.ready = this.answer(START_SECONDS, 'starting');
+  }
+
+  /** @throws Error (as a rejection) when it fails, ends or takes more than `seconds` beyond the usual. */
+  ask(command: Command, seconds = 0): Promise<unknown> {
+    const answer = this.answer(ANSWER_SECONDS + seconds, command.name);
+    this.child.send(command, (error) => error && this.settle()?.reject(error));
+    return answer;
+  }
+
+  /** Closes what it holds and waits for it to be gone. @throws Error when it had to be killed. */
+  async end(): Promise<void> {
+    await this.ask({ name: 'end' });
+    const gone = await Promise.race([this.exited.then(() => true), wait(EXIT_SECONDS * 1000, false, { ref: false })]);
+    if (!gone) throw this.problem('did not end');
+  }
+
+  /** Ends it whatever it is doing. Safe to repeat. */
+  kill(): void {
+    this.child.kill('SIGKILL');
+  }
+
+  private answer(seconds: number, what: string): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      const timer = setTimeout(() => this.settle()?.reject(this.problem(`took too long: ${what}`)), seconds * 1000);
+      this.asker = {
+        resolve: (value) => (clearTimeout(timer), resolve(value)),
+        reject: (error) => (clearTimeout(timer), reject(error)),
+      };
+    });
+  }
+
+  private onAnswer(answer: Answer): void {
+    const asker = this.settle();
+    if ('error' in answer) asker?.reject(this.problem(answer.error));
+    else asker?.resolve(answer.value);
+  }
+
+  private settle(): Asker | undefined {
+    const { asker } = this;
+    this.asker = undefined;
+    return asker;
+  }
+
+  private problem(what: string): Error {
+    return new Error(`${this.args[0]} of ${this.args[1]}: ${what}`);
+  }
+}

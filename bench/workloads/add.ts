@@ -1,0 +1,22 @@
+/** A small call and its small reply, from several callers that each wait for theirs. */
+import type { Operations } from '../system.js';
+import { Budget, type Workload } from '../workload.js';
+
+export const add: Workload<'add'> = {
+  unit: 'calls',
+  needs: ['add'],
+  concurrent: true,
+
+  async run(client, load) {
+    using budget = new Budget(load);
+    await Promise.all(Array.from({ length: load.callers }, (_, caller) => callUntilSpent(client, caller, budget)));
+    return budget.taken;
+  },
+};
+
+async function callUntilSpent(client: Pick<Operations, 'add'>, caller: number, budget: Budget): Promise<void> {
+  for (let turn = 0; budget.take(); turn++) {
+    const sum = await client.add(caller, turn);
+    if (sum !== caller + turn) throw new Error(`${caller} + ${turn} came back as ${String(sum)}.`);
+  }
+}

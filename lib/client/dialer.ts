@@ -1,0 +1,87 @@
+/** From a node's name to an authenticated connection: resolve, connect, prove. */
+import { initiate, type Authenticated, type Identity } from '../connection/authenticate.js';
+import type { Journal } from '../connection/journal.js';
+import type { Discovery } from '../discovery/discovery.js';
+import type { Driver } from '../driver/driver.js';
+import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import type { Occurrence } from '../connection/journal.js';
+
+export interface DialerOptions {
+  readonly self: Identity;
+  readonly discovery: Discovery;
+  readonly drivers: ReadonlyMap<string, Driver>;
+  readonly journal: Journal;
+  /** ms for discovery and connect together. */
+  readonly connectTimeout: number;
+  /** ms for the handshake. */
+  readonly handshakeTimeout: number;
+}
+
+const COUNTED = new Map<GenRpcErrorCode, Occurrence>([
+  ['invalid_cookie', 'peer_auth_failed'],
+  ['version_mismatch', 'version_mismatch'],
+  ['wrong_node', 'wrong_node'],
+]);
+
+export class Dialer {
+  constructor(private readonly options: DialerOptions) {}
+
+  async dial(node: string, signal: AbortSignal): Promise<Authenticated> {
+    const { self, handshakeTimeout, journal } = this.options;
+    const { channel, driver } = await this.connect(node, signal);
+    const giveUp = (): void => channel.abort(new GenRpcError('cancelled', 'The node closed while it was connecting.'));
+    signal.addEventListener('abort', giveUp, { once: true });
+    try {
+      const task = { channel, channelBinding: driver.channelBinding, timeoutMs: handshakeTimeout };
+      return await initiate(self, node, task);
+    } catch (error) {
+      const kind = isGenRpcError(error) ? COUNTED.get(error.code) : undefined;
+      if (kind !== undefined) journal.count(kind);
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', giveUp);
+    }
+  }
+
+  /** One time limit for finding and reaching the node, whatever discovery or the system do. */
+  private async connect(node: string, outer: AbortSignal): ReturnType<Dialer['connectTo']> {
+    const { clock } = this.options.self;
+    const limit = new AbortController();
+    const stop = (): void => limit.abort();
+    outer.addEventListener('abort', stop, { once: true });
+    const timer = clock.after(this.options.connectTimeout, stop);
+    try {
+      return await this.connectTo(node, limit.signal);
+    } finally {
+      timer.cancel();
+      outer.removeEventListener('abort', stop);
+    }
+  }
+
+  private async connectTo(node: string, signal: AbortSignal) {
+    const location = await this.locate(node, signal);
+    const driver = this.options.drivers.get(location.driver);
+    if (driver === undefined) {
+      const known = [...this.options.drivers.keys()].join(', ');
+      throw new GenRpcError('external_source_error', `${node} wants driver ${location.driver}; there are: ${known}.`);
+    }
+    return { driver, channel: await driver.connect(location, signal) };
+  }
+
+  /** A source that never answers must not hold the dial. */
+  private locate(node: string, signal: AbortSignal): ReturnType<Discovery['resolve']> {
+    return new Promise((resolve, reject) => {
+      const late = (): void => reject(new GenRpcError('external_source_error', `Discovery did not find ${node} in time.`));
+      signal.addEventListener('abort', late, { once: true });
+      this.options.discovery
+        .resolve(node, signal)
+        .then(resolve, (cause: unknown) => reject(asSourceError(node, cause)))
+        .finally(() => signal.removeEventListener('abort', late));
+    });
+  }
+}
+
+function asSourceError(node: string, cause: unknown): GenRpcError {
+  if (isGenRpcError(cause)) return cause;
+  return new GenRpcError('external_source_error', `Discovery failed for ${node}.`, { cause });
+}

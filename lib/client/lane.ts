@@ -1,0 +1,257 @@
+/** One way to one node: at most one session, one dial at a time, and a queue for those who wait for it. */
+import type { Authenticated } from '../connection/authenticate.js';
+import type { Timer } from '../ports/clock.js';
+import type { Random } from '../ports/random.js';
+import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import type { Invocation } from '../protocol/invocation.js';
+import { Backoff, type BackoffLimits } from './backoff.js';
+import type { PendingCall } from './pending-calls.js';
+import { Session, type SessionEvents, type SessionPorts } from './session.js';
+
+export interface LanePorts extends SessionPorts {
+  readonly random: Random;
+  readonly backoff: BackoffLimits;
+  /** Most casts that wait while the connection is made. */
+  readonly maxQueuedCasts: number;
+  /** Resolves, connects, authenticates. Rejects with a GenRpcError. */
+  dial(node: string, signal: AbortSignal): Promise<Authenticated>;
+}
+
+type State =
+  | { name: 'idle' }
+  | { name: 'dialling'; attempt: AbortController }
+  | { name: 'open'; session: Session; since: number }
+  | { name: 'waiting'; until: number; error: GenRpcError; timer: Timer | undefined }
+  | { name: 'closed'; reason: GenRpcError };
+
+/** Whoever needs the connection: told once, `ready` or `fail`. */
+interface Waiter {
+  /** Gave up meanwhile. */
+  readonly settled: boolean;
+  ready(session: Session): void;
+  fail(error: GenRpcError): void;
+}
+
+interface Queued {
+  readonly waiter: Waiter;
+  readonly waitForReady: boolean;
+}
+
+/** A connection that lived this long, or answered, was a good one: the next failure starts from the shortest wait. */
+const STABLE_AFTER_MS = 5000;
+
+/** Failures of a dial that keep their own code; all others are `node_down`. */
+const NAMED_FAILURES: ReadonlySet<GenRpcErrorCode> = new Set<GenRpcErrorCode>([
+  'invalid_cookie',
+  'wrong_node',
+  'version_mismatch',
+  'external_source_error',
+  'node_certificate_mismatch',
+]);
+
+export class Lane implements SessionEvents {
+  private state: State = { name: 'idle' };
+  private queue: Queued[] = [];
+  private queuedCasts = 0;
+  private readonly drainingSessions = new Set<Session>();
+  private readonly backoff: Backoff;
+
+  constructor(
+    readonly node: string,
+    private readonly ports: LanePorts,
+    private readonly onStatus: (connected: boolean) => void,
+  ) {
+    this.backoff = new Backoff(ports.backoff, ports.random);
+  }
+
+  get connected(): boolean {
+    return this.state.name === 'open';
+  }
+
+  get pendingCalls(): number {
+    return this.sessions.reduce((pending, session) => pending + session.pendingCalls, this.queue.length);
+  }
+
+  /** Sends the call now or once there is a connection. `waitForReady`: also across failed attempts, until its deadline. */
+  call(call: PendingCall, waitForReady = false): void {
+    if (this.state.name === 'open') this.state.session.call(call);
+    else this.enqueue(call, waitForReady);
+  }
+
+  /** @throws GenRpcError when the cast is not accepted. */
+  cast(invocation: Invocation): void {
+    if (this.state.name === 'open') return this.state.session.cast(invocation);
+    const refusal = this.refusal(false);
+    if (refusal !== undefined) throw refusal;
+    if (this.queuedCasts >= this.ports.maxQueuedCasts) {
+      throw new GenRpcError('refused', `${this.queuedCasts} casts wait for the connection to ${this.node} already.`);
+    }
+    this.queuedCasts += 1;
+    const dropped = (error: Error): void => {
+      this.ports.journal.note('cast_not_accepted', () => `A cast to ${this.node} was dropped: ${error.message}`);
+    };
+    this.enqueue({ settled: false, ready: (session) => castOrDrop(session, invocation, dropped), fail: dropped }, false);
+  }
+
+  /** Resolves once there is a connection; rejects when the attempt under way, or the next one, fails. */
+  connect(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (this.state.name === 'open') resolve();
+      else this.enqueue({ settled: false, ready: () => resolve(), fail: reject }, false);
+    });
+  }
+
+  /** Lets pending calls finish, then closes. */
+  drain(): void {
+    for (const session of this.sessions) session.drain();
+  }
+
+  /** Ends now: everyone who waits is told `reason`. Resolves once the connections are gone. Safe to repeat. */
+  async close(reason: GenRpcError): Promise<void> {
+    const sessions = this.end(reason);
+    await Promise.all(sessions.map((session) => session.close(reason)));
+  }
+
+  /** Ends now, without a last word to the peer. */
+  abort(reason: GenRpcError): void {
+    for (const session of this.end(reason)) session.abort(reason);
+  }
+
+  draining(session: Session): void {
+    if (this.state.name !== 'open' || this.state.session !== session) return;
+    this.drainingSessions.add(session);
+    this.state = { name: 'idle' };
+    this.onStatus(false);
+  }
+
+  ended(session: Session, reason: GenRpcError): void {
+    if (this.drainingSessions.delete(session) || this.state.name === 'closed') return;
+    this.ports.journal.note('connection_lost', () => `Lost the connection to ${this.node}: ${reason.message}`);
+    if (this.state.name !== 'open') return;
+    const lived = this.ports.clock.now() - this.state.since;
+    this.onStatus(false);
+    if (session.proven || lived >= STABLE_AFTER_MS) {
+      this.backoff.reset();
+      this.state = { name: 'idle' };
+    } else {
+      this.wait(nodeDown(this.node, reason), this.backoff.next());
+    }
+  }
+
+  private get sessions(): Session[] {
+    return this.state.name === 'open' ? [this.state.session, ...this.drainingSessions] : [...this.drainingSessions];
+  }
+
+  private end(reason: GenRpcError): Session[] {
+    const { state, sessions } = this;
+    if (state.name === 'closed') return sessions;
+    this.state = { name: 'closed', reason };
+    if (state.name === 'dialling') state.attempt.abort();
+    if (state.name === 'waiting') state.timer?.cancel();
+    if (state.name === 'open') this.onStatus(false);
+    this.failQueue(reason, true);
+    return sessions;
+  }
+
+  private enqueue(waiter: Waiter, waitForReady: boolean): void {
+    const refusal = this.refusal(waitForReady);
+    if (refusal !== undefined) return waiter.fail(refusal);
+    this.queue.push({ waiter, waitForReady });
+    this.ensureDial();
+  }
+
+  /** Why nothing may be queued now, if so. */
+  private refusal(waitForReady: boolean): GenRpcError | undefined {
+    const { state } = this;
+    if (state.name === 'closed') return state.reason;
+    if (state.name !== 'waiting' || waitForReady) return undefined;
+    const nextAttemptMs = Math.ceil(state.until - this.ports.clock.now());
+    return nextAttemptMs > 0 ? withNextAttempt(state.error, nextAttemptMs) : undefined;
+  }
+
+  private ensureDial(): void {
+    const { state } = this;
+    if (state.name === 'idle') return this.dial();
+    if (state.name !== 'waiting') return;
+    const left = state.until - this.ports.clock.now();
+    if (left <= 0) this.dial();
+    else state.timer ??= this.ports.clock.after(left, () => this.dial());
+  }
+
+  private dial(): void {
+    if (this.state.name === 'waiting') this.state.timer?.cancel();
+    const attempt = new AbortController();
+    this.state = { name: 'dialling', attempt };
+    this.ports.journal.count('dialled');
+    this.ports.dial(this.node, attempt.signal).then(
+      (authenticated) => this.onConnected(authenticated),
+      (error: unknown) => this.onDialFailed(error),
+    );
+  }
+
+  private onConnected({ connection, early }: Authenticated): void {
+    if (this.state.name !== 'dialling') {
+      return connection.abort(new GenRpcError('cancelled', 'The node closed while it was connecting.'));
+    }
+    this.ports.journal.count('connected');
+    const session = new Session(connection, this.ports, this);
+    this.state = { name: 'open', session, since: this.ports.clock.now() };
+    connection.open(session, early);
+    this.onStatus(true);
+    this.flushQueue();
+  }
+
+  /** In the order asked. Whoever finds the session gone again waits for the next. */
+  private flushQueue(): void {
+    const { queue } = this;
+    this.queue = [];
+    this.queuedCasts = 0;
+    for (const { waiter, waitForReady } of queue) {
+      if (waiter.settled) continue;
+      if (this.state.name === 'open') waiter.ready(this.state.session);
+      else this.enqueue(waiter, waitForReady);
+    }
+  }
+
+  private onDialFailed(cause: unknown): void {
+    if (this.state.name !== 'dialling') return;
+    const error = nodeDown(this.node, cause);
+    this.ports.journal.note('dial_failed', () => `Cannot reach ${this.node}: ${error.message}`);
+    const hopeless = error.code === 'version_mismatch';
+    this.wait(error, hopeless ? this.backoff.longest() : this.backoff.next());
+  }
+
+  private wait(error: GenRpcError, ms: number): void {
+    this.state = { name: 'waiting', until: this.ports.clock.now() + ms, error, timer: undefined };
+    this.failQueue(withNextAttempt(error, Math.ceil(ms)), false);
+    if (this.queue.length > 0) this.ensureDial();
+  }
+
+  private failQueue(error: GenRpcError, everyone: boolean): void {
+    const { queue } = this;
+    const stays = ({ waiter, waitForReady }: Queued): boolean => !everyone && waitForReady && !waiter.settled;
+    this.queue = queue.filter(stays);
+    this.queuedCasts = 0;
+    for (const queued of queue) if (!stays(queued)) queued.waiter.fail(error);
+  }
+}
+
+function castOrDrop(session: Session, invocation: Invocation, dropped: (error: Error) => void): void {
+  try {
+    session.cast(invocation);
+  } catch (error) {
+    dropped(error as GenRpcError);
+  }
+}
+
+function nodeDown(node: string, cause: unknown): GenRpcError {
+  if (isGenRpcError(cause) && NAMED_FAILURES.has(cause.code)) return cause;
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const details = isGenRpcError(cause) && typeof cause.details === 'object' ? cause.details : {};
+  return new GenRpcError('node_down', `${node} is down. ${reason}`, { cause, details: { ...details } });
+}
+
+function withNextAttempt(error: GenRpcError, nextAttemptMs: number): GenRpcError {
+  const details = { ...(error.details as object | undefined), nextAttemptMs };
+  return new GenRpcError(error.code, `${error.message} Next attempt in ${nextAttemptMs} ms.`, { cause: error, details });
+}

@@ -1,0 +1,118 @@
+/** The calls that wait for a reply: the only place where one settles, and it settles once. */
+import { Deadline, type Deadlines } from '../connection/deadlines.js';
+import { GenRpcError } from '../protocol/errors.js';
+import { joinRoute, type Invocation } from '../protocol/invocation.js';
+
+/** Where a reply goes. Exactly one of `done` and `failed` is called, once, and nothing after it. */
+export interface ReplySink {
+  /** One of several values. */
+  item(value: unknown): void;
+  /** The end, with the last value; `undefined` when there is none. */
+  done(value: unknown): void;
+  failed(error: GenRpcError): void;
+}
+
+/** What a call does once its bytes are on their way. */
+export interface CallCarrier {
+  /** The call no longer waits. With `cancel` the peer is told. */
+  release(call: PendingCall, cancel: boolean): void;
+  /** May the peer have begun the call? */
+  mayHaveStarted(call: PendingCall): boolean;
+}
+
+/** One call, from the moment it is asked for: one deadline covers connect, queue, send and reply. */
+export class PendingCall extends Deadline {
+  /** Its number on the connection, once it was sent. */
+  id = 0;
+  /** Where its first byte stands in the connection's stream. */
+  position = 0;
+  carrier: CallCarrier | undefined;
+  settled = false;
+
+  constructor(
+    readonly target: string,
+    readonly invocation: Invocation,
+    readonly timeoutMs: number,
+    readonly deadlineAt: number,
+    private readonly sink: ReplySink,
+    private readonly deadlines: Deadlines,
+  ) {
+    super();
+    deadlines.add(this, deadlineAt);
+  }
+
+  /** There is a connection for it. */
+  ready(session: { call(call: PendingCall): void }): void {
+    session.call(this);
+  }
+
+  item(value: unknown): void {
+    if (!this.settled) this.sink.item(value);
+  }
+
+  succeed(value: unknown): void {
+    if (this.settle(false)) this.sink.done(value);
+  }
+
+  fail(error: GenRpcError): void {
+    if (this.settle(false)) this.sink.failed(error);
+  }
+
+  /** The caller gives up: nobody is told here, the handler is told there. Safe to repeat. */
+  cancel(): void {
+    this.settle(true);
+  }
+
+  override expire(): void {
+    const maybeExecuted = this.carrier?.mayHaveStarted(this) ?? false;
+    const what = `${joinRoute(this.invocation.name)} on ${this.target}`;
+    if (!this.settle(true)) return;
+    this.sink.failed(new GenRpcError('timeout', `${what} did not reply within ${this.timeoutMs} ms.`, { maybeExecuted }));
+  }
+
+  private settle(cancel: boolean): boolean {
+    if (this.settled) return false;
+    this.settled = true;
+    this.deadlines.remove(this);
+    this.carrier?.release(this, cancel);
+    this.carrier = undefined;
+    return true;
+  }
+}
+
+const MAX_ID = 0xffffffff;
+
+/** The calls of one connection, by number. */
+export class PendingCalls {
+  private readonly calls = new Map<number, PendingCall>();
+  private lastId: number;
+
+  constructor(lastId = 0) {
+    this.lastId = lastId;
+  }
+
+  get size(): number {
+    return this.calls.size;
+  }
+
+  /** Gives a call its number: counting up, around, and over numbers that are taken. */
+  open(call: PendingCall): number {
+    do this.lastId = this.lastId >= MAX_ID ? 1 : this.lastId + 1;
+    while (this.calls.has(this.lastId));
+    this.calls.set(this.lastId, call);
+    return (call.id = this.lastId);
+  }
+
+  resolve(id: number): PendingCall | undefined {
+    return this.calls.get(id);
+  }
+
+  close(id: number): void {
+    this.calls.delete(id);
+  }
+
+  /** Fails those that `which` picks, one after the other; what a caller does about it harms none of the others. */
+  failAll(which: (call: PendingCall) => boolean, errorOf: (call: PendingCall) => GenRpcError): void {
+    for (const call of [...this.calls.values()]) if (which(call)) call.fail(errorOf(call));
+  }
+}

@@ -1,0 +1,184 @@
+/** The client's end of one connection: frames out, replies in, and nobody left waiting when it ends. */
+import type { Connection, ConnectionEvents } from '../connection/connection.js';
+import type { Journal } from '../connection/journal.js';
+import { GenRpcError } from '../protocol/errors.js';
+import { FrameType, type ErrorFrame, type Frame } from '../protocol/frame.js';
+import { joinRoute, type Invocation } from '../protocol/invocation.js';
+import { decodePayload, encodePayload, type Payload } from '../protocol/payload.js';
+import type { Clock } from '../ports/clock.js';
+import { PendingCalls, type CallCarrier, type PendingCall } from './pending-calls.js';
+
+export interface SessionPorts {
+  readonly clock: Clock;
+  readonly journal: Journal;
+  /** Largest message that this side sends, in payload bytes. */
+  readonly maxMessageBytes: number;
+}
+
+/** What a session tells its lane. */
+export interface SessionEvents {
+  /** The peer takes no new calls. */
+  draining(session: Session): void;
+  ended(session: Session, reason: GenRpcError): void;
+}
+
+export class Session implements ConnectionEvents, CallCarrier {
+  /** Has the peer answered anything yet? */
+  proven = false;
+  private readonly pending = new PendingCalls();
+  private draining = false;
+  private readonly maxMessageBytes: number;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly ports: SessionPorts,
+    private readonly events: SessionEvents,
+  ) {
+    this.maxMessageBytes = Math.min(ports.maxMessageBytes, connection.peer.maxMessageBytes);
+    connection.keepAlive(false);
+  }
+
+  get node(): string {
+    return this.connection.peer.node;
+  }
+
+  get pendingCalls(): number {
+    return this.pending.size;
+  }
+
+  /** Sends a call, or fails it: it settles either way. */
+  call(call: PendingCall): void {
+    try {
+      const payload = this.encode(call.invocation);
+      const { name, single, headers } = call.invocation;
+      const timeoutMs = Math.max(1, Math.ceil(call.deadlineAt - this.ports.clock.now()));
+      if (this.pending.size === 0) this.connection.keepAlive(true);
+      call.carrier = this;
+      call.position = this.connection.position;
+      const id = this.pending.open(call);
+      this.connection.send({ type: FrameType.Call, id, name, timeoutMs, single, headers, payload });
+    } catch (error) {
+      call.fail(error as GenRpcError);
+    }
+  }
+
+  /** @throws GenRpcError when the cast is not accepted; nothing is sent then. */
+  cast(invocation: Invocation): void {
+    const payload = this.encode(invocation);
+    const { name, single, headers } = invocation;
+    this.connection.send({ type: FrameType.Cast, name, single, headers, payload });
+  }
+
+  release(call: PendingCall, cancel: boolean): void {
+    this.pending.close(call.id);
+    if (cancel) this.connection.send({ type: FrameType.Cancel, id: call.id });
+    if (this.pending.size === 0) this.onIdle();
+  }
+
+  mayHaveStarted(call: PendingCall): boolean {
+    return this.connection.hasWritten(call.position);
+  }
+
+  frame(frame: Frame): void {
+    switch (frame.type) {
+      case FrameType.Result:
+        return this.settle(frame.id, (call) => call.succeed(this.decode(frame.payload)));
+      case FrameType.Error:
+        return this.settle(frame.id, (call) => call.fail(this.errorOf(frame, call)));
+      case FrameType.Item:
+        return this.settle(frame.id, (call) => call.item(this.decode(frame.payload)));
+      case FrameType.GoAway:
+        return this.onGoAway(frame.lastId);
+      default:
+        this.connection.abort(new GenRpcError('protocol_error', `${this.node} sent a frame that only a client sends.`));
+    }
+  }
+
+  closed(reason: GenRpcError): void {
+    const cause = reason.message;
+    this.pending.failAll(
+      () => true,
+      (call) => {
+        const maybeExecuted = this.mayHaveStarted(call);
+        const message = `The connection to ${this.node} ended before ${joinRoute(call.invocation.name)} replied: ${cause}`;
+        const code = reason.code === 'send_timeout' ? 'send_timeout' : 'connection_lost';
+        return new GenRpcError(code, message, { maybeExecuted, details: reason.details, cause: reason });
+      },
+    );
+    this.events.ended(this, reason);
+  }
+
+  /** Takes no more calls; the connection closes once the pending ones have settled. Safe to repeat. */
+  drain(): void {
+    this.draining = true;
+    if (this.pending.size === 0) this.connection.close();
+  }
+
+  /** Ends now: pending calls are failed with `reason`, queued frames still leave. Safe to repeat. */
+  close(reason: GenRpcError): Promise<void> {
+    this.pending.failAll(
+      () => true,
+      (call) => new GenRpcError(reason.code, reason.message, { maybeExecuted: this.mayHaveStarted(call) }),
+    );
+    this.connection.close();
+    return this.connection.ended;
+  }
+
+  /** Ends now, and drops what was queued. */
+  abort(reason: GenRpcError): void {
+    this.connection.abort(reason);
+  }
+
+  private onIdle(): void {
+    this.connection.keepAlive(false);
+    if (this.draining) this.connection.close();
+  }
+
+  private onGoAway(lastId: number): void {
+    this.events.draining(this);
+    this.pending.failAll(
+      (call) => call.id > lastId,
+      () => new GenRpcError('refused', `${this.node} is shutting down and did not start the call.`),
+    );
+    this.drain();
+  }
+
+  private settle(id: number, settle: (call: PendingCall) => void): void {
+    const call = this.pending.resolve(id);
+    if (call === undefined) return this.ports.journal.count('late_frames');
+    this.proven = true;
+    try {
+      settle(call);
+    } catch (error) {
+      // Only decoding throws here: the reply is outside the profile, the call has run.
+      const { code, message } = error as GenRpcError;
+      call.fail(new GenRpcError(code, `The reply cannot be read. ${message}`, { maybeExecuted: true, cause: error }));
+    }
+  }
+
+  private errorOf(frame: ErrorFrame, call: PendingCall): GenRpcError {
+    const maybeExecuted = frame.code === 'handler_failed' || frame.code === 'encode_error';
+    const message = frame.message || `${joinRoute(call.invocation.name)} failed on ${this.node}.`;
+    return new GenRpcError(frame.code, message, { maybeExecuted, details: this.decode(frame.details) });
+  }
+
+  private decode(payload: Payload): unknown {
+    return decodePayload(this.connection.codec, payload);
+  }
+
+  private encode(invocation: Invocation): Payload {
+    if (this.connection.congested) {
+      throw new GenRpcError('refused', `Too many bytes wait for ${this.node}, which reads slowly. Nothing was sent.`);
+    }
+    const payload = encodePayload(this.connection.codec, invocation.args);
+    if (payload.bytes.length > this.maxMessageBytes) {
+      throw tooLarge(payload.bytes.length, this.maxMessageBytes);
+    }
+    return payload;
+  }
+}
+
+export function tooLarge(bytes: number, limit: number): GenRpcError {
+  const message = `The message has ${bytes} bytes, ${limit} are allowed. Send less, or raise maxMessageBytes on both nodes.`;
+  return new GenRpcError('message_too_large', message, { details: { bytes, limit } });
+}

@@ -1,0 +1,243 @@
+/** The handshake over a channel: a `Connection`, or a throw. There is no other way to get one. */
+import type { Channel } from '../driver/driver.js';
+import { GenRpcError } from '../protocol/errors.js';
+import { PROTOCOL_VERSION } from '../protocol/frame.js';
+import { FrameDecoder } from '../protocol/frame-decoder.js';
+import { FrameEncoder } from '../protocol/frame-encoder.js';
+import {
+  INCARNATION_BYTES,
+  NONCE_BYTES,
+  proveClient,
+  proveServer,
+  transcript,
+  verifyClient,
+  verifyServer,
+  type RoleKeys,
+} from '../protocol/handshake.js';
+import {
+  decodeClientHello,
+  decodeReject,
+  decodeServerHello,
+  encodeClientHello,
+  encodeReject,
+  encodeServerHello,
+  handshakeFrame,
+  HandshakeType,
+  MANDATORY_FEATURES,
+  RejectReason,
+  type ClientHello,
+  type Reject,
+  type ServerHello,
+} from '../protocol/handshake-frames.js';
+import { isNodeName, printable } from '../protocol/node-name.js';
+import type { Codec } from '../protocol/payload.js';
+import type { Clock } from '../ports/clock.js';
+import type { Random } from '../ports/random.js';
+import { Connection, type ConnectionLimits, type Peer } from './connection.js';
+import { HandshakeChannel } from './handshake-channel.js';
+
+/** Who this node is, and what it brings to every handshake. */
+export interface Identity {
+  readonly node: string;
+  readonly incarnation: Uint8Array;
+  /** Newest first. */
+  readonly keys: readonly RoleKeys[];
+  /** Best first. */
+  readonly codecs: readonly Codec[];
+  readonly maxMessageBytes: number;
+  readonly limits: ConnectionLimits;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** One handshake: over what, tied to what, and how long it may take. */
+export interface HandshakeTask {
+  readonly channel: Channel;
+  readonly channelBinding: Uint8Array;
+  readonly timeoutMs: number;
+}
+
+/** What a handshake yields: a connection that nobody owns yet, and bytes that came behind the handshake. */
+export interface Authenticated {
+  readonly connection: Connection;
+  readonly early: Buffer;
+}
+
+export function newIncarnation(random: Random): Uint8Array {
+  return random.bytes(INCARNATION_BYTES);
+}
+
+/**
+ * The calling side.
+ * @throws GenRpcError `invalid_cookie`, `wrong_node`, `version_mismatch`, `protocol_error`, `timeout`,
+ * `connection_lost`; the channel is gone then.
+ */
+export async function initiate(self: Identity, wanted: string, task: HandshakeTask): Promise<Authenticated> {
+  const talk = new HandshakeChannel(task.channel, self.clock, task.timeoutMs);
+  try {
+    const hello = handshakeFrame(HandshakeType.ClientHello, encodeClientHello(helloOf(self, wanted)));
+    talk.send(hello);
+    const answer = await talk.receive(HandshakeType.ServerHello, HandshakeType.Reject);
+    if (answer.type === HandshakeType.Reject) throw rejected(decodeReject(answer.body), wanted);
+    const server = decodeServerHello(answer.body);
+    const codec = checkServer(self, wanted, server);
+    const script = transcript(hello, answer.frame, task.channelBinding);
+    const proofs = proveClient(self.keys, script);
+    talk.send(handshakeFrame(HandshakeType.Proof, proofs));
+    const verdict = await talk.receive(HandshakeType.Accept, HandshakeType.Reject);
+    if (verdict.type === HandshakeType.Reject) throw rejected(decodeReject(verdict.body), wanted);
+    if (!verifyServer(self.keys, script, proofs, verdict.body)) {
+      throw new GenRpcError('invalid_cookie', `${wanted} could not prove that it knows the secret.`, {
+        details: { provenBy: 'nobody' },
+      });
+    }
+    const early = talk.finish();
+    return { connection: connectionOf(self, talk.channel, server, codec), early };
+  } catch (error) {
+    throw talk.fail(error);
+  }
+}
+
+/**
+ * The answering side. `admit` is asked once the peer has proved itself, before it is told so.
+ * @throws GenRpcError as `initiate` does; the channel is gone then.
+ */
+export async function respond(
+  self: Identity,
+  task: HandshakeTask,
+  admit: (peer: Peer) => boolean,
+): Promise<Connection> {
+  const talk = new HandshakeChannel(task.channel, self.clock, task.timeoutMs);
+  try {
+    const hello = await talk.receive(HandshakeType.ClientHello);
+    const client = decodeClientHello(hello.body);
+    const codec = checkClient(self, client, talk);
+    const answer = handshakeFrame(HandshakeType.ServerHello, encodeServerHello(answerOf(self, codec)));
+    talk.send(answer);
+    const proof = await talk.receive(HandshakeType.Proof);
+    const script = transcript(hello.frame, answer, task.channelBinding);
+    const key = verifyClient(self.keys, script, proof.body);
+    if (key === undefined) {
+      throw talk.reject(RejectReason.Denied, new GenRpcError('invalid_cookie', `${client.node} does not know the secret.`));
+    }
+    if (talk.finish().length > 0) throw new GenRpcError('protocol_error', 'The client sent frames before the verdict.');
+    const connection = connectionOf(self, talk.channel, client, codec);
+    if (!admit(connection.peer)) {
+      const error = new GenRpcError('refused', `${client.node} is connected already, from another process.`);
+      throw talk.reject(RejectReason.Duplicate, error);
+    }
+    talk.send(handshakeFrame(HandshakeType.Accept, proveServer(key, script, proof.body)));
+    return connection;
+  } catch (error) {
+    throw talk.fail(error);
+  }
+}
+
+function helloOf(self: Identity, wanted: string): ClientHello {
+  return {
+    minVersion: PROTOCOL_VERSION,
+    maxVersion: PROTOCOL_VERSION,
+    features: 0,
+    nonce: self.random.bytes(NONCE_BYTES),
+    incarnation: self.incarnation,
+    node: self.node,
+    wanted,
+    maxMessageBytes: self.maxMessageBytes,
+    codecs: self.codecs.map((codec) => codec.id),
+  };
+}
+
+function answerOf(self: Identity, codec: Codec): ServerHello {
+  return {
+    version: PROTOCOL_VERSION,
+    features: 0,
+    nonce: self.random.bytes(NONCE_BYTES),
+    incarnation: self.incarnation,
+    node: self.node,
+    maxMessageBytes: self.maxMessageBytes,
+    codec: codec.id,
+  };
+}
+
+function checkServer(self: Identity, wanted: string, server: ServerHello): Codec {
+  if (server.version !== PROTOCOL_VERSION) throw versions(wanted, server.version, server.version);
+  if ((server.features & MANDATORY_FEATURES) !== 0) throw features(wanted, server.features);
+  if (server.node !== wanted) {
+    throw new GenRpcError('wrong_node', `Dialled ${wanted}, but ${printable(server.node)} answered.`, {
+      details: { wanted },
+    });
+  }
+  const codec = self.codecs.find(({ id }) => id === server.codec);
+  if (codec === undefined) throw new GenRpcError('protocol_error', `${wanted} chose a codec that was not offered.`);
+  return codec;
+}
+
+/** Anything wrong here is said to the peer: none of it depends on the secret. */
+function checkClient(self: Identity, client: ClientHello, talk: HandshakeChannel): Codec {
+  if (!isNodeName(client.node)) {
+    throw talk.reject(RejectReason.Denied, new GenRpcError('protocol_error', `${printable(client.node)} is no node name.`));
+  }
+  if (client.minVersion > PROTOCOL_VERSION || client.maxVersion < PROTOCOL_VERSION) {
+    throw talk.reject(RejectReason.Version, versions(client.node, client.minVersion, client.maxVersion));
+  }
+  if ((client.features & MANDATORY_FEATURES) !== 0) {
+    throw talk.reject(RejectReason.Feature, features(client.node, client.features));
+  }
+  if (client.wanted !== self.node) {
+    const message = `${client.node} wanted ${printable(client.wanted)}, this is ${self.node}.`;
+    throw talk.reject(RejectReason.WrongNode, new GenRpcError('wrong_node', message));
+  }
+  const codec = self.codecs.find(({ id }) => client.codecs.includes(id));
+  if (codec === undefined) {
+    const error = new GenRpcError('protocol_error', `No codec in common with ${client.node}.`);
+    throw talk.reject(RejectReason.Codec, error);
+  }
+  return codec;
+}
+
+function connectionOf(
+  self: Identity,
+  channel: Channel,
+  hello: ClientHello | ServerHello,
+  codec: Codec,
+): Connection {
+  const peer: Peer = {
+    node: hello.node,
+    incarnation: Buffer.from(hello.incarnation).toString('hex'),
+    address: channel.remoteAddress,
+    maxMessageBytes: hello.maxMessageBytes,
+  };
+  const wire = { peer, codec, encoder: new FrameEncoder(), decoder: new FrameDecoder(self.maxMessageBytes) };
+  return new Connection(channel, wire, self.clock, self.limits);
+}
+
+/** What the calling side makes of a refusal. */
+function rejected(reject: Reject, node: string): GenRpcError {
+  switch (reject.reason) {
+    case RejectReason.Version:
+      return versions(node, reject.minVersion, reject.maxVersion);
+    case RejectReason.Feature:
+      return features(node, 0);
+    case RejectReason.Codec:
+      return new GenRpcError('protocol_error', `${node} has none of this node's codecs. Configure the same codec on both.`);
+    case RejectReason.WrongNode:
+      return new GenRpcError('wrong_node', `The node at this address is not ${node}.`, { details: { wanted: node } });
+    case RejectReason.Duplicate:
+      return new GenRpcError('refused', `${node} already has a connection from another node of this name.`);
+    default:
+      return new GenRpcError('invalid_cookie', `${node} refused this node. Do both have the same secret?`);
+  }
+}
+
+function versions(node: string, min: number, max: number): GenRpcError {
+  const theirs = `${min} to ${max}`;
+  return new GenRpcError('version_mismatch', `${node} speaks protocol ${theirs}, this node ${PROTOCOL_VERSION}.`, {
+    details: { ours: [PROTOCOL_VERSION, PROTOCOL_VERSION], theirs: [min, max] },
+  });
+}
+
+function features(node: string, bits: number): GenRpcError {
+  return new GenRpcError('version_mismatch', `${node} and this node do not understand each other's features.`, {
+    details: { features: bits >>> 0 },
+  });
+}

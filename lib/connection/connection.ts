@@ -1,0 +1,219 @@
+/** An authenticated conversation: frames both ways over a channel. Only `authenticate` makes one. */
+import type { Channel } from '../driver/driver.js';
+import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
+import type { Frame } from '../protocol/frame.js';
+import type { ByteSink } from '../protocol/frame-encoder.js';
+import type { Codec } from '../protocol/payload.js';
+import type { Clock, Timer } from '../ports/clock.js';
+import { WriteBatch } from './write-batch.js';
+
+/** The node at the other end, as the handshake proved it. */
+export interface Peer {
+  readonly node: string;
+  /** Hex; another one after every start of the node. */
+  readonly incarnation: string;
+  readonly address: string;
+  /** Largest message that the peer accepts, in payload bytes. */
+  readonly maxMessageBytes: number;
+}
+
+/** How frames look in bytes: what two nodes agreed on in their handshake. */
+export interface Wire {
+  readonly peer: Peer;
+  readonly codec: Codec;
+  readonly encoder: { encode(frame: Frame, sink: ByteSink): void };
+  readonly decoder: {
+    /** @throws GenRpcError when the bytes are outside the protocol. */
+    push(bytes: Buffer, onFrame: (frame: Frame) => void): void;
+    stop(): void;
+    /** Frames handed out or passed over so far. */
+    readonly frames: number;
+    /** Is the next one half received? */
+    readonly midFrame: boolean;
+  };
+}
+
+export interface ConnectionLimits {
+  /** A frame whose header has arrived must be whole within this many ms. */
+  readonly frameReadTimeout: number;
+  /** Bytes that wait must make progress within this many ms. */
+  readonly sendTimeout: number;
+  /** Above this many waiting bytes the connection is `congested`. */
+  readonly maxQueuedBytes: number;
+}
+
+export interface ConnectionEvents {
+  frame(frame: Frame): void;
+  /** No frame comes or goes any more. Called exactly once. */
+  closed(reason: GenRpcError): void;
+}
+
+/** A write costs 9–10 µs on each side, whatever its size; past these the peer had better start working. */
+const FLUSH_BYTES = 1024;
+const FLUSH_FRAMES = 16;
+
+type State = { name: 'open' } | { name: 'closing' } | { name: 'closed'; reason: GenRpcError };
+
+export class Connection {
+  /** Resolves when no frame comes or goes any more. */
+  readonly ended: Promise<void>;
+  private state: State = { name: 'open' };
+  private resolveEnded: () => void = () => {};
+  private events: ConnectionEvents | undefined;
+  private readonly batch = new WriteBatch();
+  private flushScheduled = false;
+  /** Bytes given to the channel since the beginning. */
+  private handedOver = 0;
+  private readTimer: Timer | undefined;
+  /** The number of the frame that is half received, and since when. */
+  private halfFrame = -1;
+  private halfFrameSince = 0;
+  private sendTimer: Timer | undefined;
+  private readonly onFrame = (frame: Frame): void => this.events?.frame(frame);
+  private readonly onTurnEnd = (): void => {
+    this.flushScheduled = false;
+    this.flush();
+  };
+
+  constructor(
+    private readonly channel: Channel,
+    private readonly wire: Wire,
+    private readonly clock: Clock,
+    private readonly limits: ConnectionLimits,
+  ) {
+    this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
+  }
+
+  get peer(): Peer {
+    return this.wire.peer;
+  }
+
+  get codec(): Codec {
+    return this.wire.codec;
+  }
+
+  get isOpen(): boolean {
+    return this.state.name === 'open';
+  }
+
+  /** Where the next frame will begin, in bytes since the beginning: see `hasWritten`. */
+  get position(): number {
+    return this.handedOver + this.batch.bytes;
+  }
+
+  get queuedBytes(): number {
+    return this.batch.bytes + this.channel.queuedBytes;
+  }
+
+  /** Is so much waiting that nothing more should be added? */
+  get congested(): boolean {
+    return this.queuedBytes > this.limits.maxQueuedBytes;
+  }
+
+  /** Names the owner; `early` bytes, which came with the handshake's last frame, are the first it hears of. */
+  open(events: ConnectionEvents, early: Buffer = Buffer.alloc(0)): void {
+    this.events = events;
+    this.channel.open({
+      data: (bytes) => this.onData(bytes),
+      drain: () => this.onDrain(),
+      closed: (reason) => this.onClosed(reason),
+    });
+    if (early.length > 0) this.onData(early);
+  }
+
+  /** Queues a frame for the turn's end. @throws GenRpcError when the frame cannot be written; nothing is sent then. */
+  send(frame: Frame): void {
+    if (this.state.name !== 'open') return;
+    this.wire.encoder.encode(frame, this.batch);
+    if (this.batch.bytes >= FLUSH_BYTES || this.batch.frames >= FLUSH_FRAMES) return this.flush();
+    if (this.flushScheduled) return;
+    this.flushScheduled = true;
+    this.clock.soon(this.onTurnEnd);
+  }
+
+  /** Has any byte from `position` on left for the peer? Asked when the connection is lost. */
+  hasWritten(position: number): boolean {
+    return position < this.handedOver - this.channel.queuedBytes;
+  }
+
+  /** Flushes what was queued, then ends. Safe to repeat. */
+  close(): void {
+    if (this.state.name !== 'open') return;
+    this.flush();
+    this.state = { name: 'closing' };
+    this.channel.close();
+  }
+
+  /** Ends now; the owner is told `reason`. Safe to repeat. */
+  abort(reason: GenRpcError): void {
+    if (this.state.name === 'closed') return;
+    this.channel.abort(reason);
+    this.onClosed(reason);
+  }
+
+  /** `false`: this connection alone does not keep the process alive. */
+  keepAlive(keep: boolean): void {
+    this.channel.keepAlive(keep);
+  }
+
+  private flush(): void {
+    if (this.batch.bytes === 0 || this.state.name !== 'open') return;
+    this.handedOver += this.batch.bytes;
+    if (!this.channel.send(this.batch.take())) this.watchProgress();
+  }
+
+  private onData(bytes: Buffer): void {
+    if (this.state.name !== 'open') return;
+    try {
+      this.wire.decoder.push(bytes, this.onFrame);
+    } catch (error) {
+      return this.abort(isGenRpcError(error) ? error : new GenRpcError('protocol_error', undefined, { cause: error }));
+    }
+    this.watchRead();
+  }
+
+  /** A half frame has its time counted from its header, however often a byte of it trickles in. */
+  private watchRead(): void {
+    const { decoder } = this.wire;
+    if (!decoder.midFrame || decoder.frames === this.halfFrame) return;
+    this.halfFrame = decoder.frames;
+    this.halfFrameSince = this.clock.now();
+    if (this.readTimer === undefined) this.armReadTimer(this.limits.frameReadTimeout);
+  }
+
+  private armReadTimer(ms: number): void {
+    this.readTimer = this.clock.after(ms, () => {
+      this.readTimer = undefined;
+      const { decoder } = this.wire;
+      if (!decoder.midFrame) return;
+      const left = this.limits.frameReadTimeout - (this.clock.now() - this.halfFrameSince);
+      if (left > 0) return this.armReadTimer(left);
+      this.abort(new GenRpcError('protocol_error', `A frame was not whole after ${this.limits.frameReadTimeout} ms.`));
+    });
+  }
+
+  private onDrain(): void {
+    this.sendTimer?.cancel();
+    this.sendTimer = undefined;
+  }
+
+  private watchProgress(): void {
+    if (this.sendTimer !== undefined) return;
+    const written = this.handedOver - this.channel.queuedBytes;
+    this.sendTimer = this.clock.after(this.limits.sendTimeout, () => {
+      this.sendTimer = undefined;
+      if (this.handedOver - this.channel.queuedBytes > written) return this.watchProgress();
+      this.abort(new GenRpcError('send_timeout', `The peer took no byte for ${this.limits.sendTimeout} ms.`));
+    });
+  }
+
+  private onClosed(reason: GenRpcError): void {
+    if (this.state.name === 'closed') return;
+    this.state = { name: 'closed', reason };
+    this.wire.decoder.stop();
+    this.readTimer?.cancel();
+    this.sendTimer?.cancel();
+    this.resolveEnded();
+    this.events?.closed(reason);
+  }
+}

@@ -1,0 +1,67 @@
+/** Counts what happened, and tells the log at most once a second of each kind. */
+import type { Clock } from '../ports/clock.js';
+import type { Log } from '../ports/log.js';
+
+/** Everything that is counted. Names never come from the wire, so there are only these. */
+export type Occurrence =
+  | 'accepted'
+  | 'accept_failed'
+  | 'admission_refused'
+  | 'auth_failed'
+  | 'handshake_failed'
+  | 'handshake_timeout'
+  | 'peer_auth_failed'
+  | 'version_mismatch'
+  | 'wrong_node'
+  | 'duplicate_node'
+  | 'dialled'
+  | 'dial_failed'
+  | 'connected'
+  | 'connection_lost'
+  | 'protocol_error'
+  | 'late_frames'
+  | 'call_refused'
+  | 'cast_failed'
+  | 'cast_not_accepted'
+  | 'reply_dropped'
+  | 'handler_failed';
+
+const LOG_EVERY_MS = 1000;
+
+export class Journal {
+  private readonly counts = new Map<Occurrence, number>();
+  private readonly lastSaid = new Map<Occurrence, { at: number; unsaid: number }>();
+
+  constructor(
+    private readonly log: Log,
+    private readonly clock: Clock,
+  ) {}
+
+  count(kind: Occurrence): void {
+    this.counts.set(kind, this.countOf(kind) + 1);
+  }
+
+  /** Counts, and warns unless this kind has been spoken of within the last second; the next line says how many were not. */
+  note(kind: Occurrence, message: () => string, cause?: unknown): void {
+    this.count(kind);
+    const now = this.clock.now();
+    const last = this.lastSaid.get(kind);
+    if (last !== undefined && now - last.at < LOG_EVERY_MS) {
+      last.unsaid += 1;
+      return;
+    }
+    const unsaid = last === undefined || last.unsaid === 0 ? '' : ` (and ${last.unsaid} more of this kind)`;
+    this.lastSaid.set(kind, { at: now, unsaid: 0 });
+    if (cause === undefined) this.log.warn(`${message()}${unsaid}`);
+    else this.log.error(`${message()}${unsaid}`, cause);
+  }
+
+  countOf(kind: Occurrence): number {
+    return this.counts.get(kind) ?? 0;
+  }
+
+  /** A copy of every count that is not 0. */
+  snapshot(): Readonly<Partial<Record<Occurrence, number>>> {
+    return Object.fromEntries(this.counts);
+  }
+}

@@ -1,0 +1,30 @@
+/** The same node without Nest. */
+export { createNode, type NodePorts } from './node/create-node.js';
+export { GenRpcConfigError, type Problem } from './node/config-error.js';
+export {
+  GenRpcNode,
+  type CallOptions,
+  type CastOptions,
+  type ModuleRef,
+  type NodeStats,
+} from './node/gen-rpc-node.js';
+export {
+  AdmissionOptions,
+  GenRpcOptions,
+  ListenOptions,
+  NodeLocationOptions,
+  ReconnectOptions,
+} from './node/options.js';
+export type { Target } from './client/dispatcher.js';
+export type { Discovery, Location } from './discovery/discovery.js';
+export type { Channel, ChannelEvents, Driver, Endpoint, Listener } from './driver/driver.js';
+export type { Clock, Timer } from './ports/clock.js';
+export type { Log } from './ports/log.js';
+export type { Random } from './ports/random.js';
+export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
+export type { Headers } from './protocol/invocation.js';
+export { Msgpack5Codec } from './protocol/msgpack5.codec.js';
+export { MsgpackrCodec } from './protocol/msgpackr.codec.js';
+export type { Codec } from './protocol/payload.js';
+export type { CallContext, Handler } from './server/module-registry.js';
+export type { ModuleControl } from './server/module-policy.js';

@@ -1,0 +1,196 @@
+/** Channels inside one process: a network whose delays and cuts a test decides. */
+import { GenRpcError } from '../protocol/errors.js';
+import type { Clock } from '../ports/clock.js';
+import type { Channel, ChannelEvents, Driver, Endpoint, Listener } from './driver.js';
+
+export interface MemoryNetworkOptions {
+  /** ms that every delivery takes; asked for each one. Default: none, deliveries come with the turn's end. */
+  latency?(): number;
+}
+
+interface Listening {
+  onChannel(channel: Channel): void;
+}
+
+/** Listeners and links by host and port. Nodes share a network by sharing this object. */
+export class MemoryNetwork {
+  /** Both ends of every open channel, oldest first. */
+  readonly links = new Set<MemoryLink>();
+  private readonly listening = new Map<string, Listening>();
+  private nextPort = 50_000;
+
+  constructor(
+    readonly clock: Clock,
+    private readonly options: MemoryNetworkOptions = {},
+  ) {}
+
+  /** A driver for a node at `host`, which is what peers see as its address. */
+  driver(host: string, name = 'memory'): Driver {
+    return {
+      name,
+      channelBinding: new Uint8Array(32).fill(1),
+      connect: (endpoint, signal) => this.connect(host, endpoint, signal),
+      listen: async (endpoint, onChannel) => this.listen(endpoint, onChannel),
+    };
+  }
+
+  /** Runs `deliver` after the network's delay, and after everything that was asked for before on the same way. */
+  later(way: { readyAt: number }, deliver: () => void): void {
+    if (this.options.latency === undefined) return this.clock.soon(deliver);
+    const now = this.clock.now();
+    way.readyAt = Math.max(way.readyAt, now + this.options.latency());
+    this.clock.after(way.readyAt - now, deliver);
+  }
+
+  private listen(endpoint: Endpoint, onChannel: (channel: Channel) => void): Listener {
+    const address = { host: endpoint.host, port: endpoint.port === 0 ? this.nextPort++ : endpoint.port };
+    const name = nameOf(address);
+    if (this.listening.has(name)) throw systemError('EADDRINUSE', `${name} is in use`);
+    this.listening.set(name, { onChannel });
+    return { address, close: async () => void this.listening.delete(name) };
+  }
+
+  private connect(host: string, endpoint: Endpoint, signal: AbortSignal): Promise<Channel> {
+    return new Promise((resolve, reject) => {
+      const fail = (code: string): void => {
+        const message = `Cannot connect to ${nameOf(endpoint)} (${code}).`;
+        reject(new GenRpcError('node_down', message, { details: { cause: code, ...endpoint } }));
+      };
+      signal.addEventListener('abort', () => fail('ETIMEDOUT'), { once: true });
+      this.later({ readyAt: 0 }, () => {
+        const listener = this.listening.get(nameOf(endpoint));
+        if (listener === undefined) return fail('ECONNREFUSED');
+        if (signal.aborted) return;
+        const link = new MemoryLink(this, host, endpoint.host);
+        this.links.add(link);
+        listener.onChannel(link.accepted);
+        resolve(link.dialled);
+      });
+    });
+  }
+}
+
+function nameOf({ host, port }: Endpoint): string {
+  return `${host}:${port}`;
+}
+
+function systemError(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code });
+}
+
+/** One connection of the network, and what may go wrong with it. */
+export class MemoryLink {
+  readonly dialled: Channel;
+  readonly accepted: Channel;
+  private readonly ends: readonly [MemoryChannel, MemoryChannel];
+
+  constructor(
+    private readonly network: MemoryNetwork,
+    readonly from: string,
+    readonly to: string,
+  ) {
+    this.ends = [new MemoryChannel(network, to, () => this.forget()), new MemoryChannel(network, from, () => this.forget())];
+    [this.dialled, this.accepted] = this.ends;
+    this.ends[0].peer = this.ends[1];
+    this.ends[1].peer = this.ends[0];
+  }
+
+  /** Both ends are lost at once, with what is under way. */
+  cut(code = 'ECONNRESET'): void {
+    const reason = new GenRpcError('connection_lost', `The connection broke (${code}).`, { details: { cause: code } });
+    for (const end of this.ends) end.end(reason);
+  }
+
+  /** Holds everything back, both ways, until `release`; neither end notices. */
+  hold(): void {
+    for (const end of this.ends) end.held ??= [];
+  }
+
+  release(): void {
+    for (const end of this.ends) end.release();
+  }
+
+  private forget(): void {
+    if (this.ends.every((end) => end.isClosed)) this.network.links.delete(this);
+  }
+}
+
+class MemoryChannel implements Channel {
+  peer: MemoryChannel | undefined;
+  /** What waits for `release`, if this end is held. */
+  held: (() => void)[] | undefined;
+  queuedBytes = 0;
+  readyAt = 0;
+  private events: ChannelEvents | undefined;
+  private unread: Buffer[] = [];
+  private reason: GenRpcError | undefined;
+
+  constructor(
+    private readonly network: MemoryNetwork,
+    readonly remoteAddress: string,
+    private readonly onEnd: () => void,
+  ) {}
+
+  get isClosed(): boolean {
+    return this.reason !== undefined;
+  }
+
+  open(events: ChannelEvents): void {
+    this.events = events;
+    const { unread, reason } = this;
+    this.unread = [];
+    for (const bytes of unread) events.data(bytes);
+    if (reason !== undefined) events.closed(reason);
+  }
+
+  send(chunks: readonly Uint8Array[]): boolean {
+    if (this.isClosed) return false;
+    const bytes = Buffer.concat(chunks);
+    if (this.held !== undefined) this.queuedBytes += bytes.length;
+    this.transmit(() => this.peer?.receive(bytes));
+    return this.held === undefined;
+  }
+
+  close(): void {
+    this.transmit(() => this.peer?.end(lost()));
+    this.end(lost());
+  }
+
+  abort(reason: GenRpcError): void {
+    this.transmit(() => this.peer?.end(lost()));
+    this.end(reason);
+  }
+
+  keepAlive(): void {}
+
+  release(): void {
+    const { held } = this;
+    this.held = undefined;
+    this.queuedBytes = 0;
+    for (const deliver of held ?? []) this.network.later(this, deliver);
+    if (held !== undefined) this.events?.drain();
+  }
+
+  end(reason: GenRpcError): void {
+    if (this.isClosed) return;
+    this.reason = reason;
+    this.onEnd();
+    this.events?.closed(reason);
+  }
+
+  private transmit(deliver: () => void): void {
+    if (this.isClosed) return;
+    if (this.held === undefined) this.network.later(this, deliver);
+    else this.held.push(deliver);
+  }
+
+  private receive(bytes: Buffer): void {
+    if (this.isClosed) return;
+    if (this.events === undefined) this.unread.push(bytes);
+    else this.events.data(bytes);
+  }
+}
+
+function lost(): GenRpcError {
+  return new GenRpcError('connection_lost', 'The peer closed the connection.');
+}

@@ -1,0 +1,18 @@
+/** The ports as a real process has them. */
+import { randomBytes } from 'node:crypto';
+import { MAX_TIMER_MS, type Clock, type Timer } from '../ports/clock.js';
+import type { Random } from '../ports/random.js';
+
+export const systemClock: Clock = {
+  now: () => performance.now(),
+  after(ms: number, run: () => void): Timer {
+    const timeout = setTimeout(run, Math.min(Math.max(ms, 0), MAX_TIMER_MS)).unref();
+    return { cancel: () => clearTimeout(timeout) };
+  },
+  soon: (run) => process.nextTick(run),
+};
+
+export const systemRandom: Random = {
+  bytes: (length) => randomBytes(length),
+  fraction: () => Math.random(),
+};

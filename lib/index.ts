@@ -1,0 +1,29 @@
+/** For Nest applications: module, strategy, client, decorators, options, errors. */
+export { GenRpcClient } from './nest/gen-rpc.client.js';
+export type {
+  GenRpcClientEvents,
+  GenRpcClientOptions,
+  GenRpcClientStatus,
+  GenRpcSharedClientOptions,
+} from './nest/gen-rpc.client.js';
+export { GenRpcContext } from './nest/gen-rpc.context.js';
+export { Arg, RpcFunction, RpcModule } from './nest/gen-rpc.decorators.js';
+export { GenRpcModule, type GenRpcOptionsFactory } from './nest/gen-rpc.module.js';
+export { GenRpcRecord, GenRpcRecordBuilder, type GenRpcDirections } from './nest/gen-rpc.record-builder.js';
+export { GenRpcServer, type GenRpcServerEvents, type GenRpcServerStatus } from './nest/gen-rpc.server.js';
+export { GEN_RPC_TRANSPORT, InjectGenRpc } from './nest/gen-rpc.tokens.js';
+export { GenRpcConfigError, type Problem } from './node/config-error.js';
+export { GenRpcNode, type CallOptions, type CastOptions, type ModuleRef, type NodeStats } from './node/gen-rpc-node.js';
+export {
+  AdmissionOptions,
+  GenRpcOptions,
+  ListenOptions,
+  NodeLocationOptions,
+  ReconnectOptions,
+} from './node/options.js';
+export type { Target } from './client/dispatcher.js';
+export type { Endpoint } from './driver/driver.js';
+export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
+export { Msgpack5Codec } from './protocol/msgpack5.codec.js';
+export { MsgpackrCodec } from './protocol/msgpackr.codec.js';
+export type { Codec } from './protocol/payload.js';

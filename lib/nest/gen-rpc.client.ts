@@ -1,0 +1,202 @@
+/** The client proxy: Nest's `send` and `emit`, over the connection to one node. */
+import { EventEmitter } from 'node:events';
+import { hostname } from 'node:os';
+import { ClientProxy, type ReadPacket, type WritePacket } from '@nestjs/microservices';
+import { from, Observable, of, throwError } from 'rxjs';
+import type { Target } from '../client/dispatcher.js';
+import { systemRandom } from '../driver/system.js';
+import { createNode } from '../node/create-node.js';
+import type { CallOptions, GenRpcNode } from '../node/gen-rpc-node.js';
+import type { GenRpcOptions } from '../node/options.js';
+import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
+import { splitRoute, type Invocation } from '../protocol/invocation.js';
+import { nestErrorOf } from './gen-rpc.exceptions.js';
+import { nestLog } from './gen-rpc.log.js';
+import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
+
+export type GenRpcClientStatus = 'connected' | 'disconnected';
+
+// A type, not an interface: Nest wants an index signature.
+export type GenRpcClientEvents = {
+  connect: () => void;
+  disconnect: () => void;
+};
+
+interface ClientOnlyOptions {
+  /** The node that messages go to, unless a record says otherwise. */
+  readonly target: string;
+  /** `nest` (default): errors look as with Nest's own transports. `gen_rpc`: every error is a GenRpcError. */
+  readonly errors?: 'nest' | 'gen_rpc';
+}
+
+/** A client on a node of its own, which only calls; without a name it makes one up. */
+export interface GenRpcClientOptions extends ClientOnlyOptions, Omit<GenRpcOptions, 'name' | 'listen'> {
+  readonly name?: string;
+}
+
+/** A client on a node that somebody else owns and closes. */
+export interface GenRpcSharedClientOptions extends ClientOnlyOptions {
+  readonly node: GenRpcNode;
+}
+
+const NO_DIRECTIONS: GenRpcDirections = {};
+const ACCEPTED = of(undefined);
+
+export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
+  private readonly emitter = new EventEmitter();
+  private readonly target: Target;
+  private readonly makeNode: () => GenRpcNode;
+  private readonly ownsNode: boolean;
+  private node: GenRpcNode | undefined;
+  private stopListening: (() => void) | undefined;
+
+  constructor(private readonly options: GenRpcClientOptions | GenRpcSharedClientOptions) {
+    super();
+    if (typeof options?.target !== 'string') {
+      throw new GenRpcError('invalid_argument', 'GenRpcClient needs options with a target: the name of the node to call.');
+    }
+    this.target = { node: options.target };
+    this.ownsNode = !('node' in options);
+    this.makeNode = 'node' in options ? () => options.node : () => nodeOf(options);
+    if (this.ownsNode) this.currentNode();
+  }
+
+  override get status(): Observable<GenRpcClientStatus> {
+    return super.status as Observable<GenRpcClientStatus>;
+  }
+
+  /** Resolves once connected. Not needed before `send`: whoever comes first connects. */
+  override async connect(): Promise<void> {
+    try {
+      await this.currentNode().connect(this.target);
+    } catch (error) {
+      throw this.errorOf(error);
+    }
+  }
+
+  /** Ends the connections of a node of its own; pending calls fail. `connect` or `send` start anew. */
+  override async close(): Promise<void> {
+    const { node } = this;
+    this.node = undefined;
+    if (this.ownsNode) await node?.close();
+    this.stopListening?.();
+  }
+
+  override unwrap<T = GenRpcNode>(): T {
+    return this.currentNode() as T;
+  }
+
+  override on<E extends keyof GenRpcClientEvents>(event: E, callback: GenRpcClientEvents[E]): void {
+    this.emitter.on(event, callback);
+  }
+
+  /** Cold: every subscription is a call; unsubscribing cancels it there too. */
+  override send<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
+    if (isNil(pattern) || isNil(data)) return super.send(pattern, data);
+    return new Observable((observer) => this.publish(this.createPacket(pattern, data), this.createObserver(observer)));
+  }
+
+  /** Hot: sent at once. Completes when the event is accepted: written, or queued for writing. */
+  override emit<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
+    if (isNil(pattern) || isNil(data)) return super.emit(pattern, data);
+    const packet = this.createPacket(pattern, data);
+    if (!this.currentNode().isConnected(this.target)) {
+      const dispatched = this.dispatchEvent<TResult>(packet);
+      dispatched.catch(() => {});
+      return from(dispatched);
+    }
+    try {
+      this.post(packet);
+      return ACCEPTED as Observable<TResult>;
+    } catch (error) {
+      return throwError(() => this.errorOf(error));
+    }
+  }
+
+  protected override publish(packet: ReadPacket, callback: (packet: WritePacket) => void): () => void {
+    try {
+      const directions = directionsOf(packet);
+      const invocation = this.invocationOf(packet, directions);
+      return this.currentNode().request(this.targetOf(directions), invocation, directions as CallOptions, {
+        item: (response) => callback({ response }),
+        done: (response) => callback({ response, isDisposed: true }),
+        failed: (error) => callback({ err: this.errorOf(error), isDisposed: true }),
+      });
+    } catch (error) {
+      callback({ err: this.errorOf(error), isDisposed: true });
+      return () => {};
+    }
+  }
+
+  protected override async dispatchEvent<T = unknown>(packet: ReadPacket): Promise<T> {
+    try {
+      await this.currentNode().connect(this.targetOf(directionsOf(packet)));
+      this.post(packet);
+    } catch (error) {
+      throw this.errorOf(error);
+    }
+    return undefined as T;
+  }
+
+  /** Nest 11 has no dispatch hook, and no `createPacket` either. */
+  protected override createPacket<TInput>(pattern: unknown, data: TInput): ReadPacket {
+    const create = super.createPacket as typeof this.createPacket | undefined;
+    return create === undefined ? { pattern, data } : create.call(this, pattern, data);
+  }
+
+  private post(packet: ReadPacket): void {
+    const directions = directionsOf(packet);
+    this.currentNode().post(this.targetOf(directions), this.invocationOf(packet, directions));
+  }
+
+  private invocationOf(packet: ReadPacket, directions: GenRpcDirections): Invocation {
+    const data: unknown = packet.data;
+    const args = data instanceof GenRpcRecord ? data.data : data;
+    const { metadata } = packet as { metadata?: Record<string, string> };
+    const headers = metadata === undefined ? directions.headers : { ...directions.headers, ...metadata };
+    const { module, fn } = splitRoute(String(this.normalizePattern(packet.pattern)));
+    return this.currentNode().invocation(module, fn, args, true, headers === undefined ? {} : { headers });
+  }
+
+  private targetOf({ target, key }: GenRpcDirections): Target {
+    return target === undefined && key === undefined ? this.target : { node: target ?? this.target.node, key };
+  }
+
+  private errorOf(error: unknown): unknown {
+    return isGenRpcError(error) && this.options.errors !== 'gen_rpc' ? nestErrorOf(error) : error;
+  }
+
+  private currentNode(): GenRpcNode {
+    return (this.node ??= this.openNode());
+  }
+
+  private openNode(): GenRpcNode {
+    const node = this.makeNode();
+    this.stopListening = node.onStatus((name, connected) => {
+      if (name !== this.target.node) return;
+      this._status$.next(connected ? 'connected' : 'disconnected');
+      this.emitter.emit(connected ? 'connect' : 'disconnect');
+    });
+    return node;
+  }
+}
+
+function nodeOf({ target: _, errors: __, ...options }: GenRpcClientOptions): GenRpcNode {
+  const name = options.name ?? inventName();
+  return createNode({ ...options, name, listen: false }, { log: nestLog }, 'new GenRpcClient()');
+}
+
+/** A client that nobody calls needs a name only to be told apart. */
+function inventName(): string {
+  const host = hostname().replace(/[^A-Za-z0-9_.-]/g, '-') || 'localhost';
+  return `client-${Buffer.from(systemRandom.bytes(6)).toString('hex')}@${host}`;
+}
+
+function directionsOf(packet: ReadPacket): GenRpcDirections {
+  const data: unknown = packet.data;
+  return data instanceof GenRpcRecord ? data.directions : NO_DIRECTIONS;
+}
+
+function isNil(value: unknown): value is null | undefined {
+  return value === undefined || value === null;
+}

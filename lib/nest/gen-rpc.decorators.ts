@@ -1,0 +1,73 @@
+/** `@RpcModule`, `@RpcFunction`, `@Arg`: callable modules, written as Nest controllers. */
+import { Controller, UseFilters, type PipeTransform, type Type } from '@nestjs/common';
+import { MessagePattern, Payload } from '@nestjs/microservices';
+import { RpcHttpExceptionFilter } from './gen-rpc.exceptions.js';
+import { GEN_RPC_TRANSPORT } from './gen-rpc.tokens.js';
+
+/** What a handler's `extras` say to the strategy. */
+export interface GenRpcExtras {
+  readonly version?: string;
+  /** The handler takes its arguments one by one. */
+  readonly argumentList?: boolean;
+}
+
+interface RpcFunctionMark {
+  readonly method: string;
+  readonly name: string;
+}
+
+/** Marks of a class's methods, gathered until its `@RpcModule` runs. */
+const functionsOf = new WeakMap<object, RpcFunctionMark[]>();
+const methodsWithArgs = new WeakMap<object, Set<string>>();
+
+/** Under this key a handler's `extras` carry ours. */
+export const GEN_RPC_EXTRAS = 'genRpc';
+
+/**
+ * Makes the functions of a controller callable as module `name`. Only methods with `@RpcFunction` are.
+ * `version`: calls may ask for exactly this one. (gen_rpc: `{Module, Version}`)
+ */
+export function RpcModule(name: string, options: { version?: string } = {}): ClassDecorator {
+  return (target) => {
+    const marks = functionsOf.get(target.prototype as object) ?? [];
+    const withArgs = methodsWithArgs.get(target.prototype as object) ?? new Set();
+    for (const method of withArgs) {
+      if (marks.some((mark) => mark.method === method)) continue;
+      throw new TypeError(`@Arg() in ${target.name}.${method} needs @RpcFunction() on the method.`);
+    }
+    for (const { method, name: fn } of marks) {
+      const extras: GenRpcExtras = {
+        ...(options.version === undefined ? {} : { version: options.version }),
+        argumentList: withArgs.has(method),
+      };
+      const descriptor = Object.getOwnPropertyDescriptor(target.prototype, method);
+      if (descriptor === undefined) continue;
+      MessagePattern(`${name}.${fn}`, GEN_RPC_TRANSPORT, { [GEN_RPC_EXTRAS]: extras })(
+        target.prototype as object,
+        method,
+        descriptor,
+      );
+    }
+    UseFilters(RpcHttpExceptionFilter)(target);
+    Controller()(target);
+  };
+}
+
+/** Makes a method callable, under its own name unless told otherwise. Names hold no dot. */
+export function RpcFunction(name?: string): MethodDecorator {
+  return (target, method) => {
+    const fn = name ?? String(method);
+    if (fn === '' || fn.includes('.')) throw new TypeError(`@RpcFunction(): a name without dots expected, got '${fn}'.`);
+    const marks = functionsOf.get(target) ?? [];
+    functionsOf.set(target, [...marks, { method: String(method), name: fn }]);
+  };
+}
+
+/** The argument at `index`, through pipes if there are any. */
+export function Arg(index: number, ...pipes: (Type<PipeTransform> | PipeTransform)[]): ParameterDecorator {
+  return (target, method, position) => {
+    const methods = methodsWithArgs.get(target) ?? new Set<string>();
+    methodsWithArgs.set(target, methods.add(String(method)));
+    Payload(String(index), ...pipes)(target, method, position);
+  };
+}

@@ -1,0 +1,54 @@
+/** The module owns a node: made with the application, closed with it. The strategy is a view on it. */
+import {
+  ConfigurableModuleBuilder,
+  Inject,
+  Module,
+  type OnApplicationShutdown,
+  type OnModuleDestroy,
+} from '@nestjs/common';
+import { createNode } from '../node/create-node.js';
+import { GenRpcNode } from '../node/gen-rpc-node.js';
+import type { GenRpcOptions } from '../node/options.js';
+import { nestLog } from './gen-rpc.log.js';
+import { GenRpcServer } from './gen-rpc.server.js';
+
+/** Made by `useClass` and `useExisting` of `forRootAsync`. */
+export interface GenRpcOptionsFactory {
+  createGenRpcOptions(): GenRpcOptions | Promise<GenRpcOptions>;
+}
+
+const GEN_RPC_OPTIONS = Symbol('GEN_RPC_OPTIONS');
+
+const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<GenRpcOptions>({
+  optionsInjectionToken: GEN_RPC_OPTIONS,
+})
+  .setClassMethodName('forRoot')
+  .setFactoryMethodName('createGenRpcOptions')
+  .setExtras({ isGlobal: true }, (definition, { isGlobal }) => ({ ...definition, global: isGlobal }))
+  .build();
+
+@Module({
+  providers: [
+    {
+      provide: GenRpcNode,
+      inject: [GEN_RPC_OPTIONS],
+      useFactory: (options: GenRpcOptions) => createNode(options, { log: nestLog }, 'GenRpcModule.forRoot()'),
+    },
+    { provide: GenRpcServer, inject: [GenRpcNode], useFactory: (node: GenRpcNode) => new GenRpcServer(node) },
+  ],
+  exports: [GenRpcNode, GenRpcServer],
+})
+export class GenRpcModule extends ConfigurableModuleClass implements OnModuleDestroy, OnApplicationShutdown {
+  constructor(@Inject(GenRpcNode) private readonly node: GenRpcNode) {
+    super();
+  }
+
+  /** Intake stops before the application's own resources go. */
+  async onModuleDestroy(): Promise<void> {
+    await this.node.stopListening();
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.node.close();
+  }
+}

@@ -1,0 +1,64 @@
+/** Data with directions: how one message travels, where the client's options say otherwise for most. */
+
+export interface GenRpcDirections {
+  /** The node to call instead of the client's `target`. */
+  readonly target?: string;
+  /** Picks the connection: the same key always takes the same one. Any encodable value. */
+  readonly key?: unknown;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** ms for everything: connect, queue, send, reply. */
+  readonly timeout?: number;
+  /** Wait for a node that is down until the deadline, instead of failing at once. */
+  readonly waitForReady?: boolean;
+}
+
+export class GenRpcRecord<TData = unknown> {
+  constructor(
+    readonly data: TData,
+    readonly directions: GenRpcDirections,
+  ) {}
+}
+
+/** `client.send('math.add', new GenRpcRecordBuilder({ a: 1, b: 2 }).setTimeout(500).build())` */
+export class GenRpcRecordBuilder<TData = unknown> {
+  private directions: GenRpcDirections = {};
+
+  constructor(private data: TData) {}
+
+  setData(data: TData): this {
+    this.data = data;
+    return this;
+  }
+
+  /** See `GenRpcDirections.target`. */
+  setTarget(target: string): this {
+    return this.set({ target });
+  }
+
+  /** See `GenRpcDirections.key`. */
+  setKey(key: unknown): this {
+    return this.set({ key });
+  }
+
+  setHeaders(headers: Readonly<Record<string, string>>): this {
+    return this.set({ headers });
+  }
+
+  /** ms. */
+  setTimeout(timeout: number): this {
+    return this.set({ timeout });
+  }
+
+  setWaitForReady(waitForReady = true): this {
+    return this.set({ waitForReady });
+  }
+
+  build(): GenRpcRecord<TData> {
+    return new GenRpcRecord(this.data, this.directions);
+  }
+
+  private set(directions: GenRpcDirections): this {
+    this.directions = { ...this.directions, ...directions };
+    return this;
+  }
+}

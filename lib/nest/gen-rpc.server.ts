@@ -1,0 +1,159 @@
+/** The transport strategy: Nest's handlers, callable by other nodes. */
+import { EventEmitter } from 'node:events';
+import { Server, type CustomTransportStrategy, type MessageHandler } from '@nestjs/microservices';
+import { isObservable, tap } from 'rxjs';
+import type { Endpoint } from '../driver/driver.js';
+import { createNode } from '../node/create-node.js';
+import { GenRpcNode } from '../node/gen-rpc-node.js';
+import type { GenRpcOptions } from '../node/options.js';
+import { splitRoute } from '../protocol/invocation.js';
+import type { CallContext } from '../server/module-registry.js';
+import { GenRpcContext } from './gen-rpc.context.js';
+import { GEN_RPC_EXTRAS, type GenRpcExtras } from './gen-rpc.decorators.js';
+import { failureOfNest } from './gen-rpc.exceptions.js';
+import { nestLog } from './gen-rpc.log.js';
+import { GEN_RPC_TRANSPORT } from './gen-rpc.tokens.js';
+
+/** `connected`: accepting calls. */
+export type GenRpcServerStatus = 'connected' | 'disconnected';
+
+// A type, not an interface: Nest wants an index signature.
+export type GenRpcServerEvents = {
+  listening: (address: Endpoint | undefined) => void;
+  close: () => void;
+};
+
+interface Entry {
+  readonly route: string;
+  readonly version: string;
+  readonly argumentList: boolean;
+  readonly handler: MessageHandler;
+}
+
+export class GenRpcServer
+  extends Server<GenRpcServerEvents, GenRpcServerStatus>
+  implements CustomTransportStrategy
+{
+  override transportId = GEN_RPC_TRANSPORT;
+  private readonly node: GenRpcNode;
+  private readonly ownsNode: boolean;
+  private readonly entries = new Map<string, Entry>();
+  private readonly emitter = new EventEmitter();
+  private listening = false;
+  private hooked = false;
+
+  /** @param source options of a node of its own, or the node of `GenRpcModule`, which then closes it. */
+  constructor(source: GenRpcOptions | GenRpcNode) {
+    super();
+    this.ownsNode = !(source instanceof GenRpcNode);
+    this.node = source instanceof GenRpcNode ? source : createNode(source, { log: nestLog }, 'new GenRpcServer()');
+  }
+
+  override addHandler(
+    pattern: unknown,
+    handler: MessageHandler,
+    isEventHandler = false,
+    extras: Record<string, unknown> = {},
+  ): void {
+    const route = String(this.normalizePattern(pattern as never));
+    const { version = '', argumentList = false } = (extras[GEN_RPC_EXTRAS] ?? {}) as GenRpcExtras;
+    super.addHandler(pattern, handler, isEventHandler, extras);
+    const key = `${version}\0${route}`;
+    if (this.entries.has(key)) {
+      // Nest chains handlers of one event behind the first; of one message the last wins.
+      if (isEventHandler) return;
+      this.logger.warn(`Two handlers for ${route}: the one registered last is called.`);
+    }
+    this.entries.set(key, { route, version, argumentList, handler });
+  }
+
+  /** Nest ignores what this returns: success and failure both go through `callback`. */
+  override listen(callback: (error?: unknown, address?: Endpoint) => void): void {
+    this.start().then(
+      (address) => callback(undefined, address),
+      (error: unknown) => callback(error),
+    );
+  }
+
+  /** Stops intake, lets running calls finish within `gracePeriod`. Safe to repeat, and without `listen`. */
+  override async close(): Promise<void> {
+    if (this.ownsNode) await this.node.drain();
+    else await this.node.stopListening();
+    if (!this.listening) return;
+    this.listening = false;
+    this._status$.next('disconnected');
+    this.emitter.emit('close');
+  }
+
+  /** The node. @throws Error before `listen`. */
+  override unwrap<T = GenRpcNode>(): T {
+    if (!this.listening) throw new Error('The server is not listening yet: call "listen" or "startAllMicroservices" first.');
+    return this.node as T;
+  }
+
+  override on<E extends keyof GenRpcServerEvents>(event: E, callback: GenRpcServerEvents[E]): this {
+    this.emitter.on(event, callback);
+    return this;
+  }
+
+  override setOnProcessingStartHook(hook: Parameters<Server['setOnProcessingStartHook']>[0]): void {
+    this.hooked = true;
+    super.setOnProcessingStartHook(hook);
+  }
+
+  override setOnProcessingEndHook(hook: Parameters<Server['setOnProcessingEndHook']>[0]): void {
+    this.hooked = true;
+    super.setOnProcessingEndHook(hook);
+  }
+
+  private async start(): Promise<Endpoint | undefined> {
+    for (const entry of this.entries.values()) {
+      const { module, fn } = splitRoute(entry.route);
+      const run = (args: unknown, call: CallContext): unknown => this.handle(entry, args, call);
+      this.node.registerFunction(module, fn, { run, failureOf: failureOfNest }, entry.version);
+    }
+    const address = await this.node.listen();
+    this.listening = true;
+    this._status$.next('connected');
+    this.emitter.emit('listening', address);
+    return address;
+  }
+
+  private handle(entry: Entry, args: unknown, call: CallContext): unknown {
+    const context = new GenRpcContext([call, entry.route]);
+    const data = entry.argumentList ? argumentsOf(args, call.single) : payloadOf(args, call.single);
+    return this.hooked ? this.handleHooked(entry, data, context) : entry.handler(data, context);
+  }
+
+  /** Between the processing hooks: once at the start, once at whatever the end is. */
+  private handleHooked(entry: Entry, data: unknown, context: GenRpcContext): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      let ended = false;
+      const end = (): void => {
+        if (!ended) this.onProcessingEndHook?.(this.transportId, context);
+        ended = true;
+      };
+      this.onProcessingStartHook(this.transportId, context, async () => {
+        try {
+          const result: unknown = await entry.handler(data, context);
+          if (isObservable(result)) return resolve(result.pipe(tap({ finalize: end })));
+          end();
+          resolve(result);
+        } catch (error) {
+          end();
+          reject(error as Error);
+        }
+      });
+    });
+  }
+}
+
+/** A verb's only argument is the payload; several are a list. */
+function payloadOf(args: unknown, single: boolean): unknown {
+  if (single || !Array.isArray(args)) return args;
+  return args.length > 1 ? args : args[0];
+}
+
+function argumentsOf(args: unknown, single: boolean): unknown {
+  return single && !Array.isArray(args) ? [args] : args;
+}

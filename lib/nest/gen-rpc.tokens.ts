@@ -1,0 +1,9 @@
+/** What Nest knows this library by. */
+import { Inject } from '@nestjs/common';
+import { GenRpcNode } from '../node/gen-rpc-node.js';
+
+/** Names this transport in `@MessagePattern(pattern, GEN_RPC_TRANSPORT)`: such a handler is bound here only. */
+export const GEN_RPC_TRANSPORT = Symbol('GEN_RPC_TRANSPORT');
+
+/** Injects the node that `GenRpcModule` owns; the class `GenRpcNode` is its token. */
+export const InjectGenRpc = (): ParameterDecorator & PropertyDecorator => Inject(GenRpcNode);

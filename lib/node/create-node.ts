@@ -1,0 +1,124 @@
+/** Puts a node together: the one place where parts meet. */
+import { Dialer } from '../client/dialer.js';
+import { Dispatcher } from '../client/dispatcher.js';
+import { newIncarnation, type Identity } from '../connection/authenticate.js';
+import { Deadlines } from '../connection/deadlines.js';
+import { Journal } from '../connection/journal.js';
+import type { Discovery, Location } from '../discovery/discovery.js';
+import { StaticDiscovery } from '../discovery/static.discovery.js';
+import type { Driver } from '../driver/driver.js';
+import { systemClock, systemRandom } from '../driver/system.js';
+import { TcpDriver } from '../driver/tcp.driver.js';
+import { deriveKeys } from '../protocol/handshake.js';
+import { FunctionNames } from '../protocol/invocation.js';
+import { hashKey } from '../protocol/key-hash.js';
+import { Msgpack5Codec } from '../protocol/msgpack5.codec.js';
+import { MsgpackrCodec } from '../protocol/msgpackr.codec.js';
+import type { Codec } from '../protocol/payload.js';
+import type { Clock } from '../ports/clock.js';
+import { silentLog, type Log } from '../ports/log.js';
+import type { Random } from '../ports/random.js';
+import { Invoker } from '../server/invoker.js';
+import { ModulePolicy } from '../server/module-policy.js';
+import { ModuleRegistry } from '../server/module-registry.js';
+import { Server } from '../server/server.js';
+import { GenRpcNode, type StatusListener } from './gen-rpc-node.js';
+import { LocalCalls } from './local-call.js';
+import type { GenRpcOptions } from './options.js';
+import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
+
+/** What a node takes from its surroundings. Everything has a default. */
+export interface NodePorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+  /** Beside or instead of the TCP driver. */
+  readonly drivers: readonly Driver[];
+  readonly discovery: Discovery;
+}
+
+/** What the parts of one node share. */
+interface Shared {
+  readonly options: ResolvedOptions;
+  readonly self: Identity;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly deadlines: Deadlines;
+  readonly drivers: ReadonlyMap<string, Driver>;
+  readonly statusListeners: Set<StatusListener>;
+}
+
+/** @throws GenRpcConfigError naming every problem; `where` is the call that got the options. */
+export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {}, where = 'createNode()'): GenRpcNode {
+  const resolved = resolveOptions(given, where);
+  const clock = ports.clock ?? systemClock;
+  const shared: Shared = {
+    options: resolved,
+    clock,
+    journal: new Journal(ports.log ?? silentLog, clock),
+    deadlines: new Deadlines(clock),
+    drivers: new Map([new TcpDriver(clock), ...(ports.drivers ?? [])].map((driver) => [driver.name, driver])),
+    statusListeners: new Set(),
+    self: identityOf(resolved, clock, ports.random ?? systemRandom),
+  };
+  const registry = new ModuleRegistry(new ModulePolicy(resolved.moduleControl, resolved.moduleList));
+  const invoker = new Invoker({ ...shared, registry, exposeErrors: resolved.exposeErrors });
+  const codec = shared.self.codecs[0] ?? new MsgpackrCodec();
+  // The secrets end here: what the node keeps are keys that cannot be read back.
+  const { secrets: _, ...options } = resolved;
+  return new GenRpcNode({
+    ...shared,
+    options,
+    registry,
+    names: new FunctionNames(),
+    dispatcher: dispatcherOf(shared, ports.discovery),
+    server: serverOf(shared, invoker),
+    local: new LocalCalls({ clock, deadlines: shared.deadlines, node: resolved.name, codec, invoker }),
+  });
+}
+
+function identityOf(options: ResolvedOptions, clock: Clock, random: Random): Identity {
+  const { name, secrets, codec, maxMessageBytes, frameReadTimeout, sendTimeout, maxQueuedBytes } = options;
+  return {
+    node: name,
+    incarnation: newIncarnation(random),
+    keys: secrets.map((secret) => deriveKeys(Buffer.from(secret))),
+    codecs: [codecOf(codec)],
+    maxMessageBytes,
+    limits: { frameReadTimeout, sendTimeout, maxQueuedBytes },
+    clock,
+    random,
+  };
+}
+
+function codecOf(codec: 'msgpackr' | 'msgpack5' | Codec): Codec {
+  if (codec === 'msgpackr') return new MsgpackrCodec();
+  return codec === 'msgpack5' ? new Msgpack5Codec() : codec;
+}
+
+function dispatcherOf(shared: Shared, source: Discovery | undefined): Dispatcher {
+  const { options, self, clock, journal, drivers, statusListeners } = shared;
+  const fallback = { driver: options.driver, port: options.clientPort };
+  const nodes = options.nodes as ReadonlyMap<string, Partial<Location>>;
+  const discovery = source ?? new StaticDiscovery(nodes, fallback);
+  const { connectTimeout, handshakeTimeout, maxMessageBytes, maxQueuedCasts, maxLanesPerNode, reconnect } = options;
+  const dialer = new Dialer({ self, discovery, drivers, journal, connectTimeout, handshakeTimeout });
+  const keyCodec = new MsgpackrCodec();
+  return new Dispatcher({
+    clock,
+    journal,
+    random: self.random,
+    maxMessageBytes,
+    maxQueuedCasts,
+    maxLanesPerNode,
+    backoff: reconnect,
+    dial: (node, signal) => dialer.dial(node, signal),
+    hashOf: (key) => hashKey(keyCodec, key),
+    onStatus: (node, connected) => statusListeners.forEach((listener) => listener(node, connected)),
+  });
+}
+
+function serverOf({ options, self, clock, journal, deadlines }: Shared, invoker: Invoker): Server {
+  const { admission, handshakeTimeout, duplicateNodes, maxMessageBytes } = options;
+  return new Server({ self, clock, journal, deadlines, invoker, admission, handshakeTimeout, duplicateNodes, maxMessageBytes });
+}

@@ -1,0 +1,106 @@
+/** A call of a node to itself: no socket, the same rules. */
+import { encodePayload, decodePayload, type Codec } from '../protocol/payload.js';
+import { GenRpcError } from '../protocol/errors.js';
+import type { CallCarrier, PendingCall } from '../client/pending-calls.js';
+import type { Invoker } from '../server/invoker.js';
+import { RunningCall, type Answers, type CallPorts } from '../server/running-call.js';
+import type { Invocation } from '../protocol/invocation.js';
+
+export interface LocalPorts extends CallPorts {
+  readonly node: string;
+  readonly codec: Codec;
+  readonly invoker: Invoker;
+}
+
+/** Values are encoded and decoded as if they had travelled, so that local and remote calls cannot differ. */
+export class LocalCalls {
+  private readonly pending = new Set<LocalCall>();
+
+  constructor(private readonly ports: LocalPorts) {}
+
+  get size(): number {
+    return this.pending.size;
+  }
+
+  call(call: PendingCall): void {
+    const local = new LocalCall(call, this.ports, () => this.pending.delete(local));
+    this.pending.add(local);
+    local.run();
+  }
+
+  /** @throws GenRpcError `encode_error`. */
+  cast(invocation: Invocation): void {
+    const args = travelled(this.ports.codec, invocation.args);
+    const incoming = { ...invocation, id: 0, caller: { node: this.ports.node, address: 'local' } };
+    this.ports.invoker.run(new RunningCall(incoming, Infinity, NO_ANSWERS, this.ports), () => args);
+  }
+
+  close(reason: GenRpcError): void {
+    for (const local of [...this.pending]) local.abort(reason);
+  }
+}
+
+const NO_ANSWERS: Answers = { item() {}, done() {}, failed() {}, ended() {} };
+
+class LocalCall implements CallCarrier, Answers {
+  private readonly running: RunningCall;
+
+  constructor(
+    private readonly call: PendingCall,
+    private readonly ports: LocalPorts,
+    private readonly onEnd: () => void,
+  ) {
+    const incoming = { ...call.invocation, id: 1, caller: { node: ports.node, address: 'local' } };
+    this.running = new RunningCall(incoming, call.deadlineAt, this, ports);
+    call.carrier = this;
+  }
+
+  run(): void {
+    try {
+      const args = travelled(this.ports.codec, this.call.invocation.args);
+      this.ports.invoker.run(this.running, () => args);
+    } catch (error) {
+      this.call.fail(error as GenRpcError);
+    }
+  }
+
+  abort(reason: GenRpcError): void {
+    this.call.fail(reason);
+  }
+
+  release(_call: PendingCall, cancel: boolean): void {
+    this.onEnd();
+    if (cancel) this.running.abort(new GenRpcError('cancelled'));
+  }
+
+  mayHaveStarted(): boolean {
+    return true;
+  }
+
+  item(_call: RunningCall, value: unknown): void {
+    this.deliver(() => this.call.item(travelled(this.ports.codec, value)));
+  }
+
+  done(_call: RunningCall, value: unknown): void {
+    this.deliver(() => this.call.succeed(travelled(this.ports.codec, value)));
+  }
+
+  failed(_call: RunningCall, error: GenRpcError): void {
+    const { code, message, details } = error;
+    this.call.fail(new GenRpcError(code, message, { details, maybeExecuted: code === 'handler_failed' }));
+  }
+
+  ended(): void {}
+
+  private deliver(deliver: () => void): void {
+    try {
+      deliver();
+    } catch (error) {
+      this.call.fail(error as GenRpcError);
+    }
+  }
+}
+
+function travelled(codec: Codec, value: unknown): unknown {
+  return decodePayload(codec, encodePayload(codec, value));
+}

@@ -1,0 +1,141 @@
+/** Frames to bytes. Pure but for a memory of the names it has written. */
+import { GenRpcError, MAX_ERROR_MESSAGE_BYTES, wireOfCode } from './errors.js';
+import { FrameFlag, FrameType, HEADER_BYTES, MAX_HEADERS_BYTES, type CallFrame, type CastFrame, type Frame } from './frame.js';
+import type { FunctionName, Headers } from './invocation.js';
+import type { Payload } from './payload.js';
+
+/** Where bytes go: room for small ones in a buffer that is filled up, and a way to hand large ones on uncopied. */
+export interface ByteSink {
+  /** Makes room for `length` bytes and returns the offset in `buffer` at which they go. */
+  reserve(length: number): number;
+  /** The one that `reserve` spoke of; another one after the next `reserve`. */
+  readonly buffer: Buffer;
+  /** Queues bytes behind what was reserved, without copying them. */
+  append(bytes: Uint8Array): void;
+}
+
+/** Payloads up to this many bytes are copied beside their header; larger ones are handed on as they are. */
+const COPY_LIMIT = 4096;
+const NOTHING: Payload = { kind: 'none', bytes: new Uint8Array(0) };
+
+export class FrameEncoder {
+  private readonly nameBytes = new WeakMap<FunctionName, Buffer>();
+
+  /** @throws GenRpcError `invalid_argument` when the headers are too large; nothing is written then. */
+  encode(frame: Frame, sink: ByteSink): void {
+    switch (frame.type) {
+      case FrameType.Call:
+      case FrameType.Cast:
+        return this.encodeInvocation(frame, sink);
+      case FrameType.Item:
+      case FrameType.Result:
+        writeFrame(sink, frame.type, 0, frame.id, 0, frame.payload);
+        return;
+      case FrameType.Error: {
+        const message = truncatedUtf8(frame.message, MAX_ERROR_MESSAGE_BYTES);
+        const at = writeFrame(sink, frame.type, 0, frame.id, 3 + message.length, frame.details);
+        sink.buffer[at] = wireOfCode(frame.code);
+        sink.buffer.writeUInt16BE(message.length, at + 1);
+        sink.buffer.set(message, at + 3);
+        return;
+      }
+      case FrameType.Cancel:
+        writeFrame(sink, frame.type, 0, frame.id, 0, NOTHING);
+        return;
+      case FrameType.GoAway: {
+        const at = writeFrame(sink, frame.type, 0, 0, 4, NOTHING);
+        sink.buffer.writeUInt32BE(frame.lastId, at);
+        return;
+      }
+    }
+  }
+
+  private encodeInvocation(frame: CallFrame | CastFrame, sink: ByteSink): void {
+    const names = this.bytesOf(frame.name);
+    const headers = frame.headers === undefined ? undefined : encodeHeaders(frame.headers);
+    const timeoutBytes = frame.type === FrameType.Call ? 4 : 0;
+    const head = timeoutBytes + names.length + (headers?.length ?? 0);
+    const flags = (frame.single ? FrameFlag.Single : 0) | (headers === undefined ? 0 : FrameFlag.Headers);
+    const id = frame.type === FrameType.Call ? frame.id : 0;
+    let at = writeFrame(sink, frame.type, flags, id, head, frame.payload);
+    if (frame.type === FrameType.Call) writeU32(sink.buffer, frame.timeoutMs, at);
+    at += timeoutBytes;
+    sink.buffer.set(names, at);
+    if (headers !== undefined) sink.buffer.set(headers, at + names.length);
+  }
+
+  private bytesOf(name: FunctionName): Buffer {
+    let bytes = this.nameBytes.get(name);
+    if (bytes === undefined) this.nameBytes.set(name, (bytes = encodeName(name)));
+    return bytes;
+  }
+}
+
+/** Writes header and payload, leaves `head` bytes between them free, and returns where these begin. */
+function writeFrame(sink: ByteSink, type: number, flags: number, id: number, head: number, payload: Payload): number {
+  const { kind, bytes } = payload;
+  const copied = bytes.length <= COPY_LIMIT;
+  const at = sink.reserve(HEADER_BYTES + head + (copied ? bytes.length : 0));
+  const { buffer } = sink;
+  writeU32(buffer, head + bytes.length, at);
+  buffer[at + 4] = type;
+  buffer[at + 5] = flags | (kind === 'codec' ? FrameFlag.PayloadCodec : kind === 'raw' ? FrameFlag.PayloadRaw : 0);
+  buffer[at + 6] = 0;
+  buffer[at + 7] = 0;
+  writeU32(buffer, id, at + 8);
+  if (copied) buffer.set(bytes, at + HEADER_BYTES + head);
+  else sink.append(bytes);
+  return at + HEADER_BYTES;
+}
+
+/** `Buffer#writeUInt32BE` without its checks: every value here was bounded before. */
+function writeU32(buffer: Buffer, value: number, at: number): void {
+  buffer[at] = value >>> 24;
+  buffer[at + 1] = value >>> 16;
+  buffer[at + 2] = value >>> 8;
+  buffer[at + 3] = value;
+}
+
+/** `u8 length · module · u16 length · function · u8 length · version`. */
+function encodeName({ module, fn, version }: FunctionName): Buffer {
+  const parts = [Buffer.from(module), Buffer.from(fn), Buffer.from(version)] as const;
+  const functionLength = Buffer.alloc(2);
+  functionLength.writeUInt16BE(parts[1].length);
+  return Buffer.concat([
+    Buffer.of(parts[0].length),
+    parts[0],
+    functionLength,
+    parts[1],
+    Buffer.of(parts[2].length),
+    parts[2],
+  ]);
+}
+
+/** `u16 bytes that follow`, then for each: `u8 length · name · u16 length · value`. */
+function encodeHeaders(headers: Headers): Buffer {
+  const parts: Buffer[] = [Buffer.alloc(2)];
+  let length = 0;
+  for (const [name, value] of headers) {
+    const nameBytes = Buffer.from(name);
+    const valueBytes = Buffer.from(value);
+    length += 3 + nameBytes.length + valueBytes.length;
+    if (nameBytes.length === 0 || nameBytes.length > 255 || length > MAX_HEADERS_BYTES) {
+      const rule = `names of 1 to 255 bytes, ${MAX_HEADERS_BYTES} bytes in all`;
+      throw new GenRpcError('invalid_argument', `The headers do not fit a frame: expected ${rule}.`);
+    }
+    const valueLength = Buffer.alloc(2);
+    valueLength.writeUInt16BE(valueBytes.length);
+    parts.push(Buffer.of(nameBytes.length), nameBytes, valueLength, valueBytes);
+  }
+  parts[0]?.writeUInt16BE(length);
+  return Buffer.concat(parts);
+}
+
+/** The text as UTF-8, cut at a character so that it fits `limit` bytes. */
+function truncatedUtf8(text: string, limit: number): Buffer {
+  const bytes = Buffer.from(text.slice(0, limit));
+  if (bytes.length <= limit) return bytes;
+  let end = limit;
+  while (((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
+  return bytes.subarray(0, end);
+}

@@ -1,0 +1,94 @@
+/** The frames of an authenticated connection, as everything above the wire sees them. Their bytes: docs/PROTOCOL.md. */
+import type { GenRpcErrorCode } from './errors.js';
+import type { FunctionName, Headers } from './invocation.js';
+import type { Payload } from './payload.js';
+
+/** The wire version that this code speaks; a HELLO offers a range of them. */
+export const PROTOCOL_VERSION = 1;
+/** `u32 length · u8 type · u8 flags · u16 zero · u32 stream`. */
+export const HEADER_BYTES = 12;
+/** What may stand in a frame beside its payload: names and headers. */
+export const MAX_HEAD_BYTES = 32 * 1024;
+export const MAX_HEADERS_BYTES = 16 * 1024;
+/** The largest message by default, in payload bytes. */
+export const DEFAULT_MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+
+export const FrameType = {
+  Call: 0x10,
+  Cast: 0x11,
+  Item: 0x12,
+  Result: 0x13,
+  Error: 0x14,
+  Cancel: 0x15,
+  GoAway: 0x20,
+} as const;
+
+/** A frame of an unknown type with this bit is skipped; without it, it ends the connection. */
+export const SKIPPABLE_TYPE = 0x80;
+
+/** Asks for a result. `timeoutMs` is what is left of the caller's deadline; never a wall clock. */
+export interface CallFrame {
+  readonly type: typeof FrameType.Call;
+  readonly id: number;
+  readonly name: FunctionName;
+  readonly timeoutMs: number;
+  readonly single: boolean;
+  readonly headers: Headers | undefined;
+  readonly payload: Payload;
+}
+
+/** Asks for no result. */
+export interface CastFrame {
+  readonly type: typeof FrameType.Cast;
+  readonly name: FunctionName;
+  readonly single: boolean;
+  readonly headers: Headers | undefined;
+  readonly payload: Payload;
+}
+
+/** One of several values of a reply; a `ResultFrame` or an `ErrorFrame` follows. */
+export interface ItemFrame {
+  readonly type: typeof FrameType.Item;
+  readonly id: number;
+  readonly payload: Payload;
+}
+
+/** Ends a reply, with its last value if the payload is not `none`. */
+export interface ResultFrame {
+  readonly type: typeof FrameType.Result;
+  readonly id: number;
+  readonly payload: Payload;
+}
+
+/** Ends a reply with an error. `message` is safe for a remote reader; `details` is what the handler meant to send. */
+export interface ErrorFrame {
+  readonly type: typeof FrameType.Error;
+  readonly id: number;
+  readonly code: GenRpcErrorCode;
+  readonly message: string;
+  readonly details: Payload;
+}
+
+/** The caller no longer waits for this reply. */
+export interface CancelFrame {
+  readonly type: typeof FrameType.Cancel;
+  readonly id: number;
+}
+
+/** The sender will not start calls with an id above `lastId`. */
+export interface GoAwayFrame {
+  readonly type: typeof FrameType.GoAway;
+  readonly lastId: number;
+}
+
+export type Frame = CallFrame | CastFrame | ItemFrame | ResultFrame | ErrorFrame | CancelFrame | GoAwayFrame;
+
+/** The bits of `flags`. A set bit that a type does not know is an error. */
+export const FrameFlag = {
+  PayloadCodec: 0x01,
+  PayloadRaw: 0x02,
+  Headers: 0x04,
+  Single: 0x08,
+  /** Legal only where both sides negotiated compression; this version never does. */
+  Compressed: 0x20,
+} as const;

@@ -1,0 +1,75 @@
+/** What is called and with what: one shape from the caller to the handler. */
+import { GenRpcError } from './errors.js';
+
+/** Names one function of one module. `version` is empty when the caller takes any. */
+export interface FunctionName {
+  readonly module: string;
+  readonly fn: string;
+  readonly version: string;
+}
+
+/** Small texts that travel beside the arguments: tracing, user metadata. Names are case-sensitive. */
+export type Headers = ReadonlyMap<string, string>;
+
+export interface Invocation {
+  readonly name: FunctionName;
+  /** With `single` the one value that was sent; otherwise the list of arguments. */
+  readonly args: unknown;
+  readonly single: boolean;
+  readonly headers: Headers | undefined;
+}
+
+const NAME_LIMITS = { module: 255, fn: 1024, version: 64 } as const;
+
+/** Keeps one object a name, so that what is worked out for a name once can be found by identity. */
+export class FunctionNames {
+  private readonly byModule = new Map<string, Map<string, FunctionName>>();
+  private size = 0;
+
+  /** Callers choose names; past this many, each is made anew instead of kept. */
+  constructor(private readonly capacity = 10_000) {}
+
+  /** @throws GenRpcError `invalid_argument` when a part is not text or too long to travel. */
+  resolve(module: string, fn: string, version = ''): FunctionName {
+    const functions = this.byModule.get(module);
+    const known = functions?.get(version === '' ? fn : `${fn}\0${version}`);
+    return known ?? this.add(module, fn, version);
+  }
+
+  private add(module: string, fn: string, version: string): FunctionName {
+    const name = Object.freeze({ module, fn, version });
+    for (const part of ['module', 'fn', 'version'] as const) checkPart(part, name[part]);
+    if (this.size >= this.capacity) return name;
+    this.size += 1;
+    let functions = this.byModule.get(module);
+    if (functions === undefined) this.byModule.set(module, (functions = new Map<string, FunctionName>()));
+    functions.set(version === '' ? fn : `${fn}\0${version}`, name);
+    return name;
+  }
+}
+
+function checkPart(part: keyof typeof NAME_LIMITS, value: unknown): void {
+  if (typeof value !== 'string') {
+    throw new GenRpcError('invalid_argument', `The ${part} of a call must be a string, got ${typeof value}.`);
+  }
+  const bytes = Buffer.byteLength(value);
+  if (bytes > NAME_LIMITS[part] || !value.isWellFormed()) {
+    const limit = NAME_LIMITS[part];
+    throw new GenRpcError('invalid_argument', `The ${part} of a call must be at most ${limit} bytes of valid text, got ${bytes}.`);
+  }
+}
+
+/**
+ * Splits a pattern's route at its last dot: `math.add` is function `add` of module `math`. A route without a dot
+ * between two parts, and the route of an object pattern (`{…}`), is a function of the nameless module.
+ */
+export function splitRoute(route: string): { module: string; fn: string } {
+  const dot = route.startsWith('{') ? -1 : route.lastIndexOf('.');
+  if (dot <= 0 || dot === route.length - 1) return { module: '', fn: route };
+  return { module: route.slice(0, dot), fn: route.slice(dot + 1) };
+}
+
+/** The other way round: how a function is written in messages and as a Nest pattern. */
+export function joinRoute(name: { module: string; fn: string }): string {
+  return name.module === '' ? name.fn : `${name.module}.${name.fn}`;
+}

@@ -1,0 +1,45 @@
+/** Values and their bytes: one interface over every MessagePack library, one written profile (docs/PROTOCOL.md). */
+
+/** Turns values into bytes and back, within the profile. Pure; keeps no reference to what it was given. */
+export interface Codec {
+  /** Agreed on in the handshake: both ends of a connection use the same one. 1 to 32 characters of `[a-z0-9-]`. */
+  readonly id: string;
+  /** @throws GenRpcError `encode_error` when the value is outside the profile. */
+  encode(value: unknown): Uint8Array;
+  /**
+   * Decodes exactly one value that fills `bytes`. Nothing decoded refers to `bytes` afterwards.
+   * @throws GenRpcError `protocol_error` when the bytes are outside the profile or over a budget.
+   */
+  decode(bytes: Uint8Array): unknown;
+}
+
+/** How the bytes of a payload are to be read. */
+export type PayloadKind = 'none' | 'codec' | 'raw';
+
+/** `none`: no value at all (`undefined`). `raw`: the bytes are the value. `codec`: the connection's codec knows. */
+export interface Payload {
+  readonly kind: PayloadKind;
+  readonly bytes: Uint8Array;
+}
+
+const NO_BYTES = new Uint8Array(0);
+const NO_PAYLOAD: Payload = { kind: 'none', bytes: NO_BYTES };
+
+/** A `Buffer` or `Uint8Array` travels as it is; everything else goes through the codec. */
+export function encodePayload(codec: Codec, value: unknown): Payload {
+  if (value === undefined) return NO_PAYLOAD;
+  if (value instanceof Uint8Array) return { kind: 'raw', bytes: value };
+  return { kind: 'codec', bytes: codec.encode(value) };
+}
+
+/** The value of a payload. Raw bytes are copied, so that a value never pins the buffer that it was read from. */
+export function decodePayload(codec: Codec, payload: Payload): unknown {
+  switch (payload.kind) {
+    case 'none':
+      return undefined;
+    case 'raw':
+      return Buffer.from(payload.bytes);
+    case 'codec':
+      return codec.decode(payload.bytes);
+  }
+}

@@ -1,0 +1,171 @@
+/** The server's end of one connection: frames in, answers out, and nothing left running for a caller that is gone. */
+import type { Connection, ConnectionEvents } from '../connection/connection.js';
+import type { Journal } from '../connection/journal.js';
+import { GenRpcError } from '../protocol/errors.js';
+import { FrameType, type CallFrame, type CastFrame, type Frame } from '../protocol/frame.js';
+import { decodePayload, encodePayload, type Payload } from '../protocol/payload.js';
+import type { Invoker } from './invoker.js';
+import { RunningCall, type Answers, type CallPorts } from './running-call.js';
+
+export interface AcceptorPorts extends CallPorts {
+  readonly invoker: Invoker;
+  readonly journal: Journal;
+  /** Largest reply that this side sends, in payload bytes. */
+  readonly maxMessageBytes: number;
+}
+
+const NO_PAYLOAD: Payload = { kind: 'none', bytes: new Uint8Array(0) };
+
+export class Acceptor implements ConnectionEvents, Answers {
+  private readonly calls = new Map<number, RunningCall>();
+  private readonly casts = new Set<RunningCall>();
+  private lastId = 0;
+  private draining = false;
+  private readonly maxMessageBytes: number;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly ports: AcceptorPorts,
+    private readonly onEnd: (acceptor: Acceptor) => void,
+  ) {
+    this.maxMessageBytes = Math.min(ports.maxMessageBytes, connection.peer.maxMessageBytes);
+    connection.keepAlive(false);
+  }
+
+  get peer(): Connection['peer'] {
+    return this.connection.peer;
+  }
+
+  get running(): number {
+    return this.calls.size + this.casts.size;
+  }
+
+  frame(frame: Frame): void {
+    switch (frame.type) {
+      case FrameType.Call:
+        return this.onCall(frame);
+      case FrameType.Cast:
+        return this.onCast(frame);
+      case FrameType.Cancel:
+        return this.calls.get(frame.id)?.abort(new GenRpcError('cancelled'));
+      default:
+        this.connection.abort(new GenRpcError('protocol_error', 'A client sent a frame that only a server sends.'));
+    }
+  }
+
+  closed(reason: GenRpcError): void {
+    if (reason.code === 'protocol_error') {
+      this.ports.journal.note('protocol_error', () => `Closed the connection of ${this.peer.node}: ${reason.message}`);
+    }
+    for (const call of [...this.calls.values(), ...this.casts]) call.abort(reason);
+    this.onEnd(this);
+  }
+
+  /** Refuses new calls and tells the peer so; closes once the running ones have been answered. Safe to repeat. */
+  drain(): void {
+    if (this.draining) return;
+    this.draining = true;
+    this.connection.send({ type: FrameType.GoAway, lastId: this.lastId });
+    if (this.running === 0) this.connection.close();
+  }
+
+  /** Ends now: running calls are told, queued answers still leave. Safe to repeat. */
+  close(reason: GenRpcError): Promise<void> {
+    for (const call of [...this.calls.values(), ...this.casts]) call.abort(reason);
+    this.connection.close();
+    return this.connection.ended;
+  }
+
+  abort(reason: GenRpcError): void {
+    this.connection.abort(reason);
+  }
+
+  item(call: RunningCall, value: unknown): void {
+    if (call.id === 0) return;
+    if (this.connection.congested) {
+      call.abort(new GenRpcError('refused'));
+      const message = 'The stream was stopped: too much of it waits for its reader.';
+      return this.failed(call, new GenRpcError('refused', message, { maybeExecuted: true }));
+    }
+    const payload = this.encode(call, value);
+    if (payload !== undefined) this.connection.send({ type: FrameType.Item, id: call.id, payload });
+    else call.abort(new GenRpcError('encode_error'));
+  }
+
+  done(call: RunningCall, value: unknown): void {
+    if (call.id === 0) return;
+    const payload = this.encode(call, value);
+    if (payload !== undefined) this.connection.send({ type: FrameType.Result, id: call.id, payload });
+  }
+
+  failed(call: RunningCall, error: GenRpcError): void {
+    if (call.id === 0) return this.ports.journal.count('cast_failed');
+    this.sendError(call, error);
+  }
+
+  ended(call: RunningCall): void {
+    if (call.id === 0) this.casts.delete(call);
+    else this.calls.delete(call.id);
+    if (this.running > 0) return;
+    this.connection.keepAlive(false);
+    if (this.draining) this.connection.close();
+  }
+
+  private onCall(frame: CallFrame): void {
+    if (frame.id > this.lastId) this.lastId = frame.id;
+    if (this.calls.has(frame.id)) {
+      return this.connection.abort(new GenRpcError('protocol_error', `Call ${frame.id} was sent twice.`));
+    }
+    const call = this.begin(frame, frame.id, this.ports.clock.now() + frame.timeoutMs);
+    if (this.draining) {
+      return this.sendError(call, new GenRpcError('refused', 'The node is shutting down and did not start the call.'));
+    }
+    this.calls.set(frame.id, call);
+    this.run(call, frame.payload);
+  }
+
+  private onCast(frame: CastFrame): void {
+    if (this.draining) return this.ports.journal.count('cast_failed');
+    const call = this.begin(frame, 0, Infinity);
+    this.casts.add(call);
+    this.run(call, frame.payload);
+  }
+
+  private begin(frame: CallFrame | CastFrame, id: number, deadlineAt: number): RunningCall {
+    const { name, single, headers } = frame;
+    return new RunningCall({ id, name, single, headers, caller: this.peer }, deadlineAt, this, this.ports);
+  }
+
+  private run(call: RunningCall, payload: Payload): void {
+    if (this.running === 1) this.connection.keepAlive(true);
+    this.ports.invoker.run(call, () => decodePayload(this.connection.codec, payload));
+  }
+
+  /** The bytes of an answer; if it cannot be sent, the error that says why, and `undefined`. */
+  private encode(call: RunningCall, value: unknown): Payload | undefined {
+    try {
+      const payload = encodePayload(this.connection.codec, value);
+      if (payload.bytes.length <= this.maxMessageBytes) return payload;
+      const message = `The reply has ${payload.bytes.length} bytes, ${this.maxMessageBytes} are allowed.`;
+      this.sendError(call, new GenRpcError('message_too_large', message));
+    } catch (error) {
+      this.sendError(call, error as GenRpcError);
+    }
+    return undefined;
+  }
+
+  private sendError(call: RunningCall, error: GenRpcError): void {
+    const { code, message } = error;
+    this.connection.send({ type: FrameType.Error, id: call.id, code, message, details: this.detailsOf(error) });
+  }
+
+  /** Details that cannot be sent are left out: the error itself must arrive. */
+  private detailsOf(error: GenRpcError): Payload {
+    try {
+      const payload = encodePayload(this.connection.codec, error.details);
+      return payload.bytes.length <= this.maxMessageBytes ? payload : NO_PAYLOAD;
+    } catch {
+      return NO_PAYLOAD;
+    }
+  }
+}

@@ -1,0 +1,91 @@
+/** Runs functions: a value or a throw becomes an answer. Never throws itself. */
+import type { Journal } from '../connection/journal.js';
+import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
+import { joinRoute } from '../protocol/invocation.js';
+import { printable } from '../protocol/node-name.js';
+import type { Clock } from '../ports/clock.js';
+import type { Callable, ModuleRegistry } from './module-registry.js';
+import { streamReply, type Subscribable } from './reply-stream.js';
+import type { RunningCall } from './running-call.js';
+
+export interface InvokerOptions {
+  readonly registry: ModuleRegistry;
+  readonly journal: Journal;
+  readonly clock: Clock;
+  /** Send messages of unexpected errors to remote callers. For development only. */
+  readonly exposeErrors: boolean;
+}
+
+export class Invoker {
+  constructor(private readonly options: InvokerOptions) {}
+
+  /** `readArgs` is asked only once policy, version and name have said yes. */
+  run(call: RunningCall, readArgs: () => unknown): void {
+    const callable = this.options.registry.resolve(call.name);
+    if (callable instanceof GenRpcError) return this.refuse(call, callable);
+    try {
+      const result = callable.run(readArgs(), call);
+      if (isThenable(result)) {
+        result.then((value) => this.answer(call, callable, value), (error: unknown) => this.crash(call, callable, error));
+      } else {
+        this.answer(call, callable, result);
+      }
+    } catch (error) {
+      this.crash(call, callable, error);
+    }
+  }
+
+  private answer(call: RunningCall, callable: Callable, value: unknown): void {
+    if (!isSubscribable(value)) return call.succeed(value);
+    try {
+      streamReply(call, value, this.options.clock, (error) => this.crash(call, callable, error));
+    } catch (error) {
+      this.crash(call, callable, error);
+    }
+  }
+
+  private refuse(call: RunningCall, error: GenRpcError): void {
+    this.options.journal.note('call_refused', () => {
+      return `Refused ${printable(joinRoute(call.name))} for ${call.caller.node}: ${error.code}`;
+    });
+    call.fail(error);
+  }
+
+  private crash(call: RunningCall, callable: Callable, cause: unknown): void {
+    const meant = isMeantForCallers(cause) ? cause : callable.failureOf?.(cause);
+    if (meant === undefined) {
+      const message = (): string => `${printable(joinRoute(call.name))} failed for ${call.caller.node}`;
+      this.options.journal.note('handler_failed', message, cause);
+    }
+    call.fail(meant ?? this.accidentOf(call, cause));
+  }
+
+  /** What a remote caller may know of an accident: that it happened. */
+  private accidentOf(call: RunningCall, cause: unknown): GenRpcError {
+    const { exposeErrors } = this.options;
+    const message = exposeErrors ? describe(cause) : `${joinRoute(call.name)} failed.`;
+    const details = isGenRpcError(cause) ? { code: cause.code } : undefined;
+    return new GenRpcError('handler_failed', message, { details, cause });
+  }
+}
+
+/** Deliberate failures; and arguments that could not be read, which are the caller's own. */
+function isMeantForCallers(cause: unknown): cause is GenRpcError {
+  return isGenRpcError(cause) && (cause.code === 'handler_failed' || cause.code === 'protocol_error');
+}
+
+function describe(cause: unknown): string {
+  try {
+    return cause instanceof Error ? (cause.stack ?? cause.message) : String(cause);
+  } catch {
+    return 'The thrown value cannot be shown.';
+  }
+}
+
+function isThenable(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function';
+}
+
+function isSubscribable(value: unknown): value is Subscribable {
+  return typeof value === 'object' && value !== null && typeof (value as Subscribable).subscribe === 'function';
+}

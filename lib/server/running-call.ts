@@ -1,0 +1,123 @@
+/** One call while its function runs: what the function sees of it, and the one place where it is answered. */
+import { Deadline, type Deadlines } from '../connection/deadlines.js';
+import { GenRpcError } from '../protocol/errors.js';
+import type { FunctionName, Headers } from '../protocol/invocation.js';
+import type { Clock } from '../ports/clock.js';
+import type { CallContext } from './module-registry.js';
+
+/** Where answers go: over a connection, or straight to a caller of the same node. */
+export interface Answers {
+  item(call: RunningCall, value: unknown): void;
+  done(call: RunningCall, value: unknown): void;
+  failed(call: RunningCall, error: GenRpcError): void;
+  /** The function has ended, whoever still cares. */
+  ended(call: RunningCall): void;
+}
+
+/** What was asked for. `id` 0: a cast, which nobody answers. */
+export interface IncomingCall {
+  readonly id: number;
+  readonly name: FunctionName;
+  readonly single: boolean;
+  readonly headers: Headers | undefined;
+  readonly caller: { readonly node: string; readonly address: string };
+}
+
+/** The ports that every running call shares. */
+export interface CallPorts {
+  readonly clock: Clock;
+  readonly deadlines: Deadlines;
+}
+
+export class RunningCall extends Deadline implements CallContext {
+  /** Stops whatever produces values for this call. */
+  stopProducer: (() => void) | undefined;
+  private answered = false;
+  private controller: AbortController | undefined;
+  private abortReason: GenRpcError | undefined;
+
+  constructor(
+    private readonly incoming: IncomingCall,
+    private readonly deadlineAt: number,
+    private readonly answers: Answers,
+    private readonly ports: CallPorts,
+  ) {
+    super();
+  }
+
+  get id(): number {
+    return this.incoming.id;
+  }
+
+  get name(): FunctionName {
+    return this.incoming.name;
+  }
+
+  get single(): boolean {
+    return this.incoming.single;
+  }
+
+  get headers(): Headers | undefined {
+    return this.incoming.headers;
+  }
+
+  get caller(): { readonly node: string; readonly address: string } {
+    return this.incoming.caller;
+  }
+
+  remainingMs(): number {
+    return Math.max(0, this.deadlineAt - this.ports.clock.now());
+  }
+
+  /** Made when first asked for: an AbortController costs more than most calls. */
+  get signal(): AbortSignal {
+    if (this.controller === undefined) {
+      this.controller = new AbortController();
+      if (this.abortReason !== undefined) this.controller.abort(this.abortReason);
+      else this.watchDeadline();
+    }
+    return this.controller.signal;
+  }
+
+  /** From here on the deadline stops the function, not only its caller. */
+  watchDeadline(): void {
+    if (this.slot === undefined && !this.answered && this.deadlineAt !== Infinity) {
+      this.ports.deadlines.add(this, this.deadlineAt);
+    }
+  }
+
+  item(value: unknown): void {
+    if (!this.answered) this.answers.item(this, value);
+  }
+
+  succeed(value: unknown): void {
+    if (this.settle()) this.answers.done(this, value);
+    this.answers.ended(this);
+  }
+
+  fail(error: GenRpcError): void {
+    if (this.settle()) this.answers.failed(this, error);
+    this.answers.ended(this);
+  }
+
+  /** Nobody waits any more. The function is told, and keeps its place until it ends. */
+  abort(reason: GenRpcError): void {
+    if (!this.settle()) return;
+    this.abortReason = reason;
+    this.controller?.abort(reason);
+    if (this.stopProducer === undefined) return;
+    this.stopProducer();
+    this.answers.ended(this);
+  }
+
+  override expire(): void {
+    this.abort(new GenRpcError('timeout'));
+  }
+
+  private settle(): boolean {
+    if (this.answered) return false;
+    this.answered = true;
+    this.ports.deadlines.remove(this);
+    return true;
+  }
+}

@@ -1,0 +1,155 @@
+/** Accepts channels, lets nobody past the handshake unproven, and keeps the acceptors of those who came through. */
+import { respond, type Identity } from '../connection/authenticate.js';
+import type { Connection, Peer } from '../connection/connection.js';
+import type { Occurrence } from '../connection/journal.js';
+import type { Channel, Driver, Endpoint, Listener } from '../driver/driver.js';
+import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import { printable } from '../protocol/node-name.js';
+import { Acceptor, type AcceptorPorts } from './acceptor.js';
+import { Admission, type AdmissionLimits } from './admission.js';
+
+export interface ServerOptions extends AcceptorPorts {
+  readonly self: Identity;
+  readonly admission: AdmissionLimits;
+  /** ms from accept to a finished handshake (gen_rpc: `authentication_timeout`). */
+  readonly handshakeTimeout: number;
+  /** Another process with the name of a connected node: does it replace that one, or is it sent away? */
+  readonly duplicateNodes: 'newest' | 'refuse';
+}
+
+const OCCURRENCES = new Map<GenRpcErrorCode, Occurrence>([
+  ['invalid_cookie', 'auth_failed'],
+  ['version_mismatch', 'version_mismatch'],
+  ['wrong_node', 'wrong_node'],
+  ['refused', 'duplicate_node'],
+  ['timeout', 'handshake_timeout'],
+]);
+
+export class Server {
+  private readonly listeners: Listener[] = [];
+  private readonly acceptors = new Set<Acceptor>();
+  private readonly unproven = new Set<Channel>();
+  private readonly admission: Admission;
+  private closing = false;
+  private onIdle: (() => void) | undefined;
+
+  constructor(private readonly options: ServerOptions) {
+    this.admission = new Admission(options.admission, options.clock);
+  }
+
+  /** Calls that are running now. */
+  get running(): number {
+    let running = 0;
+    for (const acceptor of this.acceptors) running += acceptor.running;
+    return running;
+  }
+
+  get connections(): number {
+    return this.acceptors.size;
+  }
+
+  /** Connections whose handshake is not done. */
+  get handshakes(): number {
+    return this.admission.pending;
+  }
+
+  /** Resolves with the address once channels are accepted. Rejects with the system's error. */
+  async listen(driver: Driver, endpoint: Endpoint): Promise<Endpoint> {
+    const listener = await driver.listen(
+      endpoint,
+      (channel) => void this.accept(channel, driver),
+      (error) => this.options.journal.note('accept_failed', () => `Cannot accept: ${error.message}`),
+    );
+    this.listeners.push(listener);
+    return listener.address;
+  }
+
+  /** Stops intake and waits until running calls are answered and connections closed. */
+  async drain(): Promise<void> {
+    this.closing = true;
+    const listening = Promise.all(this.listeners.map((listener) => listener.close()));
+    for (const acceptor of this.acceptors) acceptor.drain();
+    this.dropUnproven();
+    if (this.acceptors.size > 0) await new Promise<void>((resolve) => (this.onIdle = resolve));
+    await listening;
+  }
+
+  /** Ends everything now. Safe to repeat, and during `drain`. */
+  async close(reason: GenRpcError): Promise<void> {
+    this.closing = true;
+    this.dropUnproven();
+    const ended = [...this.acceptors].map((acceptor) => acceptor.close(reason));
+    await Promise.all([...ended, ...this.listeners.map((listener) => listener.close())]);
+  }
+
+  /** As `close`, without a last word to the peers. */
+  abort(reason: GenRpcError): void {
+    this.closing = true;
+    this.dropUnproven();
+    for (const acceptor of [...this.acceptors]) acceptor.abort(reason);
+    for (const listener of this.listeners) void listener.close();
+  }
+
+  private dropUnproven(): void {
+    for (const channel of this.unproven) channel.abort(new GenRpcError('refused', 'The node is shutting down.'));
+  }
+
+  private async accept(channel: Channel, driver: Driver): Promise<void> {
+    const { journal, self, handshakeTimeout } = this.options;
+    const address = channel.remoteAddress;
+    const full = this.closing ? 'closing' : this.admission.enter(address);
+    if (full !== undefined) {
+      journal.note('admission_refused', () => `Sent ${address} away: ${full}.`);
+      return channel.abort(new GenRpcError('refused', 'No more connections are accepted now.'));
+    }
+    journal.count('accepted');
+    this.unproven.add(channel);
+    try {
+      const task = { channel, channelBinding: driver.channelBinding, timeoutMs: handshakeTimeout };
+      this.adopt(await respond(self, task, (peer) => this.admits(peer)));
+    } catch (error) {
+      this.onHandshakeFailed(address, error);
+    } finally {
+      this.unproven.delete(channel);
+      this.admission.leave(address);
+    }
+  }
+
+  private onHandshakeFailed(address: string, cause: unknown): void {
+    const code = isGenRpcError(cause) ? cause.code : 'protocol_error';
+    if (code === 'invalid_cookie') this.admission.failed(address);
+    const message = cause instanceof Error ? cause.message : 'unknown error';
+    this.options.journal.note(OCCURRENCES.get(code) ?? 'handshake_failed', () => {
+      return `Handshake with ${address} failed (${code}): ${printable(message, 200)}`;
+    });
+  }
+
+  private admits(peer: Peer): boolean {
+    return this.options.duplicateNodes === 'newest' || this.namesakesOf(peer).length === 0;
+  }
+
+  /** Connections of the same name from another life or another process. */
+  private namesakesOf(peer: Peer): Acceptor[] {
+    return [...this.acceptors].filter(({ peer: known }) => {
+      return known.node === peer.node && known.incarnation !== peer.incarnation;
+    });
+  }
+
+  private adopt(connection: Connection): void {
+    if (this.closing) return connection.abort(new GenRpcError('refused', 'The node is shutting down.'));
+    const { peer } = connection;
+    for (const namesake of this.namesakesOf(peer)) {
+      const message = `${peer.node} connected again, from ${peer.address}: its older connection is closed.`;
+      this.options.journal.note('duplicate_node', () => message);
+      namesake.abort(new GenRpcError('connection_lost', message));
+    }
+    const acceptor = new Acceptor(connection, this.options, (ended) => this.forget(ended));
+    this.acceptors.add(acceptor);
+    connection.open(acceptor);
+  }
+
+  private forget(acceptor: Acceptor): void {
+    this.acceptors.delete(acceptor);
+    if (this.acceptors.size === 0) this.onIdle?.();
+  }
+}

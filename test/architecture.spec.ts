@@ -1,0 +1,270 @@
+/** Holds the layout of docs/ARCHITECTURE.md: which room may know which. Every rule also proves that it can fail. */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, posix } from 'node:path';
+import ts from 'typescript';
+import { describe, expect, it } from 'vitest';
+
+/** Rooms of one floor do not know each other. Files directly in lib/ are the doors, each a room of its own. */
+const FLOORS: readonly (readonly string[])[] = [
+  ['protocol', 'ports'],
+  ['driver', 'discovery'],
+  ['connection'],
+  ['client', 'server'],
+  ['node'],
+  ['nest', 'testing', 'cli'],
+];
+const DOORS = FLOORS.length;
+
+/** What a process has only once, and a test cannot own: handed in through ports, implemented in driver/. */
+const AMBIENT = new Set([
+  ...['setTimeout', 'setInterval', 'setImmediate', 'randomBytes', 'randomUUID', 'getRandomValues'],
+  ...['Date.now', 'performance.now', 'process.hrtime', 'Math.random'],
+]);
+
+interface Import {
+  readonly line: number;
+  readonly specifier: string;
+  /** The file of ours behind the specifier, or `undefined` for a package. */
+  readonly target: string | undefined;
+}
+
+interface Source {
+  /** Relative to lib/. */
+  readonly path: string;
+  readonly text: string;
+  readonly imports: readonly Import[];
+}
+
+interface Rule {
+  readonly title: string;
+  /** One line for each offence. */
+  readonly check: (sources: readonly Source[]) => string[];
+  /** A lib/ that offends, path → text, and what the rule has to say about it. */
+  readonly offender: Readonly<Record<string, string>>;
+  readonly verdict: readonly string[];
+}
+
+function sourceOf(path: string, text: string): Source {
+  const imports = ts.preProcessFile(text, true, true).importedFiles.map(({ fileName, pos }) => {
+    const target = fileName.startsWith('.')
+      ? posix.join(posix.dirname(path), fileName.replace(/\.js$/, '.ts'))
+      : undefined;
+    return { line: text.slice(0, pos).split('\n').length, specifier: fileName, target };
+  });
+  return { path, text, imports };
+}
+
+function readLib(): Source[] {
+  const lib = join(dirname(import.meta.dirname), 'lib');
+  return readdirSync(lib, { recursive: true, encoding: 'utf8' })
+    .map((path) => path.replaceAll('\\', '/'))
+    .filter((path) => path.endsWith('.ts'))
+    .map((path) => sourceOf(path, readFileSync(join(lib, path), 'utf8')));
+}
+
+const roomOf = (path: string): string => path.split('/')[0] ?? path;
+
+/** `undefined`: no room of the house. */
+function floorOf(path: string): number | undefined {
+  if (!path.includes('/')) return DOORS;
+  const floor = FLOORS.findIndex((rooms) => rooms.includes(roomOf(path)));
+  return floor === -1 ? undefined : floor;
+}
+
+/** A rule about one import at a time. */
+function eachImport(isWrong: (from: Source, to: Import) => boolean) {
+  return (sources: readonly Source[]): string[] =>
+    sources.flatMap((from) =>
+      from.imports.filter((to) => isWrong(from, to)).map((to) => `${from.path}:${to.line} imports ${to.specifier}`),
+    );
+}
+
+/** A rule about one syntax node at a time. */
+function eachNode(offence: (node: ts.Node) => string | undefined, isExempt: (path: string) => boolean = () => false) {
+  return (sources: readonly Source[]): string[] =>
+    sources.flatMap(({ path, text }) => {
+      if (isExempt(path)) return [];
+      const file = ts.createSourceFile(path, text, ts.ScriptTarget.Latest, true);
+      const found: string[] = [];
+      const visit = (node: ts.Node): void => {
+        const said = offence(node);
+        const line = file.getLineAndCharacterOfPosition(node.getStart(file)).line + 1;
+        if (said !== undefined) found.push(`${path}:${line} ${said}`);
+        ts.forEachChild(node, visit);
+      };
+      visit(file);
+      return found;
+    });
+}
+
+function ambientUse(node: ts.Node): string | undefined {
+  if (ts.isNewExpression(node) && node.expression.getText() === 'Date' && !node.arguments?.length) {
+    return 'uses new Date()';
+  }
+  if (!ts.isIdentifier(node) && !ts.isPropertyAccessExpression(node)) return undefined;
+  const text = node.getText().replace(/^(globalThis|crypto)\./, '');
+  // A name that is only declared, or asked of an object of ours (`clock.setTimeout`), is not the global.
+  const isOwnName =
+    'name' in node.parent && node.parent.name === node && !ts.isShorthandPropertyAssignment(node.parent);
+  return AMBIENT.has(text) && !isOwnName ? `uses ${text}` : undefined;
+}
+
+/** The files of every import cycle, once each, beginning with the file that sorts first. */
+function cyclesOf(sources: readonly Source[]): string[] {
+  const targets = new Map(sources.map(({ path, imports }) => [path, imports.flatMap((to) => to.target ?? [])]));
+  const cycles = new Set<string>();
+  const done = new Set<string>();
+  const visit = (path: string, trail: readonly string[]): void => {
+    const start = trail.indexOf(path);
+    if (start !== -1) {
+      const cycle = trail.slice(start);
+      const first = cycle.indexOf([...cycle].sort()[0] ?? path);
+      const turned = [...cycle.slice(first), ...cycle.slice(0, first)];
+      cycles.add([...turned, turned[0]].join(' → '));
+    } else if (!done.has(path)) {
+      for (const target of targets.get(path) ?? []) visit(target, [...trail, path]);
+      done.add(path);
+    }
+  };
+  for (const { path } of sources) visit(path, []);
+  return [...cycles];
+}
+
+const rules: readonly Rule[] = [
+  {
+    title: 'keeps every file in a room of the house',
+    check: (sources) =>
+      sources.filter(({ path }) => floorOf(path) === undefined).map(({ path }) => `${path} has no room`),
+    offender: { 'utils/text.ts': '', 'node/node.ts': '' },
+    verdict: ['utils/text.ts has no room'],
+  },
+  {
+    title: 'imports downwards only, and nothing from outside lib/',
+    check: eachImport(({ path }, { target }) => {
+      if (target === undefined || roomOf(path) === roomOf(target)) return false;
+      return target.startsWith('..') || (floorOf(target) ?? DOORS) > (floorOf(path) ?? DOORS);
+    }),
+    offender: {
+      'driver/wire.ts': `import { head } from '../protocol/frame.js';\nimport type { Open } from '../connection/open.js';`,
+      'node/node.ts': `export { twoNodes } from '../../test/support/nodes.js';\nconst all = import('../index.js');`,
+    },
+    verdict: [
+      'driver/wire.ts:2 imports ../connection/open.js',
+      'node/node.ts:1 imports ../../test/support/nodes.js',
+      'node/node.ts:2 imports ../index.js',
+    ],
+  },
+  {
+    title: 'keeps the rooms of one floor apart',
+    check: eachImport(
+      ({ path }, { target }) =>
+        target !== undefined && roomOf(path) !== roomOf(target) && floorOf(path) === floorOf(target),
+    ),
+    offender: {
+      'client/session.ts': `import { a } from './backoff.js';\nimport {\n  invoke,\n} from '../server/invoker.js';`,
+      'core.ts': `export { Node } from './index.js';`,
+    },
+    verdict: ['client/session.ts:4 imports ../server/invoker.js', 'core.ts:1 imports ./index.js'],
+  },
+  {
+    title: 'lets nobody import an index',
+    check: eachImport((_, { target }) => target !== undefined && /(^|\/)(index\.ts|\.{0,2})$/.test(target)),
+    offender: { 'nest/nest.ts': `import { a } from '../node/index.js';\nimport { b } from '..';` },
+    verdict: ['nest/nest.ts:1 imports ../node/index.js', 'nest/nest.ts:2 imports ..'],
+  },
+  {
+    title: 'keeps guests ignorant of conversations',
+    check: eachImport(
+      ({ path }, { target }) => /^(nest|cli)\//.test(path) && target !== undefined && roomOf(target) === 'connection',
+    ),
+    offender: { 'nest/gen-rpc.client.ts': `import { Connection } from '../connection/connection.js';` },
+    verdict: ['nest/gen-rpc.client.ts:1 imports ../connection/connection.js'],
+  },
+  {
+    title: 'knows sockets in driver/ only',
+    check: eachImport(({ path }, to) => /^(node:)?(net|tls)$/.test(to.specifier) && roomOf(path) !== 'driver'),
+    offender: {
+      'driver/tcp.ts': `import net from 'node:net';`,
+      'client/dial.ts': `import { connect } from 'node:tls';`,
+    },
+    verdict: ['client/dial.ts:1 imports node:tls'],
+  },
+  {
+    title: 'knows Nest and RxJS in nest/ and index.ts only',
+    check: eachImport(
+      ({ path }, to) =>
+        /^(@nestjs\/|rxjs(\/|$)|reflect-metadata$)/.test(to.specifier) && !['nest', 'index.ts'].includes(roomOf(path)),
+    ),
+    offender: {
+      'nest/module.ts': `import { Module } from '@nestjs/common';`,
+      'node/node.ts': `import type { Observable } from 'rxjs';\nimport { map } from 'rxjs/operators';`,
+    },
+    verdict: ['node/node.ts:1 imports rxjs', 'node/node.ts:2 imports rxjs/operators'],
+  },
+  {
+    title: 'takes time and chance from ports, except in driver/',
+    check: eachNode(ambientUse, (path) => roomOf(path) === 'driver'),
+    offender: {
+      'driver/system.ts': 'export const now = () => performance.now();',
+      'client/session.ts': [
+        `import { randomBytes } from 'node:crypto';`,
+        '// setTimeout(run, 5) in a comment, "Date.now()" in a string',
+        'const at = clock.setTimeout(run, 5);',
+        'globalThis.setTimeout(run, 5);',
+        'const now = options.now ?? Date.now;',
+        'const id = randomBytes(8), today = new Date(), later = { setImmediate };',
+      ].join('\n'),
+    },
+    verdict: [
+      'client/session.ts:4 uses setTimeout',
+      'client/session.ts:5 uses Date.now',
+      'client/session.ts:6 uses randomBytes',
+      'client/session.ts:6 uses new Date()',
+      'client/session.ts:6 uses setImmediate',
+    ],
+  },
+  {
+    title: 'has no import cycle',
+    check: cyclesOf,
+    offender: {
+      'node/a.ts': `import { b } from './b.js';`,
+      'node/b.ts': `import type { c } from './c.js';`,
+      'node/c.ts': `export { a } from './a.js';`,
+      'node/d.ts': `import { a } from './a.js';`,
+    },
+    verdict: ['node/a.ts → node/b.ts → node/c.ts → node/a.ts'],
+  },
+  {
+    title: 'names every export of a door, and has no barrels below',
+    check: eachNode((node) =>
+      ts.isExportDeclaration(node) && !(node.exportClause && ts.isNamedExports(node.exportClause))
+        ? 'exports *'
+        : undefined,
+    ),
+    offender: { 'index.ts': `export { a } from './node/a.js';\nexport * from './node/b.js';` },
+    verdict: ['index.ts:2 exports *'],
+  },
+  {
+    title: 'has no file above 300 lines',
+    check: (sources) =>
+      sources
+        .map(({ path, text }) => ({ path, lines: text.trimEnd().split('\n').length }))
+        .filter(({ lines }) => lines > 300)
+        .map(({ path, lines }) => `${path} has ${lines} lines`),
+    offender: { 'node/short.ts': 'a\n'.repeat(300), 'node/long.ts': 'a\n'.repeat(301) },
+    verdict: ['node/long.ts has 301 lines'],
+  },
+];
+
+describe('the library', () => {
+  const lib = readLib();
+  for (const { title, check } of rules) it(title, () => expect(check(lib)).toEqual([]));
+});
+
+describe('the checker sees an offender of the rule that the library', () => {
+  for (const { title, check, offender, verdict } of rules) {
+    it(title, () =>
+      expect(check(Object.entries(offender).map(([path, text]) => sourceOf(path, text)))).toEqual(verdict),
+    );
+  }
+});

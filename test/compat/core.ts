@@ -1,0 +1,6 @@
+import { strict as assert } from 'node:assert';
+import * as core from 'nestjs-gen-rpc/core';
+import * as testing from 'nestjs-gen-rpc/testing';
+
+assert.equal(typeof core.GenRpcError, 'function');
+assert.notEqual(Object.keys(testing).length, 0);

@@ -1,0 +1,146 @@
+/** Nodes that know where each other are, and a check that nothing of them is left. */
+import { expect } from 'vitest';
+import { createNode, type NodePorts } from '../../lib/node/create-node.js';
+import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
+import type { GenRpcOptions } from '../../lib/node/options.js';
+import type { Discovery, Location } from '../../lib/discovery/discovery.js';
+import { MemoryNetwork } from '../../lib/driver/memory.driver.js';
+import { systemClock } from '../../lib/driver/system.js';
+import { SeededRandom } from '../../lib/testing/seeded-random.js';
+import { VirtualClock } from '../../lib/testing/virtual-clock.js';
+
+export const SECRET = 'a-fine-long-cookie-for-tests-0123';
+
+export type DriverName = 'tcp' | 'memory';
+export const DRIVERS: readonly DriverName[] = ['tcp', 'memory'];
+
+export type NodeSettings = Partial<Omit<GenRpcOptions, 'name'>>;
+
+export interface ClusterSettings {
+  readonly driver?: DriverName;
+  /** Memory only: time passes when the test says so, randomness comes from the seed. */
+  readonly virtual?: { readonly seed: number; readonly latency?: (random: SeededRandom) => number };
+  /** For every node. */
+  readonly options?: NodeSettings;
+  readonly ports?: Partial<NodePorts>;
+}
+
+/** Where everyone is: filled as nodes start, changed by tests that put a proxy or an impostor in between. */
+export class TestDiscovery implements Discovery {
+  readonly locations = new Map<string, Location>();
+
+  async resolve(node: string): Promise<Location> {
+    return this.locations.get(node) ?? { driver: this.driver, host: '127.0.0.1', port: 1 };
+  }
+
+  constructor(private readonly driver: DriverName) {}
+}
+
+export class TestLog {
+  readonly lines: string[] = [];
+  readonly causes: unknown[] = [];
+  info = (message: string): void => void this.lines.push(message);
+  warn = (message: string): void => void this.lines.push(message);
+  error = (message: string, cause?: unknown): void => {
+    this.lines.push(message);
+    this.causes.push(cause);
+  };
+}
+
+export class Cluster {
+  readonly discovery: TestDiscovery;
+  readonly driver: DriverName;
+  readonly clock: VirtualClock | undefined;
+  readonly random: SeededRandom | undefined;
+  readonly network: MemoryNetwork;
+  readonly log = new TestLog();
+  private readonly nodes = new Set<GenRpcNode>();
+
+  constructor(private readonly settings: ClusterSettings = {}) {
+    this.driver = settings.driver ?? (settings.virtual === undefined ? 'tcp' : 'memory');
+    this.discovery = new TestDiscovery(this.driver);
+    const { virtual } = settings;
+    this.clock = virtual === undefined ? undefined : new VirtualClock();
+    const random = virtual === undefined ? undefined : new SeededRandom(virtual.seed);
+    this.random = random;
+    const latency = virtual?.latency;
+    this.network = new MemoryNetwork(
+      this.clock ?? systemClock,
+      random === undefined || latency === undefined ? {} : { latency: () => latency(random) },
+    );
+  }
+
+  /** Starts `name@127.0.0.1`, listening on a free port unless told otherwise. */
+  async start(name: string, options: NodeSettings = {}, ports: Partial<NodePorts> = {}): Promise<GenRpcNode> {
+    const node = this.create(name, options, ports);
+    const address = await node.listen();
+    if (address !== undefined) this.discovery.locations.set(node.name, { driver: this.driver, ...address });
+    return node;
+  }
+
+  /** The same without listening. */
+  create(name: string, options: NodeSettings = {}, ports: Partial<NodePorts> = {}): GenRpcNode {
+    const full = name.includes('@') ? name : `${name}@127.0.0.1`;
+    const node = createNode(
+      { name: full, secret: SECRET, driver: this.driver, listen: { port: 0 }, ...this.settings.options, ...options },
+      {
+        discovery: this.discovery,
+        log: this.log,
+        drivers: [this.network.driver('127.0.0.1')],
+        ...(this.clock === undefined ? {} : { clock: this.clock }),
+        ...(this.random === undefined ? {} : { random: this.random }),
+        ...this.settings.ports,
+        ...ports,
+      },
+    );
+    this.nodes.add(node);
+    return node;
+  }
+
+  /** Closes every node, and asserts that nothing of them is left. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    const closing = Promise.all([...this.nodes].map((node) => node.close()));
+    await this.clock?.advance(10_000);
+    await closing;
+    await this.clock?.advance(10_000);
+    for (const node of this.nodes) {
+      const { pendingCalls, runningCalls, connectedNodes, acceptedConnections } = node.stats();
+      expect({ node: node.name, pendingCalls, connectedNodes, acceptedConnections }).toEqual({
+        node: node.name,
+        pendingCalls: 0,
+        connectedNodes: 0,
+        acceptedConnections: 0,
+      });
+      expect(runningCalls).toBe(0);
+    }
+    expect(this.network.links.size).toBe(0);
+    if (this.clock !== undefined) expect(this.clock.pending).toBe(0);
+  }
+}
+
+/** `a` calls, `b` answers `math.add`, `math.fail`, `math.never`, and records what ran. */
+export async function twoNodes(settings: ClusterSettings = {}): Promise<TwoNodes> {
+  const cluster = new Cluster(settings);
+  const b = await cluster.start('b');
+  const ran: string[] = [];
+  b.register('math', {
+    add: (args) => {
+      ran.push('add');
+      const [x, y] = args as [number, number];
+      return x + y;
+    },
+    echo: (args) => (args as unknown[])[0],
+    fail: () => {
+      ran.push('fail');
+      throw new Error('secret detail: SELECT * FROM users');
+    },
+    never: () => {
+      ran.push('never');
+      return new Promise(() => {});
+    },
+  });
+  const a = cluster.create('a', { listen: false });
+  return Object.assign(cluster, { a, b, ran });
+}
+
+export type TwoNodes = Cluster & { readonly a: GenRpcNode; readonly b: GenRpcNode; readonly ran: string[] };
