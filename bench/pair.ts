@@ -1,6 +1,6 @@
 /** A system at work: its server process and its client process. */
 import type { Load } from './workload.js';
-import { WorkerProcess } from './worker-process.js';
+import type { WorkerProcess, Workers } from './worker-process.js';
 import type { Run } from './worker.js';
 
 /** One round of one system. */
@@ -10,8 +10,8 @@ export interface Sample extends Run {
   readonly serverMicros: number;
 }
 
-/** Makes the arguments of Node for one process. */
-export type NodeArgs = (process: string) => readonly string[];
+/** Further arguments of Node for the process called `name`. */
+export type NodeArgs = (name: string) => readonly string[];
 
 export class Pair {
   private constructor(
@@ -20,12 +20,12 @@ export class Pair {
   ) {}
 
   /** Resolves once the client is connected. On failure nothing of it is left. */
-  static async open(system: string, nodeArgs: NodeArgs): Promise<Pair> {
-    const server = new WorkerProcess(['server', system], nodeArgs('server'));
+  static async open(workers: Workers, system: string, nodeArgs: NodeArgs): Promise<Pair> {
+    const server = workers.start(['server', system], nodeArgs(`${system}-server`));
     const started = [server];
     try {
       const port = await server.ready;
-      const client = new WorkerProcess(['client', system, String(port)], nodeArgs('client'));
+      const client = workers.start(['client', system, String(port)], nodeArgs(`${system}-client`));
       started.push(client);
       await client.ready;
       return new Pair(server, client);

@@ -1,6 +1,5 @@
-/** The harness's end of one worker: asks, waits a bounded time, and ends it. */
+/** The harness's end of its workers: asks, waits a bounded time, and ends them. */
 import { fork, type ChildProcess } from 'node:child_process';
-import { once } from 'node:events';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Answer, Command } from './worker.js';
@@ -15,20 +14,37 @@ interface Asker {
   reject(error: Error): void;
 }
 
+/** Every worker that lives, so that none is left behind. */
+export class Workers {
+  private readonly alive = new Set<WorkerProcess>();
+
+  /** `args` are those of `worker.ts`, `nodeArgs` further ones of Node. */
+  start(args: readonly string[], nodeArgs: readonly string[]): WorkerProcess {
+    const worker = new WorkerProcess(args, nodeArgs);
+    this.alive.add(worker);
+    void worker.exited.then(() => this.alive.delete(worker));
+    return worker;
+  }
+
+  killAll(): void {
+    for (const worker of this.alive) worker.kill();
+  }
+}
+
 export class WorkerProcess {
   /** The first answer: it is ready. */
   readonly ready: Promise<unknown>;
+  /** It is gone. */
+  readonly exited: Promise<void>;
   private asker: Asker | undefined;
   private readonly child: ChildProcess;
-  private readonly exited: Promise<unknown>;
 
-  /** `args` are those of `worker.ts`, `execArgv` further ones of Node. */
   constructor(
     private readonly args: readonly string[],
-    execArgv: readonly string[] = [],
+    nodeArgs: readonly string[],
   ) {
-    this.child = fork(WORKER, this.args, { execArgv: ['--expose-gc', ...execArgv], stdio: ['ignore', 2, 2, 'ipc'] });
-    this.exited = once(this.child, 'exit');
+    this.child = fork(WORKER, this.args, { execArgv: ['--expose-gc', ...nodeArgs], stdio: ['ignore', 2, 2, 'ipc'] });
+    this.exited = new Promise((resolve) => this.child.once('exit', () => resolve()));
     this.child.on('message', (answer: Answer) => this.onAnswer(answer));
     this.child.on('error', (error) => this.settle()?.reject(error));
     this.child.on('exit', (code, signal) => this.settle()?.reject(this.problem(`ended (${signal ?? code})`)));
@@ -66,8 +82,10 @@ export class WorkerProcess {
 
   private onAnswer(answer: Answer): void {
     const asker = this.settle();
-    if ('error' in answer) asker?.reject(this.problem(answer.error));
-    else asker?.resolve(answer.value);
+    if (!('error' in answer)) return asker?.resolve(answer.value);
+    const problem = this.problem(answer.error);
+    if (asker === undefined) console.error(problem.message);
+    else asker.reject(problem);
   }
 
   private settle(): Asker | undefined {

@@ -1,13 +1,8 @@
 /** The same node without Nest. */
 export { createNode, type NodePorts } from './node/create-node.js';
 export { GenRpcConfigError, type Problem } from './node/config-error.js';
-export {
-  GenRpcNode,
-  type CallOptions,
-  type CastOptions,
-  type ModuleRef,
-  type NodeStats,
-} from './node/gen-rpc-node.js';
+export type { CallOptions, CastOptions, ModuleRef } from './node/call-options.js';
+export { GenRpcNode, type NodeStats } from './node/gen-rpc-node.js';
 export {
   AdmissionOptions,
   GenRpcOptions,

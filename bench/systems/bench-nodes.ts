@@ -3,7 +3,7 @@
 export const SERVER_NAME = 'bench@127.0.0.1';
 
 /** Of loopback connections that last for one run. */
-export const SECRET = 'only-loopback-ever-sees-this';
+const SECRET = 'only-loopback-ever-sees-this';
 
 export const SERVER_OPTIONS = { name: SERVER_NAME, secret: SECRET, listen: { port: 0 } } as const;
 

@@ -44,7 +44,7 @@ export async function connect(port: number): Promise<BenchClient> {
     waiting.get(id)?.resolve(reply as number);
     waiting.delete(id);
   });
-  socket.on('close', () => waiting.forEach(({ reject }) => reject(new Error('The connection was lost.'))));
+  socket.on('close', () => waiting.forEach((call) => call.reject(new Error('The connection was lost.'))));
   let lastId = EVENT;
   const call = (request: Request): Promise<number> =>
     new Promise((resolve, reject) => {

@@ -24,11 +24,19 @@ type State =
   | { name: 'waiting'; until: number; error: GenRpcError; timer: Timer | undefined }
   | { name: 'closed'; reason: GenRpcError };
 
+/** Told once what became of a cast that was accepted. */
+export interface CastOutcome {
+  /** It stands in the connection's stream. */
+  written(): void;
+  /** The connection that it waited for was not made, or would not take it. */
+  dropped(error: GenRpcError): void;
+}
+
 /** Whoever needs the connection: told once, `ready` or `fail`. */
 interface Waiter {
   /** Gave up meanwhile. */
   readonly settled: boolean;
-  ready(session: Session): void;
+  ready(session: Session, now: number): void;
   fail(error: GenRpcError): void;
 }
 
@@ -74,23 +82,35 @@ export class Lane implements SessionEvents {
 
   /** Sends the call now or once there is a connection. `waitForReady`: also across failed attempts, until its deadline. */
   call(call: PendingCall, waitForReady = false): void {
-    if (this.state.name === 'open') this.state.session.call(call);
+    if (this.state.name === 'open') this.state.session.call(call, call.timeoutMs);
     else this.enqueue(call, waitForReady);
   }
 
-  /** @throws GenRpcError when the cast is not accepted. */
-  cast(invocation: Invocation): void {
-    if (this.state.name === 'open') return this.state.session.cast(invocation);
+  /** @throws GenRpcError when the cast is not accepted; `outcome` then hears nothing. */
+  cast(invocation: Invocation, outcome?: CastOutcome): void {
+    if (this.state.name === 'open') {
+      this.state.session.cast(invocation);
+      return outcome?.written();
+    }
     const refusal = this.refusal(false);
     if (refusal !== undefined) throw refusal;
     if (this.queuedCasts >= this.ports.maxQueuedCasts) {
       throw new GenRpcError('refused', `${this.queuedCasts} casts wait for the connection to ${this.node} already.`);
     }
     this.queuedCasts += 1;
-    const dropped = (error: Error): void => {
+    const fail = (error: GenRpcError): void => {
       this.ports.journal.note('cast_not_accepted', () => `A cast to ${this.node} was dropped: ${error.message}`);
+      outcome?.dropped(error);
     };
-    this.enqueue({ settled: false, ready: (session) => castOrDrop(session, invocation, dropped), fail: dropped }, false);
+    const ready = (session: Session): void => {
+      try {
+        session.cast(invocation);
+      } catch (error) {
+        return fail(error as GenRpcError);
+      }
+      outcome?.written();
+    };
+    this.enqueue({ settled: false, ready, fail }, false);
   }
 
   /** Resolves once there is a connection; rejects when the attempt under way, or the next one, fails. */
@@ -208,7 +228,7 @@ export class Lane implements SessionEvents {
     this.queuedCasts = 0;
     for (const { waiter, waitForReady } of queue) {
       if (waiter.settled) continue;
-      if (this.state.name === 'open') waiter.ready(this.state.session);
+      if (this.state.name === 'open') waiter.ready(this.state.session, this.ports.clock.now());
       else this.enqueue(waiter, waitForReady);
     }
   }
@@ -233,14 +253,6 @@ export class Lane implements SessionEvents {
     this.queue = queue.filter(stays);
     this.queuedCasts = 0;
     for (const queued of queue) if (!stays(queued)) queued.waiter.fail(error);
-  }
-}
-
-function castOrDrop(session: Session, invocation: Invocation, dropped: (error: Error) => void): void {
-  try {
-    session.cast(invocation);
-  } catch (error) {
-    dropped(error as GenRpcError);
   }
 }
 

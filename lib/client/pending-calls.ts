@@ -42,8 +42,8 @@ export class PendingCall extends Deadline {
   }
 
   /** There is a connection for it. */
-  ready(session: { call(call: PendingCall): void }): void {
-    session.call(this);
+  ready(session: { call(call: PendingCall, remainingMs: number): void }, now: number): void {
+    session.call(this, this.deadlineAt - now);
   }
 
   item(value: unknown): void {
@@ -85,11 +85,12 @@ const MAX_ID = 0xffffffff;
 /** The calls of one connection, by number. */
 export class PendingCalls {
   private readonly calls = new Map<number, PendingCall>();
-  private lastId: number;
 
-  constructor(lastId = 0) {
-    this.lastId = lastId;
-  }
+  /** Numbers go from 1 to `maxId` and begin behind `lastId`. */
+  constructor(
+    private lastId = 0,
+    private readonly maxId = MAX_ID,
+  ) {}
 
   get size(): number {
     return this.calls.size;
@@ -97,7 +98,7 @@ export class PendingCalls {
 
   /** Gives a call its number: counting up, around, and over numbers that are taken. */
   open(call: PendingCall): number {
-    do this.lastId = this.lastId >= MAX_ID ? 1 : this.lastId + 1;
+    do this.lastId = this.lastId >= this.maxId ? 1 : this.lastId + 1;
     while (this.calls.has(this.lastId));
     this.calls.set(this.lastId, call);
     return (call.id = this.lastId);

@@ -47,11 +47,11 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   /** Sends a call, or fails it: it settles either way. */
-  call(call: PendingCall): void {
+  call(call: PendingCall, remainingMs: number): void {
     try {
       const payload = this.encode(call.invocation);
       const { name, single, headers } = call.invocation;
-      const timeoutMs = Math.max(1, Math.ceil(call.deadlineAt - this.ports.clock.now()));
+      const timeoutMs = Math.max(1, Math.ceil(remainingMs));
       if (this.pending.size === 0) this.connection.keepAlive(true);
       call.carrier = this;
       call.position = this.connection.position;
@@ -75,8 +75,9 @@ export class Session implements ConnectionEvents, CallCarrier {
     if (this.pending.size === 0) this.onIdle();
   }
 
+  /** While the connection lives, what waits will still be sent; afterwards only what was written counts. */
   mayHaveStarted(call: PendingCall): boolean {
-    return this.connection.hasWritten(call.position);
+    return this.connection.isOpen || this.connection.hasWritten(call.position);
   }
 
   frame(frame: Frame): void {

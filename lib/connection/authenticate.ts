@@ -1,6 +1,6 @@
 /** The handshake over a channel: a `Connection`, or a throw. There is no other way to get one. */
 import type { Channel } from '../driver/driver.js';
-import { GenRpcError } from '../protocol/errors.js';
+import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { PROTOCOL_VERSION } from '../protocol/frame.js';
 import { FrameDecoder } from '../protocol/frame-decoder.js';
 import { FrameEncoder } from '../protocol/frame-encoder.js';
@@ -19,7 +19,6 @@ import {
   decodeReject,
   decodeServerHello,
   encodeClientHello,
-  encodeReject,
   encodeServerHello,
   handshakeFrame,
   HandshakeType,
@@ -84,13 +83,9 @@ export async function initiate(self: Identity, wanted: string, task: HandshakeTa
     const script = transcript(hello, answer.frame, task.channelBinding);
     const proofs = proveClient(self.keys, script);
     talk.send(handshakeFrame(HandshakeType.Proof, proofs));
-    const verdict = await talk.receive(HandshakeType.Accept, HandshakeType.Reject);
+    const verdict = await verdictOf(talk, wanted);
     if (verdict.type === HandshakeType.Reject) throw rejected(decodeReject(verdict.body), wanted);
-    if (!verifyServer(self.keys, script, proofs, verdict.body)) {
-      throw new GenRpcError('invalid_cookie', `${wanted} could not prove that it knows the secret.`, {
-        details: { provenBy: 'nobody' },
-      });
-    }
+    if (!verifyServer(self.keys, script, proofs, verdict.body)) throw unproven(wanted);
     const early = talk.finish();
     return { connection: connectionOf(self, talk.channel, server, codec), early };
   } catch (error) {
@@ -193,6 +188,22 @@ function checkClient(self: Identity, client: ClientHello, talk: HandshakeChannel
     throw talk.reject(RejectReason.Codec, error);
   }
   return codec;
+}
+
+/** What the server says to the proofs. One that says something else instead has not proved itself. */
+async function verdictOf(talk: HandshakeChannel, wanted: string): ReturnType<HandshakeChannel['receive']> {
+  try {
+    return await talk.receive(HandshakeType.Accept, HandshakeType.Reject);
+  } catch (error) {
+    throw isGenRpcError(error) && error.code === 'protocol_error' ? unproven(wanted, error) : error;
+  }
+}
+
+function unproven(wanted: string, cause?: GenRpcError): GenRpcError {
+  return new GenRpcError('invalid_cookie', `${wanted} could not prove that it knows the secret.`, {
+    details: { provenBy: 'nobody' },
+    cause,
+  });
 }
 
 function connectionOf(

@@ -55,7 +55,9 @@ export class Deadlines {
 
   /** Forgets everyone who waits, without a word. */
   clear(): void {
-    this.slots.clear();
+    for (const slot of this.slots.values()) {
+      for (let deadline = slot.first; deadline !== undefined; deadline = slot.first) this.remove(deadline);
+    }
     this.timer?.cancel();
     this.timerSlot = Infinity;
   }

@@ -74,7 +74,7 @@ export class HandshakeChannel {
   fail(cause: unknown): GenRpcError {
     const error = isGenRpcError(cause) ? cause : new GenRpcError('protocol_error', undefined, { cause });
     this.stop(error);
-    return this.failure ?? error;
+    return error;
   }
 
   private onData(bytes: Buffer): void {

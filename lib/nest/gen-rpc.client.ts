@@ -1,15 +1,18 @@
 /** The client proxy: Nest's `send` and `emit`, over the connection to one node. */
 import { EventEmitter } from 'node:events';
 import { hostname } from 'node:os';
-import { ClientProxy, type ReadPacket, type WritePacket } from '@nestjs/microservices';
+import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '@nestjs/microservices';
 import { from, Observable, of, throwError } from 'rxjs';
 import type { Target } from '../client/dispatcher.js';
+import type { CastOutcome } from '../client/lane.js';
+import type { ReplySink } from '../client/pending-calls.js';
 import { systemRandom } from '../driver/system.js';
 import { createNode } from '../node/create-node.js';
-import type { CallOptions, GenRpcNode } from '../node/gen-rpc-node.js';
+import type { CallOptions } from '../node/call-options.js';
+import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
-import { splitRoute, type Invocation } from '../protocol/invocation.js';
+import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
 import { nestErrorOf } from './gen-rpc.exceptions.js';
 import { nestLog } from './gen-rpc.log.js';
 import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
@@ -41,9 +44,11 @@ export interface GenRpcSharedClientOptions extends ClientOnlyOptions {
 
 const NO_DIRECTIONS: GenRpcDirections = {};
 const ACCEPTED = of(undefined);
+const MAX_NAMES = 10_000;
 
 export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly emitter = new EventEmitter();
+  private readonly names = new Map<unknown, FunctionName>();
   private readonly target: Target;
   private readonly makeNode: () => GenRpcNode;
   private readonly ownsNode: boolean;
@@ -93,19 +98,28 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   /** Cold: every subscription is a call; unsubscribing cancels it there too. */
   override send<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return super.send(pattern, data);
-    return new Observable((observer) => this.publish(this.createPacket(pattern, data), this.createObserver(observer)));
+    return new Observable((observer) => {
+      return this.request(this.createPacket(pattern, data), {
+        item: (value) => observer.next(this.serializeResponse(value)),
+        done: (value) => {
+          if (value !== undefined) observer.next(this.serializeResponse(value));
+          observer.complete();
+        },
+        failed: (error) => observer.error(this.serializeError(this.errorOf(error))),
+      });
+    });
   }
 
   /** Hot: sent at once. Completes when the event is accepted: written, or queued for writing. */
   override emit<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return super.emit(pattern, data);
-    const packet = this.createPacket(pattern, data);
-    if (!this.currentNode().isConnected(this.target)) {
-      const dispatched = this.dispatchEvent<TResult>(packet);
-      dispatched.catch(() => {});
-      return from(dispatched);
-    }
     try {
+      const packet = this.createPacket(pattern, data);
+      if (!this.currentNode().isConnected(this.targetOf(directionsOf(packet)))) {
+        const dispatched = this.dispatchEvent<TResult>(packet);
+        dispatched.catch(() => {});
+        return from(dispatched);
+      }
       this.post(packet);
       return ACCEPTED as Observable<TResult>;
     } catch (error) {
@@ -114,24 +128,16 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   protected override publish(packet: ReadPacket, callback: (packet: WritePacket) => void): () => void {
-    try {
-      const directions = directionsOf(packet);
-      const invocation = this.invocationOf(packet, directions);
-      return this.currentNode().request(this.targetOf(directions), invocation, directions as CallOptions, {
-        item: (response) => callback({ response }),
-        done: (response) => callback({ response, isDisposed: true }),
-        failed: (error) => callback({ err: this.errorOf(error), isDisposed: true }),
-      });
-    } catch (error) {
-      callback({ err: this.errorOf(error), isDisposed: true });
-      return () => {};
-    }
+    return this.request(packet, {
+      item: (response) => callback({ response }),
+      done: (response) => callback({ response, isDisposed: true }),
+      failed: (error) => callback({ err: this.errorOf(error), isDisposed: true }),
+    });
   }
 
   protected override async dispatchEvent<T = unknown>(packet: ReadPacket): Promise<T> {
     try {
-      await this.currentNode().connect(this.targetOf(directionsOf(packet)));
-      this.post(packet);
+      await new Promise<void>((written, dropped) => this.post(packet, { written, dropped }));
     } catch (error) {
       throw this.errorOf(error);
     }
@@ -144,9 +150,21 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     return create === undefined ? { pattern, data } : create.call(this, pattern, data);
   }
 
-  private post(packet: ReadPacket): void {
+  /** Never throws: what is wrong with the call itself goes to the sink too. Returns what cancels. */
+  private request(packet: ReadPacket, sink: ReplySink): () => void {
+    try {
+      const directions = directionsOf(packet);
+      const invocation = this.invocationOf(packet, directions);
+      return this.currentNode().request(this.targetOf(directions), invocation, directions as CallOptions, sink);
+    } catch (error) {
+      sink.failed(error as GenRpcError);
+      return () => {};
+    }
+  }
+
+  private post(packet: ReadPacket, outcome?: CastOutcome): void {
     const directions = directionsOf(packet);
-    this.currentNode().post(this.targetOf(directions), this.invocationOf(packet, directions));
+    this.currentNode().post(this.targetOf(directions), this.invocationOf(packet, directions), outcome);
   }
 
   private invocationOf(packet: ReadPacket, directions: GenRpcDirections): Invocation {
@@ -154,8 +172,22 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     const args = data instanceof GenRpcRecord ? data.data : data;
     const { metadata } = packet as { metadata?: Record<string, string> };
     const headers = metadata === undefined ? directions.headers : { ...directions.headers, ...metadata };
-    const { module, fn } = splitRoute(String(this.normalizePattern(packet.pattern)));
-    return this.currentNode().invocation(module, fn, args, true, headers === undefined ? {} : { headers });
+    return {
+      name: this.nameOf(packet.pattern),
+      args,
+      single: true,
+      headers: headers === undefined ? undefined : new Map(Object.entries(headers)),
+    };
+  }
+
+  /** Remembered for patterns that are text: most are, and few are many. */
+  private nameOf(pattern: unknown): FunctionName {
+    const known = this.names.get(pattern);
+    if (known !== undefined) return known;
+    const { module, fn } = splitRoute(String(this.normalizePattern(pattern as MsPattern)));
+    const name = this.currentNode().functionName(module, fn);
+    if (typeof pattern === 'string' && this.names.size < MAX_NAMES) this.names.set(pattern, name);
+    return name;
   }
 
   private targetOf({ target, key }: GenRpcDirections): Target {

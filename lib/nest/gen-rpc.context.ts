@@ -1,4 +1,4 @@
-/** What a handler gets to know about its call: the second parameter, or `@Ctx()`. */
+/** What a handler gets to know about its call, by `@Ctx()`. */
 import { BaseRpcContext } from '@nestjs/microservices';
 import type { CallContext } from '../server/module-registry.js';
 

@@ -48,7 +48,7 @@ export function RpcModule(name: string, options: { version?: string } = {}): Cla
         descriptor,
       );
     }
-    UseFilters(RpcHttpExceptionFilter)(target);
+    addFilterOfLastResort(target);
     Controller()(target);
   };
 }
@@ -70,4 +70,17 @@ export function Arg(index: number, ...pipes: (Type<PipeTransform> | PipeTransfor
     methodsWithArgs.set(target, methods.add(String(method)));
     Payload(String(index), ...pipes)(target, method, position);
   };
+}
+
+/**
+ * Nest asks a class's filters from the last to the first. Ours goes to the front of the list, so that every filter of
+ * the user is asked before it, wherever its `@UseFilters` stands. Where the list is kept, a probe tells.
+ */
+function addFilterOfLastResort(target: object): void {
+  class Probe {}
+  UseFilters(RpcHttpExceptionFilter)(Probe);
+  for (const key of Reflect.getOwnMetadataKeys(Probe) as unknown[]) {
+    const filters = (Reflect.getMetadata(key, target) ?? []) as unknown[];
+    Reflect.defineMetadata(key, [RpcHttpExceptionFilter, ...filters], target);
+  }
 }

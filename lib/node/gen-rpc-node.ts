@@ -1,32 +1,27 @@
 /** A named node: the gen_rpc verbs over one client and one server. */
-import { Dispatcher, type Target } from '../client/dispatcher.js';
+import type { Dispatcher, Target } from '../client/dispatcher.js';
+import type { CastOutcome } from '../client/lane.js';
 import { PendingCall, type ReplySink } from '../client/pending-calls.js';
 import type { Deadlines } from '../connection/deadlines.js';
 import type { Journal, Occurrence } from '../connection/journal.js';
 import type { Driver, Endpoint } from '../driver/driver.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
-import { joinRoute, type FunctionNames, type Headers, type Invocation } from '../protocol/invocation.js';
+import type { FunctionName, FunctionNames, Invocation } from '../protocol/invocation.js';
 import { MAX_TIMER_MS, type Clock } from '../ports/clock.js';
 import type { Callable, Handler, ModuleRegistry } from '../server/module-registry.js';
 import type { Server } from '../server/server.js';
+import {
+  cancelledError,
+  closedError,
+  headersOf,
+  invalidTimeout,
+  targetOf,
+  type CallOptions,
+  type CastOptions,
+  type ModuleRef,
+} from './call-options.js';
 import type { LocalCalls } from './local-call.js';
 import type { ResolvedOptions } from './resolve-options.js';
-
-/** A module, or a module in exactly one version (gen_rpc: `{Module, Version}`). */
-export type ModuleRef = string | { readonly module: string; readonly version: string };
-
-export interface CastOptions {
-  readonly headers?: Headers | Readonly<Record<string, string>>;
-}
-
-export interface CallOptions extends CastOptions {
-  /** ms for everything: connect, queue, send, reply. Default: the node's `callTimeout`. */
-  readonly timeout?: number;
-  /** Gives the call up: it fails with `cancelled`, and the remote function is told. */
-  readonly signal?: AbortSignal;
-  /** Wait for a node that is down until the deadline, instead of failing at once. Default false. */
-  readonly waitForReady?: boolean;
-}
 
 /** How a node that is called to be one is made of its parts: see `createNode`. */
 export interface NodeParts {
@@ -100,7 +95,7 @@ export class GenRpcNode {
   ): Promise<T> {
     return new Promise((resolve, reject) => {
       let last: unknown;
-      this.request(targetOf(target), this.invocation(module, fn, args, false, options), options, {
+      this.request(targetOf(target), this.invocation(module, fn, args, options), options, {
         item: (value) => (last = value),
         done: (value) => resolve((value === undefined ? last : value) as T),
         failed: reject,
@@ -121,7 +116,7 @@ export class GenRpcNode {
     options: CastOptions = {},
   ): boolean {
     try {
-      this.post(targetOf(target), this.invocation(module, fn, args, false, options));
+      this.post(targetOf(target), this.invocation(module, fn, args, options));
       return true;
     } catch (error) {
       if (isGenRpcError(error) && !CALLERS_FAULT.has(error.code)) return false;
@@ -189,11 +184,12 @@ export class GenRpcNode {
   }
 
   /** What everything that casts is made of. @throws GenRpcError when it is not accepted. */
-  post(target: Target, invocation: Invocation): void {
+  post(target: Target, invocation: Invocation, outcome?: CastOutcome): void {
     try {
       if (this.state.name === 'closed') throw closedError(this.name);
-      if (target.node === this.name) this.parts.local.cast(invocation);
-      else this.parts.dispatcher.resolve(target).cast(invocation);
+      if (target.node !== this.name) return this.parts.dispatcher.resolve(target).cast(invocation, outcome);
+      this.parts.local.cast(invocation);
+      outcome?.written();
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
       this.parts.journal.note('cast_not_accepted', () => `A cast to ${target.node} was not accepted: ${message}`);
@@ -201,11 +197,12 @@ export class GenRpcNode {
     }
   }
 
-  invocation(module: ModuleRef, fn: string, args: unknown, single: boolean, options: CastOptions): Invocation {
+  /** The one object for a name. @throws GenRpcError `invalid_argument`. */
+  functionName(module: ModuleRef, fn: string): FunctionName {
     const { names } = this.parts;
-    const name = typeof module === 'string' ? names.resolve(module, fn) : names.resolve(module.module, fn, module.version);
-    return { name, args, single, headers: headersOf(options.headers) };
+    return typeof module === 'string' ? names.resolve(module, fn) : names.resolve(module.module, fn, module.version);
   }
+
 
   stats(): NodeStats {
     const { dispatcher, server, journal, local } = this.parts;
@@ -244,6 +241,10 @@ export class GenRpcNode {
     this.parts.dispatcher.abort(reason);
     this.parts.server.abort(reason);
     void this.close();
+  }
+
+  private invocation(module: ModuleRef, fn: string, args: unknown, options: CastOptions): Invocation {
+    return { name: this.functionName(module, fn), args, single: false, headers: headersOf(options.headers) };
   }
 
   private async startListening(): Promise<Endpoint | undefined> {
@@ -287,26 +288,3 @@ export class GenRpcNode {
 }
 
 const CALLERS_FAULT = new Set<GenRpcError['code']>(['invalid_argument', 'encode_error', 'message_too_large']);
-
-function targetOf(target: string | Target): Target {
-  return typeof target === 'string' ? { node: target } : target;
-}
-
-function headersOf(headers: CastOptions['headers']): Headers | undefined {
-  if (headers === undefined || headers instanceof Map) return headers;
-  return new Map(Object.entries(headers));
-}
-
-function invalidTimeout(timeout: unknown): GenRpcError {
-  const message = `The timeout of a call must be more than 0 and at most ${MAX_TIMER_MS} ms, got ${String(timeout)}.`;
-  return new GenRpcError('invalid_argument', message);
-}
-
-function closedError(node: string): GenRpcError {
-  return new GenRpcError('cancelled', `${node} is closed.`);
-}
-
-function cancelledError(invocation: Invocation): GenRpcError {
-  const message = `${joinRoute(invocation.name)} was cancelled by its caller.`;
-  return new GenRpcError('cancelled', message, { maybeExecuted: true });
-}

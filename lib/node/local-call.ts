@@ -3,7 +3,7 @@ import { encodePayload, decodePayload, type Codec } from '../protocol/payload.js
 import { GenRpcError } from '../protocol/errors.js';
 import type { CallCarrier, PendingCall } from '../client/pending-calls.js';
 import type { Invoker } from '../server/invoker.js';
-import { RunningCall, type Answers, type CallPorts } from '../server/running-call.js';
+import { RunningCall, type Answers, type Caller, type CallPorts } from '../server/running-call.js';
 import type { Invocation } from '../protocol/invocation.js';
 
 export interface LocalPorts extends CallPorts {
@@ -31,8 +31,8 @@ export class LocalCalls {
   /** @throws GenRpcError `encode_error`. */
   cast(invocation: Invocation): void {
     const args = travelled(this.ports.codec, invocation.args);
-    const incoming = { ...invocation, id: 0, caller: { node: this.ports.node, address: 'local' } };
-    this.ports.invoker.run(new RunningCall(incoming, Infinity, NO_ANSWERS, this.ports), () => args);
+    const caller = callerOf(this.ports.node);
+    this.ports.invoker.run(new RunningCall(0, invocation, caller, Infinity, NO_ANSWERS, this.ports), () => args);
   }
 
   close(reason: GenRpcError): void {
@@ -50,8 +50,7 @@ class LocalCall implements CallCarrier, Answers {
     private readonly ports: LocalPorts,
     private readonly onEnd: () => void,
   ) {
-    const incoming = { ...call.invocation, id: 1, caller: { node: ports.node, address: 'local' } };
-    this.running = new RunningCall(incoming, call.deadlineAt, this, ports);
+    this.running = new RunningCall(1, call.invocation, callerOf(ports.node), call.deadlineAt, this, ports);
     call.carrier = this;
   }
 
@@ -99,6 +98,10 @@ class LocalCall implements CallCarrier, Answers {
       this.call.fail(error as GenRpcError);
     }
   }
+}
+
+function callerOf(node: string): Caller {
+  return { node, address: 'local' };
 }
 
 function travelled(codec: Codec, value: unknown): unknown {

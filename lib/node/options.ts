@@ -173,7 +173,7 @@ export class GenRpcOptions {
   @Count(1024, 1024 ** 3)
   maxMessageBytes?: number;
 
-  /** Bytes that may wait for one slow connection before nothing more is taken. Default 8 MiB. */
+  /** Bytes that may wait for one slow connection before nothing more is taken. Default 8 MiB, at least twice `maxMessageBytes`. */
   @IsOptional()
   @Count(1024, 1024 ** 3)
   maxQueuedBytes?: number;

@@ -33,9 +33,11 @@ export function resolveOptions(given: GenRpcOptions, where: string): ResolvedOpt
   const problems = problemsOf(given);
   if (problems.length > 0) throw new GenRpcConfigError(where, problems);
   const { secret, listen, nodes, reconnect, admission, ...rest } = withoutUndefined(given);
+  const flat = { ...DEFAULT_OPTIONS, ...rest };
   return {
-    ...DEFAULT_OPTIONS,
-    ...rest,
+    ...flat,
+    // One message that is allowed must not close the way to all others.
+    maxQueuedBytes: rest.maxQueuedBytes ?? Math.max(DEFAULT_OPTIONS.maxQueuedBytes, 2 * flat.maxMessageBytes),
     secrets: typeof secret === 'string' ? [secret] : secret,
     listen: listen === false ? false : { ...DEFAULT_LISTEN, ...withoutUndefined(listen ?? {}) },
     nodes: new Map(Object.entries(nodes ?? {}).map(([node, location]) => [node, withoutUndefined(location)])),

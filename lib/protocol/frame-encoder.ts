@@ -21,7 +21,7 @@ const NOTHING: Payload = { kind: 'none', bytes: new Uint8Array(0) };
 export class FrameEncoder {
   private readonly nameBytes = new WeakMap<FunctionName, Buffer>();
 
-  /** @throws GenRpcError `invalid_argument` when the headers are too large; nothing is written then. */
+  /** @throws GenRpcError `invalid_argument` when the headers are too large or no text; nothing is written then. */
   encode(frame: Frame, sink: ByteSink): void {
     switch (frame.type) {
       case FrameType.Call:
@@ -116,8 +116,8 @@ function encodeHeaders(headers: Headers): Buffer {
   const parts: Buffer[] = [Buffer.alloc(2)];
   let length = 0;
   for (const [name, value] of headers) {
-    const nameBytes = Buffer.from(name);
-    const valueBytes = Buffer.from(value);
+    const nameBytes = headerText(name);
+    const valueBytes = headerText(value);
     length += 3 + nameBytes.length + valueBytes.length;
     if (nameBytes.length === 0 || nameBytes.length > 255 || length > MAX_HEADERS_BYTES) {
       const rule = `names of 1 to 255 bytes, ${MAX_HEADERS_BYTES} bytes in all`;
@@ -129,6 +129,12 @@ function encodeHeaders(headers: Headers): Buffer {
   }
   parts[0]?.writeUInt16BE(length);
   return Buffer.concat(parts);
+}
+
+/** Half a character would arrive as another text, and two such names as one. */
+function headerText(text: unknown): Buffer {
+  if (typeof text === 'string' && text.isWellFormed()) return Buffer.from(text);
+  throw new GenRpcError('invalid_argument', 'Names and values of headers must be valid text.');
 }
 
 /** The text as UTF-8, cut at a character so that it fits `limit` bytes. */

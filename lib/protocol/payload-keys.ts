@@ -1,12 +1,32 @@
-/** The keys of the maps that a scan has open, so that none comes twice and none reaches for a prototype. */
+/** The keys of the maps that a scan has open: none may come twice, none may reach for a prototype. */
 
-/** Keys that no map may have, at any depth: they reach for the prototype of whatever they are copied into. */
+/** Keys that no map may have, at any depth: copied into an object they reach for its prototype. */
 export const FORBIDDEN_KEYS: readonly string[] = Object.freeze(['__proto__', 'constructor', 'prototype']);
 
-const FORBIDDEN_BYTES = FORBIDDEN_KEYS.map((key) => Buffer.from(key));
+const FORBIDDEN_BYTES: readonly Buffer[] = FORBIDDEN_KEYS.map((key) => Buffer.from(key));
 
-/** Up to here a new key is compared with each one before it, without allocating; above, a `Set` remembers them. */
-const PAIRWISE_KEYS = 32;
+/** Up to this size a new key is compared with those before it, without allocating; above, a `Set` remembers them. */
+export const PAIRWISE_KEYS = 32;
+
+/** Two keys of one map that differ rarely agree in it, so their bytes are rarely compared. */
+export function fingerprint(view: DataView, start: number, end: number): number {
+  const length = end - start;
+  if (length >= 4) return Math.imul(view.getInt32(start), 31) ^ view.getInt32(end - 4) ^ length;
+  if (length >= 2) return (view.getUint16(start) << 8) | view.getUint8(end - 1);
+  return length === 0 ? -1 : view.getUint8(start);
+}
+
+/** One of 32 bits. A key whose bit is not in its map's mask is neither forbidden nor there already. */
+export function bitOf(print: number): number {
+  return 1 << (Math.imul(print, 0x9e3779b1) >>> 27);
+}
+
+/** The mask of a map that is empty yet: the bits of the forbidden keys. */
+export const EMPTY_MASK = FORBIDDEN_BYTES.reduce((mask, key) => mask | bitOf(fingerprint(viewOf(key), 0, key.length)), 0);
+
+export function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
 
 /** Is `[start, end)` one of `FORBIDDEN_KEYS`? */
 export function isForbiddenKey(bytes: Uint8Array, start: number, end: number): boolean {
@@ -20,76 +40,30 @@ function sameBytes(a: Uint8Array, aStart: number, b: Uint8Array, bStart: number,
   return true;
 }
 
-export class OpenMaps {
-  /** Of the deepest map: where its keys begin in the arrays below, and which fingerprints it has, modulo 32. */
-  private base = 0;
-  private mask = 0;
-  private set: Set<string> | undefined;
-  /** The same of the maps around it. */
-  private readonly outer: Int32Array;
-  private readonly outerSets: (Set<string> | undefined)[] = [];
-  private depth = 0;
-  private top = 0;
+/** A stack of keys: those of the outermost map first. */
+export class KeyStack {
   private readonly prints: Int32Array;
   private readonly starts: Int32Array;
   private readonly ends: Int32Array;
 
-  /** @param depth how many maps may be open at once. */
+  /** @param depth how many maps of up to `PAIRWISE_KEYS` may be open at once. */
   constructor(depth: number) {
-    this.outer = new Int32Array(depth * 2);
-    this.prints = new Int32Array((depth + 1) * PAIRWISE_KEYS);
-    this.starts = new Int32Array((depth + 1) * PAIRWISE_KEYS);
-    this.ends = new Int32Array((depth + 1) * PAIRWISE_KEYS);
+    this.prints = new Int32Array(depth * PAIRWISE_KEYS);
+    this.starts = new Int32Array(depth * PAIRWISE_KEYS);
+    this.ends = new Int32Array(depth * PAIRWISE_KEYS);
   }
 
-  /** Forgets what a scan that failed left open. */
-  reset(): void {
-    this.depth = 0;
-    this.base = 0;
-    this.top = 0;
-    this.mask = 0;
-    this.set = undefined;
+  put(index: number, print: number, start: number, end: number): void {
+    this.prints[index] = print;
+    this.starts[index] = start;
+    this.ends[index] = end;
   }
 
-  open(count: number): void {
-    const { depth } = this;
-    this.outer[depth] = this.base;
-    this.outer[depth + 1] = this.mask;
-    this.outerSets[depth >> 1] = this.set;
-    this.depth = depth + 2;
-    this.base = this.top;
-    this.mask = 0;
-    this.set = count > PAIRWISE_KEYS ? new Set() : undefined;
-  }
-
-  close(): void {
-    const depth = this.depth - 2;
-    this.depth = depth;
-    this.top = this.base;
-    this.base = this.outer[depth] as number;
-    this.mask = this.outer[depth + 1] as number;
-    this.set = this.outerSets[depth >> 1];
-  }
-
-  /** Remembers the key `[start, end)` of the deepest map. `false`: the map has it already. */
-  add(bytes: Buffer, view: DataView, start: number, end: number): boolean {
-    if (this.set !== undefined) return this.set.size !== this.set.add(bytes.toString('latin1', start, end)).size;
-    const { top } = this;
-    const print = fingerprint(view, start, end);
-    const bit = 1 << (print ^ (print >> 8) ^ (print >> 16) ^ (print >> 24));
-    if ((this.mask & bit) !== 0 && this.has(bytes, print, start, end)) return false;
-    this.mask |= bit;
-    this.prints[top] = print;
-    this.starts[top] = start;
-    this.ends[top] = end;
-    this.top = top + 1;
-    return true;
-  }
-
-  private has(bytes: Buffer, print: number, start: number, end: number): boolean {
-    const { prints, starts, ends, top } = this;
+  /** Is the key `[start, end)` among those of `[base, top)`? */
+  has(bytes: Uint8Array, print: number, start: number, end: number, base: number, top: number): boolean {
+    const { prints, starts, ends } = this;
     const length = end - start;
-    for (let i = this.base; i < top; i++) {
+    for (let i = base; i < top; i++) {
       if (prints[i] !== print) continue;
       const other = starts[i] as number;
       if (ends[i] === other + length && sameBytes(bytes, other, bytes, start, length)) return true;
@@ -98,10 +72,46 @@ export class OpenMaps {
   }
 }
 
-/** Keys of one map that are not the same rarely agree in it, so their bytes are rarely compared. */
-function fingerprint(view: DataView, start: number, end: number): number {
-  const length = end - start;
-  if (length >= 4) return Math.imul(view.getInt32(start), 31) ^ view.getInt32(end - 4) ^ length;
-  if (length >= 2) return (view.getUint16(start) << 8) | view.getUint8(end - 1);
-  return length === 0 ? -1 : view.getUint8(start);
+/** How far a key is looked for before it goes to the `Set`: with keys chosen to collide, no more than that is lost. */
+const MAX_PROBES = 8;
+
+/** The keys of one map that is too large to compare them pairwise. */
+export class KeyTable {
+  private readonly starts: Int32Array;
+  private readonly ends: Int32Array;
+  private overflow: Set<string> | undefined;
+
+  /** @param count how many keys there will be. */
+  constructor(count: number) {
+    const slots = 2 << (32 - Math.clz32(count));
+    this.starts = new Int32Array(slots);
+    this.ends = new Int32Array(slots);
+  }
+
+  /** Remembers the key `[start, end)`. `false`: it is there already. */
+  add(bytes: Buffer, view: DataView, start: number, end: number): boolean {
+    const { starts, ends } = this;
+    const length = end - start;
+    let slot = hash(view, start, end);
+    for (let probe = 0; probe < MAX_PROBES; probe++, slot++) {
+      slot &= starts.length - 1;
+      // No key starts at 0: its map's header is before it.
+      const other = starts[slot] as number;
+      if (other === 0) {
+        starts[slot] = start;
+        ends[slot] = end;
+        return true;
+      }
+      if (ends[slot] === other + length && sameBytes(bytes, other, bytes, start, length)) return false;
+    }
+    this.overflow ??= new Set();
+    return this.overflow.size !== this.overflow.add(bytes.toString('latin1', start, end)).size;
+  }
+}
+
+function hash(view: DataView, start: number, end: number): number {
+  let print = fingerprint(view, start, end);
+  for (let i = start + 4; i < end - 4; i += 4) print = Math.imul(print ^ view.getInt32(i), 0x85ebca6b) ^ (print >>> 15);
+  print = Math.imul(print, 0x9e3779b1);
+  return print ^ (print >>> 15);
 }

@@ -132,8 +132,7 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   private begin(frame: CallFrame | CastFrame, id: number, deadlineAt: number): RunningCall {
-    const { name, single, headers } = frame;
-    return new RunningCall({ id, name, single, headers, caller: this.peer }, deadlineAt, this, this.ports);
+    return new RunningCall(id, frame, this.peer, deadlineAt, this, this.ports);
   }
 
   private run(call: RunningCall, payload: Payload): void {

@@ -26,21 +26,21 @@ export class Invoker {
     try {
       const result = callable.run(readArgs(), call);
       if (isThenable(result)) {
-        result.then((value) => this.answer(call, callable, value), (error: unknown) => this.crash(call, callable, error));
+        result.then((value) => this.answer(call, callable, value), (error: unknown) => this.crash(call, error));
       } else {
         this.answer(call, callable, result);
       }
     } catch (error) {
-      this.crash(call, callable, error);
+      this.crash(call, error);
     }
   }
 
   private answer(call: RunningCall, callable: Callable, value: unknown): void {
     if (!isSubscribable(value)) return call.succeed(value);
     try {
-      streamReply(call, value, this.options.clock, (error) => this.crash(call, callable, error));
+      streamReply(call, value, this.options.clock, (error) => this.crash(call, error, callable));
     } catch (error) {
-      this.crash(call, callable, error);
+      this.crash(call, error);
     }
   }
 
@@ -51,8 +51,8 @@ export class Invoker {
     call.fail(error);
   }
 
-  private crash(call: RunningCall, callable: Callable, cause: unknown): void {
-    const meant = isMeantForCallers(cause) ? cause : callable.failureOf?.(cause);
+  private crash(call: RunningCall, cause: unknown, callable?: Callable): void {
+    const meant = isMeantForCallers(cause) ? cause : callable?.failureOf?.(cause);
     if (meant === undefined) {
       const message = (): string => `${printable(joinRoute(call.name))} failed for ${call.caller.node}`;
       this.options.journal.note('handler_failed', message, cause);

@@ -26,7 +26,10 @@ export type Handler = (args: unknown, context: CallContext) => unknown;
 /** A function as it is registered. */
 export interface Callable {
   readonly run: Handler;
-  /** What a remote caller may know of a failure, where `run` knows better than the general rule. */
+  /**
+   * What a caller may know of the error that ends a reply of `run` that is subscribed to, where that is an answer and
+   * no accident. A throw always is one.
+   */
   readonly failureOf?: (cause: unknown) => GenRpcError;
 }
 

@@ -14,13 +14,17 @@ export interface Answers {
   ended(call: RunningCall): void;
 }
 
-/** What was asked for. `id` 0: a cast, which nobody answers. */
+/** Who calls. */
+export interface Caller {
+  readonly node: string;
+  readonly address: string;
+}
+
+/** What was asked for: a frame, or an invocation of the own node. */
 export interface IncomingCall {
-  readonly id: number;
   readonly name: FunctionName;
   readonly single: boolean;
   readonly headers: Headers | undefined;
-  readonly caller: { readonly node: string; readonly address: string };
 }
 
 /** The ports that every running call shares. */
@@ -37,16 +41,15 @@ export class RunningCall extends Deadline implements CallContext {
   private abortReason: GenRpcError | undefined;
 
   constructor(
+    /** 0: a cast, which nobody answers. */
+    readonly id: number,
     private readonly incoming: IncomingCall,
+    readonly caller: Caller,
     private readonly deadlineAt: number,
     private readonly answers: Answers,
     private readonly ports: CallPorts,
   ) {
     super();
-  }
-
-  get id(): number {
-    return this.incoming.id;
   }
 
   get name(): FunctionName {
@@ -59,10 +62,6 @@ export class RunningCall extends Deadline implements CallContext {
 
   get headers(): Headers | undefined {
     return this.incoming.headers;
-  }
-
-  get caller(): { readonly node: string; readonly address: string } {
-    return this.incoming.caller;
   }
 
   remainingMs(): number {

@@ -1,0 +1,53 @@
+/** What was measured, and the two questions asked of it: how fast, and how it compares round by round. */
+import type { Sample } from './pair.js';
+import { spreadOf, type Spread } from './statistics.js';
+
+/** One line of conditions under which all systems take their turns. */
+export interface Cell {
+  readonly workload: string;
+  readonly callers: number;
+}
+
+/** The samples of one cell, by system; those of the same index are of the same round. */
+export class CellResult {
+  private readonly samples = new Map<string, Sample[]>();
+
+  constructor(readonly cell: Cell) {}
+
+  /** Systems with samples, in the order in which they were first measured. */
+  get systems(): string[] {
+    return [...this.samples.keys()];
+  }
+
+  add(system: string, sample: Sample): void {
+    const samples = this.samples.get(system);
+    if (samples === undefined) this.samples.set(system, [sample]);
+    else samples.push(sample);
+  }
+
+  /** Drops what a system had achieved before it failed. */
+  drop(system: string): void {
+    this.samples.delete(system);
+  }
+
+  /** Spread over the rounds of whatever `read` makes of a sample; `undefined` if the system has none. */
+  spread(system: string, read: (sample: Sample) => number): Spread | undefined {
+    const samples = this.samples.get(system);
+    return samples && spreadOf(samples.map(read));
+  }
+
+  /** The speed of `system` as a multiple of that of `baseline` in the same round. */
+  ratio(system: string, baseline: string): Spread | undefined {
+    const [ours, theirs] = [this.samples.get(system), this.samples.get(baseline)];
+    if (ours === undefined || theirs === undefined || system === baseline) return undefined;
+    const ratios = ours.flatMap((sample, round) => {
+      const other = theirs[round];
+      return other === undefined ? [] : [speedOf(sample) / speedOf(other)];
+    });
+    return ratios.length === 0 ? undefined : spreadOf(ratios);
+  }
+}
+
+export const speedOf = ({ operations, seconds }: Sample): number => operations / seconds;
+export const clientMicrosOf = ({ operations, clientMicros }: Sample): number => clientMicros / operations;
+export const serverMicrosOf = ({ operations, serverMicros }: Sample): number => serverMicros / operations;

@@ -1,0 +1,44 @@
+/** What comes with a call beside its arguments, and what is wrong with it. */
+import type { Target } from '../client/dispatcher.js';
+import { GenRpcError } from '../protocol/errors.js';
+import { joinRoute, type Headers, type Invocation } from '../protocol/invocation.js';
+import { MAX_TIMER_MS } from '../ports/clock.js';
+
+/** A module, or a module in exactly one version (gen_rpc: `{Module, Version}`). */
+export type ModuleRef = string | { readonly module: string; readonly version: string };
+
+export interface CastOptions {
+  readonly headers?: Headers | Readonly<Record<string, string>>;
+}
+
+export interface CallOptions extends CastOptions {
+  /** ms for everything: connect, queue, send, reply. Default: the node's `callTimeout`. */
+  readonly timeout?: number;
+  /** Gives the call up: it fails with `cancelled`, and the remote function is told. */
+  readonly signal?: AbortSignal;
+  /** Wait for a node that is down until the deadline, instead of failing at once. Default false. */
+  readonly waitForReady?: boolean;
+}
+
+export function targetOf(target: string | Target): Target {
+  return typeof target === 'string' ? { node: target } : target;
+}
+
+export function headersOf(headers: CastOptions['headers']): Headers | undefined {
+  if (headers === undefined || headers instanceof Map) return headers;
+  return new Map(Object.entries(headers));
+}
+
+export function invalidTimeout(timeout: unknown): GenRpcError {
+  const message = `The timeout of a call must be more than 0 and at most ${MAX_TIMER_MS} ms, got ${String(timeout)}.`;
+  return new GenRpcError('invalid_argument', message);
+}
+
+export function closedError(node: string): GenRpcError {
+  return new GenRpcError('cancelled', `${node} is closed.`);
+}
+
+export function cancelledError(invocation: Invocation): GenRpcError {
+  const message = `${joinRoute(invocation.name)} was cancelled by its caller.`;
+  return new GenRpcError('cancelled', message, { maybeExecuted: true });
+}

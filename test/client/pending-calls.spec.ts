@@ -1,0 +1,140 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { PendingCall, PendingCalls } from '../../lib/client/pending-calls.js';
+import { Deadlines } from '../../lib/connection/deadlines.js';
+import { GenRpcError } from '../../lib/protocol/errors.js';
+import { VirtualClock } from '../../lib/testing/virtual-clock.js';
+
+const MAX_ID = 2 ** 32 - 1;
+const INVOCATION = { name: { module: 'math', fn: 'add', version: '' }, args: [], single: false, headers: undefined };
+
+function setUp() {
+  const clock = new VirtualClock();
+  const deadlines = new Deadlines(clock);
+  const heard: string[] = [];
+  const newCall = (onFailed: () => void = () => {}): PendingCall =>
+    new PendingCall('b@127.0.0.1', INVOCATION, 1000, clock.now() + 1000, sinkOf(onFailed), deadlines);
+  const sinkOf = (onFailed: () => void) => ({
+    item: (value: unknown) => void heard.push(`item ${String(value)}`),
+    done: (value: unknown) => void heard.push(`done ${String(value)}`),
+    failed: (error: GenRpcError) => {
+      heard.push(`failed ${error.code}${error.maybeExecuted ? ', may have run' : ''}`);
+      onFailed();
+    },
+  });
+  return { clock, deadlines, heard, newCall };
+}
+
+describe('numbers of calls', () => {
+  it('go on at 1 behind the last one', () => {
+    const { newCall } = setUp();
+    const calls = new PendingCalls(MAX_ID - 2);
+    const ids = Array.from({ length: 5 }, () => calls.open(newCall()));
+    expect(ids).toEqual([MAX_ID - 1, MAX_ID, 1, 2, 3]);
+    expect(ids.map((id) => calls.resolve(id)?.id)).toEqual(ids);
+  });
+
+  it('pass over those that are pending, however often they go around', () => {
+    const { newCall } = setUp();
+    const calls = new PendingCalls(0, 5);
+    const ids = (count: number): number[] => Array.from({ length: count }, () => calls.open(newCall()));
+    expect(ids(4)).toEqual([1, 2, 3, 4]);
+    calls.close(2);
+    expect(ids(2)).toEqual([5, 2]);
+    for (const id of [4, 5]) calls.close(id);
+    expect(ids(2)).toEqual([4, 5]);
+    expect(calls.size).toBe(5);
+  });
+
+  it('are never those of another pending call', () => {
+    const steps = fc.array(fc.oneof(fc.constant('open' as const), fc.nat()), { maxLength: 100 });
+    fc.assert(
+      fc.property(steps, fc.integer({ min: 0, max: 8 }), (todo, lastId) => {
+        const { newCall } = setUp();
+        const calls = new PendingCalls(lastId, 8);
+        const open = new Map<number, PendingCall>();
+        for (const step of todo) {
+          if (step === 'open' && open.size < 8) {
+            const call = newCall();
+            const id = calls.open(call);
+            expect(open.has(id)).toBe(false);
+            expect(id).toBeGreaterThanOrEqual(1);
+            expect(id).toBeLessThanOrEqual(8);
+            open.set(id, call);
+          } else if (step !== 'open' && open.size > 0) {
+            const id = [...open.keys()][step % open.size] ?? 0;
+            calls.close(id);
+            open.delete(id);
+          }
+          for (const [id, call] of open) expect(calls.resolve(id)).toBe(call);
+          expect(calls.size).toBe(open.size);
+        }
+      }),
+    );
+  });
+});
+
+describe('a pending call', () => {
+  it('settles once, whatever comes afterwards', async () => {
+    const { clock, deadlines, heard, newCall } = setUp();
+    const call = newCall();
+    call.item(1);
+    call.succeed(2);
+    call.item(3);
+    call.succeed(4);
+    call.fail(new GenRpcError('connection_lost'));
+    call.cancel();
+    await clock.advance(2000);
+    expect(heard).toEqual(['item 1', 'done 2']);
+    expect(deadlines.size).toBe(0);
+  });
+
+  it('may have run when its deadline passes, unless nobody has carried it yet', async () => {
+    const { clock, heard, newCall } = setUp();
+    newCall();
+    newCall().carrier = { release() {}, mayHaveStarted: () => true };
+    await clock.advance(1000 + 16);
+    expect(heard.sort()).toEqual(['failed timeout', 'failed timeout, may have run']);
+  });
+
+  it('tells its carrier once that it has settled, and whether the peer must know', () => {
+    const { newCall } = setUp();
+    const released: unknown[] = [];
+    const carried = (): PendingCall => {
+      const call = newCall();
+      call.carrier = { release: (_, cancel) => void released.push(cancel), mayHaveStarted: () => true };
+      return call;
+    };
+    const [answered, abandoned] = [carried(), carried()];
+    answered.succeed(undefined);
+    answered.cancel();
+    abandoned.cancel();
+    abandoned.fail(new GenRpcError('timeout'));
+    expect(released).toEqual([false, true]);
+  });
+});
+
+describe('calls that fail together', () => {
+  it('are those that were asked for, whatever each of them does about it', () => {
+    const { heard, newCall } = setUp();
+    const calls = new PendingCalls();
+    const opened: PendingCall[] = [];
+    const open = (onFailed?: () => void): void => {
+      const call = newCall(onFailed);
+      call.carrier = { release: ({ id }) => calls.close(id), mayHaveStarted: () => true };
+      calls.open(call);
+      opened.push(call);
+    };
+    open(() => opened[1]?.cancel());
+    open();
+    open(() => open());
+    open();
+    calls.failAll(
+      ({ id }) => id !== 4,
+      () => new GenRpcError('connection_lost'),
+    );
+    expect(heard).toEqual(['failed connection_lost', 'failed connection_lost']);
+    expect(opened.map(({ settled }) => settled)).toEqual([true, true, true, false, false]);
+    expect(calls.size).toBe(2);
+  });
+});

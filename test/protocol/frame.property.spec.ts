@@ -1,0 +1,99 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { FrameType, type CallFrame, type CastFrame, type ErrorFrame, type Frame } from '../../lib/protocol/frame.js';
+import type { GenRpcErrorCode } from '../../lib/protocol/errors.js';
+import type { Payload } from '../../lib/protocol/payload.js';
+import { comparable, framesIn, slicesOf } from '../support/frames.js';
+import { bytesOf } from '../support/raw-peer.js';
+
+/** Sizes at which the sender's or the reader's way of keeping bytes changes: the copy limit, the slab, its neighbours. */
+const EDGES = [0, 1, 4083, 4095, 4096, 4097, 16 * 1024 - 12, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 70_000];
+
+const u32 = fc.integer({ min: 0, max: 0xffffffff });
+const id = fc.integer({ min: 1, max: 0xffffffff });
+const size = fc.oneof({ weight: 3, arbitrary: fc.nat(40) }, fc.constantFrom(...EDGES));
+const text = (maxLength: number): fc.Arbitrary<string> => fc.string({ unit: 'binary', maxLength });
+
+const payload: fc.Arbitrary<Payload> = fc.oneof(
+  fc.constant<Payload>({ kind: 'none', bytes: Buffer.alloc(0) }),
+  fc.record({
+    kind: fc.constantFrom('raw' as const, 'codec' as const),
+    bytes: fc.tuple(size, fc.nat(255)).map(([length, fill]) => Buffer.alloc(length, fill)),
+  }),
+);
+const name = fc.record({ module: text(60), fn: text(200), version: text(16) });
+const headers = fc.option(
+  fc.uniqueArray(fc.tuple(fc.string({ unit: 'binary', minLength: 1, maxLength: 20 }), text(60)), {
+    selector: ([key]) => key,
+    maxLength: 8,
+  }),
+  { nil: undefined },
+);
+const head = fc
+  .record({ name, headers, single: fc.boolean(), payload })
+  .map((fields) => ({ ...fields, headers: fields.headers && new Map(fields.headers) }));
+
+const CODES: readonly GenRpcErrorCode[] = ['timeout', 'cancelled', 'refused', 'handler_failed', 'encode_error', 'incompatible'];
+
+const frame: fc.Arbitrary<Frame> = fc.oneof(
+  fc.tuple(head, id, u32).map(([fields, number, timeoutMs]): CallFrame => {
+    return { type: FrameType.Call, id: number, timeoutMs, ...fields };
+  }),
+  head.map((fields): CastFrame => ({ type: FrameType.Cast, ...fields })),
+  fc.record({ type: fc.constantFrom(FrameType.Item, FrameType.Result), id, payload }) as fc.Arbitrary<Frame>,
+  fc.record({ code: fc.constantFrom(...CODES), message: text(200), id, details: payload }).map((fields): ErrorFrame => {
+    return { type: FrameType.Error, ...fields };
+  }),
+  id.map((number): Frame => ({ type: FrameType.Cancel, id: number })),
+  u32.map((lastId): Frame => ({ type: FrameType.GoAway, lastId })),
+);
+
+/** Sizes of reads; a short list goes on with its last size. */
+const reads = fc.array(fc.oneof(fc.integer({ min: 1, max: 16 }), fc.integer({ min: 1, max: 20_000 })), { minLength: 1 });
+
+describe('frames of every kind', () => {
+  it('are read as they were sent, however the stream is cut', () => {
+    fc.assert(
+      fc.property(fc.array(frame, { maxLength: 12 }), reads, (frames, sizes) => {
+        const bytes = bytesOf(...frames);
+        expect(comparable(framesIn(...slicesOf(bytes, ...sizes)))).toEqual(comparable(frames));
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  it('have one encoding: what was read is written as the same bytes', () => {
+    fc.assert(
+      fc.property(fc.array(frame, { maxLength: 6 }), (frames) => {
+        const bytes = bytesOf(...frames);
+        expect(bytesOf(...framesIn(bytes)).equals(bytes)).toBe(true);
+      }),
+    );
+  });
+});
+
+describe('any bytes at all', () => {
+  it('are frames or a protocol error, and the same of the two however they are cut', () => {
+    const outcomeOf = (pieces: readonly Buffer[]): unknown => {
+      try {
+        return comparable(framesIn(...pieces));
+      } catch (error) {
+        return error;
+      }
+    };
+    const damaged = fc.tuple(frame, fc.nat(), fc.nat(255)).map(([whole, at, value]) => {
+      const bytes = bytesOf(whole);
+      bytes[at % bytes.length] = value;
+      return bytes;
+    });
+    const anything = fc.oneof(fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)), damaged);
+    fc.assert(
+      fc.property(anything, reads, (bytes, sizes) => {
+        const whole = outcomeOf([bytes]);
+        expect(outcomeOf(slicesOf(bytes, ...sizes))).toEqual(whole);
+        if (!Array.isArray(whole)) expect(whole).toMatchObject({ code: 'protocol_error' });
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});

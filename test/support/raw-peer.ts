@@ -1,0 +1,221 @@
+/** A peer that speaks bytes: what a well-behaved node would send, and whatever else a test wants to. */
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { randomBytes } from 'node:crypto';
+import { FrameDecoder } from '../../lib/protocol/frame-decoder.js';
+import { FrameEncoder } from '../../lib/protocol/frame-encoder.js';
+import type { Frame } from '../../lib/protocol/frame.js';
+import { deriveKeys, proveClient, proveServer, transcript, verifyClient } from '../../lib/protocol/handshake.js';
+import {
+  decodeClientHello,
+  decodeServerHello,
+  encodeClientHello,
+  encodeServerHello,
+  handshakeFrame,
+  HandshakeReader,
+  HandshakeType,
+  type ClientHello,
+} from '../../lib/protocol/handshake-frames.js';
+import { WriteBatch } from '../../lib/connection/write-batch.js';
+import { SECRET } from './cluster.js';
+
+/** Of plain TCP. */
+export const TCP_BINDING = new Uint8Array(32);
+
+/** The bytes of frames, as a node would write them. */
+export function bytesOf(...frames: readonly Frame[]): Buffer {
+  const batch = new WriteBatch();
+  const encoder = new FrameEncoder();
+  for (const frame of frames) encoder.encode(frame, batch);
+  return Buffer.concat(batch.take());
+}
+
+/** A frame header followed by a body, whatever they say. */
+export function rawFrame(type: number, flags: number, stream: number, body: Uint8Array, declared = body.length): Buffer {
+  const header = Buffer.alloc(12);
+  header.writeUInt32BE(declared >>> 0, 0);
+  header[4] = type;
+  header[5] = flags;
+  header.writeUInt32BE(stream, 8);
+  return Buffer.concat([header, body]);
+}
+
+export function helloFor(node: string, wanted: string, changes: Partial<ClientHello> = {}): Buffer {
+  return handshakeFrame(
+    HandshakeType.ClientHello,
+    encodeClientHello({
+      minVersion: 1,
+      maxVersion: 1,
+      features: 0,
+      nonce: randomBytes(32),
+      incarnation: randomBytes(16),
+      node,
+      wanted,
+      maxMessageBytes: 4 * 1024 * 1024,
+      codecs: ['msgpackr'],
+      ...changes,
+    }),
+  );
+}
+
+/** A socket under a test's thumb. */
+export class RawPeer {
+  readonly received: Buffer[] = [];
+  readonly frames: Frame[] = [];
+  ended = false;
+  private readonly decoder = new FrameDecoder(64 * 1024 * 1024);
+  private decoding = false;
+  private readonly waiters = new Set<() => void>();
+  private readonly reader = new HandshakeReader();
+  private unread: Buffer[] = [];
+
+  constructor(readonly socket: Socket) {
+    socket.setNoDelay(true);
+    socket.on('data', (bytes) => {
+      this.received.push(bytes);
+      if (this.decoding) this.decoder.push(bytes, (frame) => this.frames.push(frame));
+      else this.unread.push(bytes);
+      this.wake();
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      this.ended = true;
+      this.wake();
+    });
+  }
+
+  static async dial(port: number, localAddress?: string): Promise<RawPeer> {
+    const socket = connect({ port, host: '127.0.0.1', ...(localAddress === undefined ? {} : { localAddress }) });
+    const peer = new RawPeer(socket);
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve);
+      socket.once('error', reject);
+    });
+    return peer;
+  }
+
+  send(...parts: readonly Uint8Array[]): void {
+    for (const part of parts) this.socket.write(part);
+  }
+
+  /** Waits until `check` holds; every arrival and the end wake it. */
+  async until(check: () => boolean): Promise<void> {
+    while (!check()) {
+      if (this.ended) throw new Error('the peer closed the connection');
+      await new Promise<void>((resolve) => this.waiters.add(resolve));
+    }
+  }
+
+  /** Resolves once the other side has closed. */
+  async closed(): Promise<void> {
+    while (!this.ended) await new Promise<void>((resolve) => this.waiters.add(resolve));
+  }
+
+  /** The next handshake frame of these types. */
+  async handshake(...types: HandshakeType[]): Promise<{ type: HandshakeType; frame: Buffer; body: Buffer }> {
+    for (;;) {
+      const bytes = Buffer.concat(this.unread);
+      this.unread = [];
+      const frame = this.reader.next(bytes, ...types);
+      if (frame !== undefined) return frame;
+      await this.until(() => this.unread.length > 0);
+    }
+  }
+
+  /** From here on arrivals are frames of a connection, gathered in `frames`. */
+  startFrames(): void {
+    this.decoding = true;
+    const bytes = Buffer.concat([this.reader.rest, ...this.unread]);
+    this.unread = [];
+    if (bytes.length > 0) this.decoder.push(bytes, (frame) => this.frames.push(frame));
+  }
+
+  /** The whole handshake as a client that knows the secret. */
+  async login(node: string, wanted: string, changes: Partial<ClientHello> = {}, secret = SECRET): Promise<this> {
+    const hello = helloFor(node, wanted, changes);
+    this.send(hello);
+    const answer = await this.handshake(HandshakeType.ServerHello);
+    decodeServerHello(answer.body);
+    const script = transcript(hello, answer.frame, TCP_BINDING);
+    this.send(handshakeFrame(HandshakeType.Proof, proveClient([deriveKeys(Buffer.from(secret))], script)));
+    await this.handshake(HandshakeType.Accept);
+    this.startFrames();
+    return this;
+  }
+
+  /** The whole handshake as a server named `node` that knows the secret. */
+  async welcome(node: string, secret = SECRET): Promise<this> {
+    const keys = deriveKeys(Buffer.from(secret));
+    const hello = await this.handshake(HandshakeType.ClientHello);
+    decodeClientHello(hello.body);
+    const answer = handshakeFrame(
+      HandshakeType.ServerHello,
+      encodeServerHello({
+        version: 1,
+        features: 0,
+        nonce: randomBytes(32),
+        incarnation: randomBytes(16),
+        node,
+        maxMessageBytes: 4 * 1024 * 1024,
+        codec: 'msgpackr',
+      }),
+    );
+    this.send(answer);
+    const proof = await this.handshake(HandshakeType.Proof);
+    const script = transcript(hello.frame, answer, TCP_BINDING);
+    if (verifyClient([keys], script, proof.body) === undefined) throw new Error('the client proved nothing');
+    this.send(handshakeFrame(HandshakeType.Accept, proveServer(keys, script, proof.body)));
+    this.startFrames();
+    return this;
+  }
+
+  destroy(): void {
+    this.socket.destroy();
+  }
+
+  private wake(): void {
+    for (const waiter of this.waiters) waiter();
+    this.waiters.clear();
+  }
+}
+
+/** A listener whose connections a test answers byte by byte. */
+export class RawServer {
+  readonly peers: RawPeer[] = [];
+  private readonly waiters: ((peer: RawPeer) => void)[] = [];
+  private taken = 0;
+
+  private constructor(
+    private readonly server: Server,
+    readonly port: number,
+  ) {}
+
+  static async listen(onPeer?: (peer: RawPeer) => void): Promise<RawServer> {
+    const server = createServer();
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const raw = new RawServer(server, (server.address() as AddressInfo).port);
+    server.on('connection', (socket) => {
+      const peer = new RawPeer(socket);
+      raw.peers.push(peer);
+      onPeer?.(peer);
+      const waiter = raw.waiters.shift();
+      if (waiter !== undefined) {
+        raw.taken += 1;
+        waiter(peer);
+      }
+    });
+    return raw;
+  }
+
+  /** The next connection that nobody has asked for yet. */
+  async accept(): Promise<RawPeer> {
+    const peer = this.peers[this.taken];
+    if (peer === undefined) return new Promise((resolve) => this.waiters.push(resolve));
+    this.taken += 1;
+    return peer;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const peer of this.peers) peer.destroy();
+    await new Promise<void>((resolve) => this.server.close(() => resolve()));
+  }
+}
