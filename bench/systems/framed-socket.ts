@@ -1,9 +1,9 @@
-/** Numbered MessagePack messages over a socket, several to a write: as little as a request and its reply can do with. */
+/** MessagePack messages over a socket, their length in front, several to a write. */
 import type { Socket } from 'node:net';
 import { Packr } from 'msgpackr';
 
-/** Length of the message, then its number: four bytes each. */
-const HEAD_BYTES = 8;
+/** The length of the message. */
+const HEAD_BYTES = 4;
 const SLAB_BYTES = 16 * 1024;
 /** The same as in the library: what is compared is everything else. */
 const FLUSH_BYTES = 1024;
@@ -24,17 +24,16 @@ export class FramedSocket {
 
   constructor(
     private readonly socket: Socket,
-    private readonly onMessage: (id: number, message: unknown) => void,
+    private readonly onMessage: (message: unknown) => void,
   ) {
     socket.setNoDelay(true);
     socket.on('data', (bytes: Buffer) => this.onData(bytes));
   }
 
-  send(id: number, message: unknown): void {
+  send(message: unknown): void {
     const body = this.codec.pack(message);
     const head = this.reserve(HEAD_BYTES + body.length);
     this.slab.writeUInt32BE(body.length, head);
-    this.slab.writeUInt32BE(id, head + 4);
     this.slab.set(body, head + HEAD_BYTES);
     this.frames += 1;
     if (this.end - this.start >= FLUSH_BYTES || this.frames >= FLUSH_FRAMES) return this.flush();
@@ -69,7 +68,7 @@ export class FramedSocket {
       const start = at + HEAD_BYTES;
       const end = start + buffer.readUInt32BE(at);
       if (end > buffer.length) break;
-      this.onMessage(buffer.readUInt32BE(at + 4), this.codec.unpack(buffer, { start, end }));
+      this.onMessage(this.codec.unpack(buffer, { start, end }));
       at = end;
     }
     this.rest = buffer.subarray(at);

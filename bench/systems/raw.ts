@@ -4,7 +4,17 @@ import { connect as connectSocket, createServer, type AddressInfo, type Socket }
 import type { BenchClient, BenchServer } from '../system.js';
 import { FramedSocket } from './framed-socket.js';
 
-type Request = readonly ['add', { a: number; b: number }] | readonly ['note', { value: number }] | readonly ['notes'];
+/** As a message of any RPC: a number to match the reply by, a name, and data. */
+type Request = { id: number } & (
+  | { name: 'math.add'; data: { a: number; b: number } }
+  | { name: 'math.note'; data: { value: number } }
+  | { name: 'math.notes'; data: null }
+);
+
+interface Reply {
+  id: number;
+  value: number;
+}
 
 interface Waiting {
   resolve(value: number): void;
@@ -20,11 +30,12 @@ export async function serve(): Promise<BenchServer> {
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
-    const frames = new FramedSocket(socket, (id, message) => {
+    const frames = new FramedSocket(socket, (message) => {
       const request = message as Request;
-      if (request[0] === 'add') frames.send(id, request[1].a + request[1].b);
-      else if (request[0] === 'note') notes += 1;
-      else frames.send(id, notes);
+      const { id } = request;
+      if (request.name === 'math.add') frames.send({ id, value: request.data.a + request.data.b } satisfies Reply);
+      else if (request.name === 'math.note') notes += 1;
+      else frames.send({ id, value: notes } satisfies Reply);
     });
   });
   server.listen(0, '127.0.0.1');
@@ -40,22 +51,23 @@ export async function connect(port: number): Promise<BenchClient> {
   const socket = connectSocket(port, '127.0.0.1');
   await once(socket, 'connect');
   const waiting = new Map<number, Waiting>();
-  const frames = new FramedSocket(socket, (id, reply) => {
-    waiting.get(id)?.resolve(reply as number);
+  const frames = new FramedSocket(socket, (message) => {
+    const { id, value } = message as Reply;
+    waiting.get(id)?.resolve(value);
     waiting.delete(id);
   });
   socket.on('close', () => waiting.forEach((call) => call.reject(new Error('The connection was lost.'))));
   let lastId = EVENT;
-  const call = (request: Request): Promise<number> =>
+  const call = (request: (id: number) => Request): Promise<number> =>
     new Promise((resolve, reject) => {
       const id = ++lastId;
       waiting.set(id, { resolve, reject });
-      frames.send(id, request);
+      frames.send(request(id));
     });
   return {
-    add: (a, b) => call(['add', { a, b }]),
-    note: (value) => frames.send(EVENT, ['note', { value }]),
-    notes: () => call(['notes']),
+    add: (a, b) => call((id) => ({ id, name: 'math.add', data: { a, b } })),
+    note: (value) => frames.send({ id: EVENT, name: 'math.note', data: { value } } satisfies Request),
+    notes: () => call((id) => ({ id, name: 'math.notes', data: null })),
     close: () => void socket.destroy(),
   };
 }

@@ -1,4 +1,5 @@
 /** The calls that wait for a reply: the only place where one settles, and it settles once. */
+import { CallTable } from '../connection/call-table.js';
 import { Deadline, type Deadlines } from '../connection/deadlines.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { joinRoute, type Invocation } from '../protocol/invocation.js';
@@ -84,7 +85,7 @@ const MAX_ID = 0xffffffff;
 
 /** The calls of one connection, by number. */
 export class PendingCalls {
-  private readonly calls = new Map<number, PendingCall>();
+  private readonly calls = new CallTable<PendingCall>();
 
   /** Numbers go from 1 to `maxId` and begin behind `lastId`. */
   constructor(
@@ -99,21 +100,22 @@ export class PendingCalls {
   /** Gives a call its number: counting up, around, and over numbers that are taken. */
   open(call: PendingCall): number {
     do this.lastId = this.lastId >= this.maxId ? 1 : this.lastId + 1;
-    while (this.calls.has(this.lastId));
-    this.calls.set(this.lastId, call);
-    return (call.id = this.lastId);
+    while (this.calls.get(this.lastId) !== undefined);
+    call.id = this.lastId;
+    this.calls.add(call);
+    return call.id;
   }
 
   resolve(id: number): PendingCall | undefined {
     return this.calls.get(id);
   }
 
-  close(id: number): void {
-    this.calls.delete(id);
+  close(call: PendingCall): void {
+    this.calls.delete(call);
   }
 
   /** Fails those that `which` picks, one after the other; what a caller does about it harms none of the others. */
   failAll(which: (call: PendingCall) => boolean, errorOf: (call: PendingCall) => GenRpcError): void {
-    for (const call of [...this.calls.values()]) if (which(call)) call.fail(errorOf(call));
+    for (const call of this.calls.values()) if (which(call)) call.fail(errorOf(call));
   }
 }

@@ -70,7 +70,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   release(call: PendingCall, cancel: boolean): void {
-    this.pending.close(call.id);
+    this.pending.close(call);
     if (cancel) this.connection.send({ type: FrameType.Cancel, id: call.id });
     if (this.pending.size === 0) this.onIdle();
   }

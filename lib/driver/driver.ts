@@ -42,7 +42,7 @@ export interface ChannelEvents {
 export interface Channel {
   /** The peer's address, for logs and per-address limits. */
   readonly remoteAddress: string;
-  /** Bytes given to `send` that the system has not taken yet; after the end, those that it never took. */
+  /** Bytes given to `send` that the system has not taken yet; after the end, those that it certainly never took. */
   readonly queuedBytes: number;
   /** Names the owner; bytes that arrived before wait for it. A later owner replaces the former. */
   open(events: ChannelEvents): void;

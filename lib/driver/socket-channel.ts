@@ -12,8 +12,17 @@ export class SocketChannel implements Channel {
   private events: ChannelEvents | undefined;
   private reason: GenRpcError | undefined;
   private closed = false;
-  private unsent: number | undefined;
+  private ended = false;
+  /** Bytes given to the socket, and those among them that the system was asked to take: it may have taken any of these. */
+  private given = 0;
+  private asked = 0;
+  /** Bytes that came when nothing could be sent any more. */
+  private dropped = 0;
   private closeTimer: Timer | undefined;
+  private readonly onWritten = (error?: Error | null): void => {
+    // A socket that has written asks at once for everything that has gathered meanwhile.
+    if (!error) this.asked = this.given;
+  };
 
   constructor(
     private readonly socket: Socket,
@@ -25,7 +34,7 @@ export class SocketChannel implements Channel {
   }
 
   get queuedBytes(): number {
-    return this.unsent ?? this.socket.writableLength;
+    return this.dropped + (this.ended ? this.given - this.asked : this.socket.writableLength);
   }
 
   open(events: ChannelEvents): void {
@@ -39,13 +48,15 @@ export class SocketChannel implements Channel {
 
   send(chunks: readonly Uint8Array[]): boolean {
     const { socket } = this;
-    if (!socket.writable) return false;
-    const [only] = chunks;
-    if (chunks.length === 1 && only !== undefined) return socket.write(only);
-    socket.cork();
-    let free = true;
-    for (const chunk of chunks) free = socket.write(chunk);
-    socket.uncork();
+    const bytes = lengthOf(chunks);
+    if (!socket.writable) {
+      this.dropped += bytes;
+      return false;
+    }
+    const atOnce = socket.writableLength === 0;
+    const free = this.write(chunks);
+    this.given += bytes;
+    if (atOnce) this.asked = this.given;
     return free;
   }
 
@@ -57,7 +68,7 @@ export class SocketChannel implements Channel {
 
   abort(reason: GenRpcError): void {
     this.reason ??= reason;
-    this.unsent ??= this.socket.writableLength;
+    this.ended = true;
     this.socket.destroy();
   }
 
@@ -66,11 +77,29 @@ export class SocketChannel implements Channel {
     else this.socket.unref();
   }
 
+  private write(chunks: readonly Uint8Array[]): boolean {
+    const { socket } = this;
+    const [only] = chunks;
+    if (chunks.length === 1 && only !== undefined) return socket.write(only, this.onWritten);
+    socket.cork();
+    let free = true;
+    for (const chunk of chunks) free = socket.write(chunk, this.onWritten);
+    socket.uncork();
+    return free;
+  }
+
   private onClose(): void {
     this.closed = true;
+    this.ended = true;
     this.closeTimer?.cancel();
     this.events?.closed(this.reason ?? lost());
   }
+}
+
+function lengthOf(chunks: readonly Uint8Array[]): number {
+  let length = 0;
+  for (const chunk of chunks) length += chunk.length;
+  return length;
 }
 
 function lost(cause?: Error & { code?: string }): GenRpcError {

@@ -81,10 +81,10 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   /** Ends the connections of a node of its own; pending calls fail. `connect` or `send` start anew. */
   override async close(): Promise<void> {
-    const { node } = this;
+    const { node, stopListening } = this;
     this.node = undefined;
     if (this.ownsNode) await node?.close();
-    this.stopListening?.();
+    stopListening?.();
   }
 
   override unwrap<T = GenRpcNode>(): T {

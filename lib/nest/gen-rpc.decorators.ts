@@ -1,7 +1,7 @@
 /** `@RpcModule`, `@RpcFunction`, `@Arg`: callable modules, written as Nest controllers. */
 import { Controller, UseFilters, type PipeTransform, type Type } from '@nestjs/common';
 import { MessagePattern, Payload } from '@nestjs/microservices';
-import { RpcHttpExceptionFilter } from './gen-rpc.exceptions.js';
+import { RpcModuleFilter } from './gen-rpc.exceptions.js';
 import { GEN_RPC_TRANSPORT } from './gen-rpc.tokens.js';
 
 /** What a handler's `extras` say to the strategy. */
@@ -78,9 +78,9 @@ export function Arg(index: number, ...pipes: (Type<PipeTransform> | PipeTransfor
  */
 function addFilterOfLastResort(target: object): void {
   class Probe {}
-  UseFilters(RpcHttpExceptionFilter)(Probe);
+  UseFilters(RpcModuleFilter)(Probe);
   for (const key of Reflect.getOwnMetadataKeys(Probe) as unknown[]) {
     const filters = (Reflect.getMetadata(key, target) ?? []) as unknown[];
-    Reflect.defineMetadata(key, [RpcHttpExceptionFilter, ...filters], target);
+    Reflect.defineMetadata(key, [RpcModuleFilter, ...filters], target);
   }
 }

@@ -6,9 +6,12 @@ import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 /** Nest's own words for an unknown pattern. */
 const NO_MESSAGE_HANDLER = 'There is no matching message handler defined in the remote service.';
 
-/** What Nest's filters let through is meant for callers: it becomes message and details of our error. */
-export function failureOfNest(cause: unknown): GenRpcError {
-  if (isGenRpcError(cause)) return new GenRpcError('handler_failed', undefined, { details: { code: cause.code }, cause });
+/**
+ * What Nest's filters let through is meant for callers: it becomes message and details of our error. `undefined` for a
+ * call of the handler's own that failed, which is an accident.
+ */
+export function failureOfNest(cause: unknown): GenRpcError | undefined {
+  if (isGenRpcError(cause)) return undefined;
   const message = messageOf(cause) ?? 'The handler failed.';
   return new GenRpcError('handler_failed', message, { details: cause instanceof Error ? undefined : cause, cause });
 }
@@ -29,10 +32,11 @@ export function nestErrorOf(error: GenRpcError): unknown {
   }
 }
 
-/** Lets callers of `@RpcModule` functions see what an HttpException, and so a failed validation, says. */
-@Catch(HttpException)
-export class RpcHttpExceptionFilter implements ExceptionFilter<HttpException> {
-  catch(exception: HttpException): Observable<never> {
+/** Lets callers of `@RpcModule` functions see what an HttpException, and so a failed validation, says; and our own error. */
+@Catch(HttpException, GenRpcError)
+export class RpcModuleFilter implements ExceptionFilter<HttpException | GenRpcError> {
+  catch(exception: HttpException | GenRpcError): Observable<never> {
+    if (isGenRpcError(exception)) return throwError(() => exception);
     const response = exception.getResponse();
     const said = typeof response === 'object' ? response : { message: response };
     const details = { statusCode: exception.getStatus(), ...said };

@@ -136,7 +136,9 @@ export class GenRpcServer
       this.onProcessingStartHook(this.transportId, context, async () => {
         try {
           const result: unknown = await entry.handler(data, context);
-          if (isObservable(result)) return resolve(result.pipe(tap({ finalize: end })));
+          // One that nobody waits for any more is not subscribed to, and so never finalised.
+          const awaited = isObservable(result) && !context.getSignal().aborted;
+          if (awaited) return resolve(result.pipe(tap({ finalize: end })));
           end();
           resolve(result);
         } catch (error) {

@@ -1,5 +1,5 @@
 /** The two MessagePack extensions of the profile: `undefined` (type 0) and the timestamp (type -1). */
-import { GenRpcError } from './errors.js';
+import { refused } from './payload-refused.js';
 
 export const UNDEFINED_TYPE = 0;
 export const TIMESTAMP_TYPE = -1;
@@ -37,6 +37,24 @@ function checkTimestamp(bytes: Buffer, start: number, length: number): void {
   if (Math.abs(seconds * 1000 + nanos / NANOS_PER_MS) > MAX_DATE_MS) throw refused(start, 'a timestamp is beyond any Date');
 }
 
-function refused(offset: number, rule: string): GenRpcError {
-  return new GenRpcError('protocol_error', `Payload refused at byte ${offset}: ${rule}.`);
+/** A valid `Date` as the shortest timestamp, behind the byte of the type. */
+export function encodeTimestamp(date: Date): Buffer {
+  const time = date.getTime();
+  const seconds = Math.floor(time / 1000);
+  const nanos = (time - seconds * 1000) * NANOS_PER_MS;
+  if (seconds < 0 || seconds >= 2 ** 34) {
+    const bytes = Buffer.alloc(13, TIMESTAMP_TYPE);
+    bytes.writeUInt32BE(nanos, 1);
+    bytes.writeBigInt64BE(BigInt(seconds), 5);
+    return bytes;
+  }
+  if (nanos === 0 && seconds < 2 ** 32) {
+    const bytes = Buffer.alloc(5, TIMESTAMP_TYPE);
+    bytes.writeUInt32BE(seconds, 1);
+    return bytes;
+  }
+  const bytes = Buffer.alloc(9, TIMESTAMP_TYPE);
+  bytes.writeUInt32BE(nanos * 4 + Math.floor(seconds / 2 ** 32), 1);
+  bytes.writeUInt32BE(seconds % 2 ** 32, 5);
+  return bytes;
 }

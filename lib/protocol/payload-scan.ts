@@ -1,8 +1,10 @@
 /** Reads the structure of received MessagePack before anything is decoded, and refuses what the profile does not allow. */
 import { GenRpcError } from './errors.js';
 import { checkExtension } from './payload-extension.js';
+import { hex, refused } from './payload-refused.js';
 import { bitOf, EMPTY_MASK, fingerprint, isForbiddenKey, KeyStack, KeyTable, PAIRWISE_KEYS } from './payload-keys.js';
 import { findInvalidUtf8, isAscii, NATIVE_FROM_BYTES } from './payload-text.js';
+import { LENGTH_BYTES, readLength, VALUE_BYTES } from './payload-token.js';
 
 /** The most that one payload may hold. */
 export interface PayloadLimits {
@@ -41,15 +43,6 @@ export const Trait = {
   /** A string that begins with U+FEFF, which some decoders take for a byte order mark and drop. */
   ByteOrderMark: 4,
 } as const;
-
-/** Indexed by token - 0xc0: how many bytes of value follow, or -1 where a length or an extension type comes first. */
-const VALUE_BYTES = Int8Array.from([
-  0, -1, 0, 0, -1, -1, -1, -1, -1, -1, 4, 8, 1, 2, 4, 8, 1, 2, 4, 8, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
-]);
-/** Indexed by token - 0xc0: how many bytes of length follow. */
-const LENGTH_BYTES = Int8Array.from([
-  0, 0, 0, 0, 1, 2, 4, 1, 2, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 4, 2, 4, 2, 4,
-]);
 
 /** What surrounds the next value. */
 const Kind = { Array: 0, Map: 1, LargeMap: 2 } as const;
@@ -153,7 +146,7 @@ export class PayloadScanner {
   private open(bytes: Buffer, token: number, frame: number, top: number, offset: number, end: number): number {
     const { frames, limits } = this;
     const start = token < 0xa0 ? offset : offset + (LENGTH_BYTES[token - 0xc0] as number);
-    const count = token < 0xa0 ? token & 0x0f : readLength(bytes, token, offset, end);
+    const count = token < 0xa0 ? token & 0x0f : declaredLength(bytes, token, offset, end);
     const isMap = token < 0x90 || token >= 0xde;
     if (frame > limits.depth * FRAME) throw refused(offset - 1, `a container at depth ${frame / FRAME}; ${limits.depth} is the limit`);
     if (count * (isMap ? 2 : 1) > end - start) {
@@ -181,7 +174,7 @@ export class PayloadScanner {
     if (!isShort && (token < 0xd9 || token > 0xdb)) {
       throw refused(offset, `a map key begins with ${hex(token)}; only strings are allowed`);
     }
-    const length = isShort ? token & 0x1f : readLength(bytes, token, offset + 1, end);
+    const length = isShort ? token & 0x1f : declaredLength(bytes, token, offset + 1, end);
     this.keyStart = offset + 1 + (isShort ? 0 : (LENGTH_BYTES[token - 0xc0] as number));
     return this.longText(bytes, this.keyStart, length, end);
   }
@@ -205,7 +198,7 @@ export class PayloadScanner {
     }
     if (token === 0xc1) throw refused(offset - 1, 'the byte 0xc1 stands for nothing');
     if (token >= 0xd4 && token <= 0xd8) return this.extension(bytes, offset, 1 << (token - 0xd4), end);
-    const length = readLength(bytes, token, offset, end);
+    const length = declaredLength(bytes, token, offset, end);
     const start = offset + (LENGTH_BYTES[token - 0xc0] as number);
     if (token >= 0xd9) return this.text(bytes, view, start, length, end);
     if (token >= 0xc7) return this.extension(bytes, start, length, end);
@@ -236,24 +229,14 @@ export class PayloadScanner {
   }
 }
 
-/** The length that follows `token`, of 1, 2 or 4 bytes at `offset`. */
-function readLength(bytes: Buffer, token: number, offset: number, end: number): number {
+/** The length that follows `token`, at `offset`. */
+function declaredLength(bytes: Buffer, token: number, offset: number, end: number): number {
   const size = LENGTH_BYTES[token - 0xc0] as number;
   if (offset + size > end) throw refused(offset, `a length of ${size} bytes, with ${end - offset} left`);
-  let length = 0;
-  for (let i = 0; i < size; i++) length = length * 256 + (bytes[offset + i] as number);
-  return length;
+  return readLength(bytes, offset, size);
 }
 
 function checkedEnd(start: number, length: number, end: number): number {
   if (length > end - start) throw refused(start, `${length} bytes declared, with ${Math.max(0, end - start)} left`);
   return start + length;
-}
-
-function hex(byte: number): string {
-  return `0x${byte.toString(16).padStart(2, '0')}`;
-}
-
-function refused(offset: number, rule: string): GenRpcError {
-  return new GenRpcError('protocol_error', `Payload refused at byte ${offset}: ${rule}.`);
 }

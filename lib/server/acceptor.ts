@@ -1,4 +1,5 @@
 /** The server's end of one connection: frames in, answers out, and nothing left running for a caller that is gone. */
+import { CallTable } from '../connection/call-table.js';
 import type { Connection, ConnectionEvents } from '../connection/connection.js';
 import type { Journal } from '../connection/journal.js';
 import { GenRpcError } from '../protocol/errors.js';
@@ -17,8 +18,9 @@ export interface AcceptorPorts extends CallPorts {
 const NO_PAYLOAD: Payload = { kind: 'none', bytes: new Uint8Array(0) };
 
 export class Acceptor implements ConnectionEvents, Answers {
-  private readonly calls = new Map<number, RunningCall>();
-  private readonly casts = new Set<RunningCall>();
+  private readonly calls = new CallTable<RunningCall>();
+  private readonly casts = new CallTable<RunningCall>();
+  private lastCast = 0;
   private lastId = 0;
   private draining = false;
   private readonly maxMessageBytes: number;
@@ -57,7 +59,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     if (reason.code === 'protocol_error') {
       this.ports.journal.note('protocol_error', () => `Closed the connection of ${this.peer.node}: ${reason.message}`);
     }
-    for (const call of [...this.calls.values(), ...this.casts]) call.abort(reason);
+    for (const call of [...this.calls.values(), ...this.casts.values()]) call.abort(reason);
     this.onEnd(this);
   }
 
@@ -71,7 +73,7 @@ export class Acceptor implements ConnectionEvents, Answers {
 
   /** Ends now: running calls are told, queued answers still leave. Safe to repeat. */
   close(reason: GenRpcError): Promise<void> {
-    for (const call of [...this.calls.values(), ...this.casts]) call.abort(reason);
+    for (const call of [...this.calls.values(), ...this.casts.values()]) call.abort(reason);
     this.connection.close();
     return this.connection.ended;
   }
@@ -81,7 +83,7 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   item(call: RunningCall, value: unknown): void {
-    if (call.id === 0) return;
+    if (call.isCast) return;
     if (this.connection.congested) {
       call.abort(new GenRpcError('refused'));
       const message = 'The stream was stopped: too much of it waits for its reader.';
@@ -93,19 +95,18 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   done(call: RunningCall, value: unknown): void {
-    if (call.id === 0) return;
+    if (call.isCast) return;
     const payload = this.encode(call, value);
     if (payload !== undefined) this.connection.send({ type: FrameType.Result, id: call.id, payload });
   }
 
   failed(call: RunningCall, error: GenRpcError): void {
-    if (call.id === 0) return this.ports.journal.count('cast_failed');
+    if (call.isCast) return this.ports.journal.count('cast_failed');
     this.sendError(call, error);
   }
 
   ended(call: RunningCall): void {
-    if (call.id === 0) this.casts.delete(call);
-    else this.calls.delete(call.id);
+    (call.isCast ? this.casts : this.calls).delete(call);
     if (this.running > 0) return;
     this.connection.keepAlive(false);
     if (this.draining) this.connection.close();
@@ -113,26 +114,24 @@ export class Acceptor implements ConnectionEvents, Answers {
 
   private onCall(frame: CallFrame): void {
     if (frame.id > this.lastId) this.lastId = frame.id;
-    if (this.calls.has(frame.id)) {
+    if (this.calls.get(frame.id) !== undefined) {
       return this.connection.abort(new GenRpcError('protocol_error', `Call ${frame.id} was sent twice.`));
     }
-    const call = this.begin(frame, frame.id, this.ports.clock.now() + frame.timeoutMs);
+    const deadlineAt = this.ports.clock.now() + frame.timeoutMs;
+    const call = new RunningCall(frame.id, false, frame, this.peer, deadlineAt, this, this.ports);
     if (this.draining) {
       return this.sendError(call, new GenRpcError('refused', 'The node is shutting down and did not start the call.'));
     }
-    this.calls.set(frame.id, call);
+    this.calls.add(call);
     this.run(call, frame.payload);
   }
 
   private onCast(frame: CastFrame): void {
     if (this.draining) return this.ports.journal.count('cast_failed');
-    const call = this.begin(frame, 0, Infinity);
+    this.lastCast = (this.lastCast + 1) >>> 0;
+    const call = new RunningCall(this.lastCast, true, frame, this.peer, Infinity, this, this.ports);
     this.casts.add(call);
     this.run(call, frame.payload);
-  }
-
-  private begin(frame: CallFrame | CastFrame, id: number, deadlineAt: number): RunningCall {
-    return new RunningCall(id, frame, this.peer, deadlineAt, this, this.ports);
   }
 
   private run(call: RunningCall, payload: Payload): void {

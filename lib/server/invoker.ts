@@ -36,7 +36,8 @@ export class Invoker {
   }
 
   private answer(call: RunningCall, callable: Callable, value: unknown): void {
-    if (!isSubscribable(value)) return call.succeed(value);
+    // A producer that nobody waits for must not even begin: nobody would stop it.
+    if (!isSubscribable(value) || call.abandoned) return call.succeed(value);
     try {
       streamReply(call, value, this.options.clock, (error) => this.crash(call, error, callable));
     } catch (error) {

@@ -28,9 +28,9 @@ export interface Callable {
   readonly run: Handler;
   /**
    * What a caller may know of the error that ends a reply of `run` that is subscribed to, where that is an answer and
-   * no accident. A throw always is one.
+   * no accident (`undefined`). A throw always is one.
    */
-  readonly failureOf?: (cause: unknown) => GenRpcError;
+  readonly failureOf?: (cause: unknown) => GenRpcError | undefined;
 }
 
 interface RegisteredModule {

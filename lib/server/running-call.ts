@@ -41,8 +41,10 @@ export class RunningCall extends Deadline implements CallContext {
   private abortReason: GenRpcError | undefined;
 
   constructor(
-    /** 0: a cast, which nobody answers. */
+    /** Its number among the running calls, or casts, of its connection. */
     readonly id: number,
+    /** Nobody waits for an answer. */
+    readonly isCast: boolean,
     private readonly incoming: IncomingCall,
     readonly caller: Caller,
     private readonly deadlineAt: number,
@@ -62,6 +64,11 @@ export class RunningCall extends Deadline implements CallContext {
 
   get headers(): Headers | undefined {
     return this.incoming.headers;
+  }
+
+  /** Does nobody wait any more? */
+  get abandoned(): boolean {
+    return this.abortReason !== undefined;
   }
 
   remainingMs(): number {

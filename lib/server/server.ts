@@ -91,7 +91,7 @@ export class Server {
   }
 
   private dropUnproven(): void {
-    for (const channel of this.unproven) channel.abort(new GenRpcError('refused', 'The node is shutting down.'));
+    for (const channel of this.unproven) channel.abort(new GenRpcError('cancelled', 'The node is shutting down.'));
   }
 
   private async accept(channel: Channel, driver: Driver): Promise<void> {
@@ -138,6 +138,12 @@ export class Server {
   private adopt(connection: Connection): void {
     if (this.closing) return connection.abort(new GenRpcError('refused', 'The node is shutting down.'));
     const { peer } = connection;
+    if (!this.admits(peer)) {
+      // Its namesake was admitted in the same turn.
+      const error = new GenRpcError('refused', `${peer.node} is connected already, from another process.`);
+      connection.abort(error);
+      throw error;
+    }
     for (const namesake of this.namesakesOf(peer)) {
       const message = `${peer.node} connected again, from ${peer.address}: its older connection is closed.`;
       this.options.journal.note('duplicate_node', () => message);

@@ -88,7 +88,7 @@ describe('H-17 two processes of one name', () => {
     const b = await cluster.start('b', { duplicateNodes });
     const twins = [cluster.create('x', { listen: false }), cluster.create('x', { listen: false })];
     await Promise.allSettled(twins.map((twin) => twin.connect(b.name)));
-    await until(() => b.stats().handshakes === 0);
+    await until(() => twins.filter((twin) => twin.isConnected(b.name)).length === 1);
     expect(b.stats()).toMatchObject({ acceptedConnections: 1, counts: { duplicate_node: 1 } });
     const stayed = twins.map((twin) => twin.isConnected(b.name));
     expect(stayed).toEqual(duplicateNodes === 'newest' ? [false, true] : [true, false]);
@@ -130,4 +130,96 @@ describe('H-18 a secret that is being changed', () => {
     expect(door.sang).toEqual(opens ? [x.name] : []);
     expect(door.counts.auth_failed).toBe(opens ? undefined : 1);
   });
+
+  it('H-18 goes round three busy nodes, one at a time, and loses no call', async () => {
+    await using fleet = new Fleet();
+    await fleet.start(OLD);
+    for (const settings of [BOTH, NEW]) {
+      for (const name of FLEET) await fleet.restart(name, settings);
+    }
+    await fleet.rest();
+    expect(fleet.failures).toEqual([]);
+    expect(fleet.answered).toBeGreaterThan(100);
+    expect([...fleet.runs.values()].filter((runs) => runs !== 1)).toEqual([]);
+    expect(fleet.runs.size).toBe(fleet.answered);
+  });
 });
+
+const FLEET = ['a', 'b', 'c'];
+
+/** Three nodes that call each other all the time, each from its own process, which takes a break to restart its node. */
+class Fleet {
+  readonly runs = new Map<number, number>();
+  readonly failures: unknown[] = [];
+  answered = 0;
+  private lastId = 0;
+  private readonly cluster = new Cluster({ driver: 'tcp', options: { reconnect: { min: 1, max: 10 } } });
+  private readonly nodes = new Map<string, GenRpcNode>();
+  private readonly busy = new Map<string, { stop: boolean; done: Promise<unknown> }>();
+
+  async start(settings: NodeSettings): Promise<void> {
+    for (const name of FLEET) await this.boot(name, settings);
+    for (const name of FLEET) this.work(name);
+  }
+
+  /** The others go on calling it meanwhile. */
+  async restart(name: string, settings: NodeSettings): Promise<void> {
+    await this.breather(name);
+    await this.nodes.get(name)?.drain();
+    await this.boot(name, settings);
+    this.work(name);
+    const wanted = this.answered + 20;
+    await until(() => this.answered >= wanted);
+  }
+
+  async rest(): Promise<void> {
+    for (const name of FLEET) await this.breather(name);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.rest();
+    await this.cluster[Symbol.asyncDispose]();
+  }
+
+  private async boot(name: string, settings: NodeSettings): Promise<void> {
+    const node = await this.cluster.start(name, settings);
+    const work = (args: unknown): number => {
+      const [id] = args as [number];
+      this.runs.set(id, (this.runs.get(id) ?? 0) + 1);
+      return id;
+    };
+    node.register('fleet', { work });
+    this.nodes.set(name, node);
+  }
+
+  private work(name: string): void {
+    const shift = { stop: false, done: Promise.resolve<unknown>(undefined) };
+    this.busy.set(name, shift);
+    const loop = async (to: string): Promise<void> => {
+      while (!shift.stop) await this.callOnce(name, `${to}@127.0.0.1`, (this.lastId += 1));
+    };
+    shift.done = Promise.all(FLEET.filter((to) => to !== name).map(loop));
+  }
+
+  /** Repeats what was surely not started, as any caller may. */
+  private async callOnce(from: string, to: string, id: number): Promise<void> {
+    for (;;) {
+      try {
+        await this.nodes.get(from)?.call(to, 'fleet', 'work', [id], { waitForReady: true });
+        this.answered += 1;
+        return;
+      } catch (error) {
+        if (isGenRpcError(error) && !error.maybeExecuted && error.code !== 'timeout') continue;
+        this.failures.push(error);
+        return;
+      }
+    }
+  }
+
+  private async breather(name: string): Promise<void> {
+    const shift = this.busy.get(name);
+    if (shift === undefined) return;
+    shift.stop = true;
+    await shift.done;
+  }
+}

@@ -278,6 +278,27 @@ describe('the processing hooks', () => {
     await expect(hooks.until(2)).resolves.toEqual(['start never', 'end never']);
   });
 
+  it('end when the caller is gone before the handler returns its Observable', async () => {
+    const [started, release] = [signalOf(), signalOf()];
+    @Controller()
+    class Late {
+      @MessagePattern('late')
+      async late(): Promise<Observable<never>> {
+        started.resolve();
+        await release.promise;
+        return NEVER;
+      }
+    }
+    const hooks = new Hooks();
+    await using pair = await pairOf({ controllers: [Late, Echo], configure: hooks.install });
+    const subscription = pair.caller.send('late', {}).subscribe();
+    await started.promise;
+    subscription.unsubscribe();
+    await ask(pair, 'echo');
+    release.resolve();
+    await expect(hooks.until(4)).resolves.toEqual(['start late', 'start echo', 'end echo', 'end late']);
+  });
+
   it('end when the caller is gone', async () => {
     const hooks = new Hooks();
     await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });

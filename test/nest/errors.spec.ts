@@ -170,13 +170,13 @@ describe("with errors: 'gen_rpc', every error is a GenRpcError", () => {
 
 describe('the verbs, on handlers of plain controllers', () => {
   it.each([
-    ['rpc.text', { code: 'handler_failed', message: 'm' }],
-    ['plain', { code: 'handler_failed', message: 'Internal server error' }],
-    ['unknown', { code: 'undefined_function' }],
-  ])('give a GenRpcError: fails.%s', async (fn, expected) => {
+    ['fails.rpc', 'text', { code: 'handler_failed', message: 'm' }],
+    ['fails', 'plain', { code: 'handler_failed', message: 'Internal server error' }],
+    ['fails', 'unknown', { code: 'undefined_function' }],
+  ])('give a GenRpcError: %s, %s', async (module, fn, expected) => {
     await using pair = await pairOf(APP);
     const node = pair.caller.unwrap();
-    await expect(node.call(SERVER, 'fails', fn)).rejects.toMatchObject(expected);
+    await expect(node.call(SERVER, module, fn)).rejects.toMatchObject(expected);
   });
 });
 
