@@ -17,10 +17,12 @@ export interface LanePorts extends SessionPorts {
   dial(node: string, signal: AbortSignal): Promise<Authenticated>;
 }
 
+type Open = { name: 'open'; session: Session; since: number };
+
 type State =
   | { name: 'idle' }
   | { name: 'dialling'; attempt: AbortController }
-  | { name: 'open'; session: Session; since: number }
+  | Open
   | { name: 'waiting'; until: number; error: GenRpcError; timer: Timer | undefined }
   | { name: 'closed'; reason: GenRpcError };
 
@@ -140,22 +142,24 @@ export class Lane implements SessionEvents {
   draining(session: Session): void {
     if (this.state.name !== 'open' || this.state.session !== session) return;
     this.drainingSessions.add(session);
-    this.state = { name: 'idle' };
-    this.onStatus(false);
+    this.leave(this.state, new GenRpcError('refused', 'It is shutting down.'));
   }
 
   ended(session: Session, reason: GenRpcError): void {
     if (this.drainingSessions.delete(session) || this.state.name === 'closed') return;
     this.ports.journal.note('connection_lost', () => `Lost the connection to ${this.node}: ${reason.message}`);
-    if (this.state.name !== 'open') return;
-    const lived = this.ports.clock.now() - this.state.since;
-    this.onStatus(false);
-    if (session.proven || lived >= STABLE_AFTER_MS) {
+    if (this.state.name === 'open') this.leave(this.state, reason);
+  }
+
+  /** The session takes no more calls. One that answered nothing and did not last counts as a failed attempt. */
+  private leave({ session, since }: Open, reason: GenRpcError): void {
+    if (session.proven || this.ports.clock.now() - since >= STABLE_AFTER_MS) {
       this.backoff.reset();
       this.state = { name: 'idle' };
     } else {
       this.wait(nodeDown(this.node, reason), this.backoff.next());
     }
+    this.onStatus(false);
   }
 
   private get sessions(): Session[] {
@@ -216,8 +220,8 @@ export class Lane implements SessionEvents {
     this.ports.journal.count('connected');
     const session = new Session(connection, this.ports, this);
     this.state = { name: 'open', session, since: this.ports.clock.now() };
-    connection.open(session, early);
     this.onStatus(true);
+    connection.open(session, early);
     this.flushQueue();
   }
 

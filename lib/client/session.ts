@@ -95,8 +95,10 @@ export class Session implements ConnectionEvents, CallCarrier {
     }
   }
 
+  /** The lane hears of it first: a caller that tries again as soon as it is told must not come back to this session. */
   closed(reason: GenRpcError): void {
     const cause = reason.message;
+    this.events.ended(this, reason);
     this.pending.failAll(
       () => true,
       (call) => {
@@ -106,7 +108,6 @@ export class Session implements ConnectionEvents, CallCarrier {
         return new GenRpcError(code, message, { maybeExecuted, details: reason.details, cause: reason });
       },
     );
-    this.events.ended(this, reason);
   }
 
   /** Takes no more calls; the connection closes once the pending ones have settled. Safe to repeat. */

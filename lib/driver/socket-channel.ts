@@ -6,6 +6,11 @@ import type { Channel, ChannelEvents } from './driver.js';
 
 /** How long a closed channel may take to flush. */
 const CLOSE_TIMEOUT_MS = 5000;
+/**
+ * A socket that holds this much is given no more. Nobody can say how much of what it holds the system has taken when it
+ * breaks; what waits here has certainly not left.
+ */
+const HOLD_BYTES = 64 * 1024;
 
 export class SocketChannel implements Channel {
   readonly remoteAddress: string;
@@ -13,28 +18,26 @@ export class SocketChannel implements Channel {
   private reason: GenRpcError | undefined;
   private closed = false;
   private ended = false;
-  /** Bytes given to the socket, and those among them that the system was asked to take: it may have taken any of these. */
-  private given = 0;
-  private asked = 0;
-  /** Bytes that came when nothing could be sent any more. */
-  private dropped = 0;
+  private waiting: Uint8Array[] = [];
+  /** Those before this one were handed on. */
+  private nextWaiting = 0;
+  private waitingBytes = 0;
   private closeTimer: Timer | undefined;
-  private readonly onWritten = (error?: Error | null): void => {
-    // A socket that has written asks at once for everything that has gathered meanwhile.
-    if (!error) this.asked = this.given;
-  };
+  private readonly holdBytes: number;
 
   constructor(
     private readonly socket: Socket,
     private readonly clock: Clock,
   ) {
+    // Below its own mark a socket would not tell when it has room again.
+    this.holdBytes = Math.max(HOLD_BYTES, socket.writableHighWaterMark);
     this.remoteAddress = socket.remoteAddress ?? 'unknown';
     socket.on('error', (cause) => (this.reason ??= lost(cause)));
     socket.on('close', () => this.onClose());
   }
 
   get queuedBytes(): number {
-    return this.dropped + (this.ended ? this.given - this.asked : this.socket.writableLength);
+    return this.waitingBytes + (this.ended ? 0 : this.socket.writableLength);
   }
 
   open(events: ChannelEvents): void {
@@ -43,27 +46,25 @@ export class SocketChannel implements Channel {
     if (this.closed) return events.closed(this.reason ?? lost());
     if (!first) return;
     this.socket.on('data', (bytes: Buffer) => this.events?.data(bytes));
-    this.socket.on('drain', () => this.events?.drain());
+    this.socket.on('drain', () => this.onDrain());
   }
 
   send(chunks: readonly Uint8Array[]): boolean {
     const { socket } = this;
-    const bytes = lengthOf(chunks);
-    if (!socket.writable) {
-      this.dropped += bytes;
-      return false;
-    }
-    const atOnce = socket.writableLength === 0;
-    const free = this.write(chunks);
-    this.given += bytes;
-    if (atOnce) this.asked = this.given;
+    if (this.waiting.length > 0 || socket.writableLength >= this.holdBytes || !socket.writable) return this.hold(chunks);
+    const [only] = chunks;
+    if (chunks.length === 1 && only !== undefined) return socket.write(only);
+    socket.cork();
+    let free = true;
+    for (const chunk of chunks) free = socket.write(chunk);
+    socket.uncork();
     return free;
   }
 
   close(): void {
     if (this.closed || this.closeTimer !== undefined) return;
     this.closeTimer = this.clock.after(CLOSE_TIMEOUT_MS, () => this.socket.destroy());
-    this.socket.destroySoon();
+    if (this.waiting.length === 0) this.socket.destroySoon();
   }
 
   abort(reason: GenRpcError): void {
@@ -77,15 +78,35 @@ export class SocketChannel implements Channel {
     else this.socket.unref();
   }
 
-  private write(chunks: readonly Uint8Array[]): boolean {
-    const { socket } = this;
-    const [only] = chunks;
-    if (chunks.length === 1 && only !== undefined) return socket.write(only, this.onWritten);
+  private hold(chunks: readonly Uint8Array[]): false {
+    for (const chunk of chunks) {
+      this.waiting.push(chunk);
+      this.waitingBytes += chunk.length;
+    }
+    return false;
+  }
+
+  private onDrain(): void {
+    this.handOn();
+    if (this.waiting.length > 0 || this.socket.writableNeedDrain) return;
+    if (this.closeTimer === undefined) this.events?.drain();
+    else this.socket.destroySoon();
+  }
+
+  /** Gives the socket as much of what waits as it may hold, in one write. */
+  private handOn(): void {
+    const { socket, waiting } = this;
     socket.cork();
-    let free = true;
-    for (const chunk of chunks) free = socket.write(chunk, this.onWritten);
+    while (this.nextWaiting < waiting.length && socket.writableLength < this.holdBytes) {
+      const chunk = waiting[this.nextWaiting] ?? new Uint8Array(0);
+      this.nextWaiting += 1;
+      this.waitingBytes -= chunk.length;
+      socket.write(chunk);
+    }
     socket.uncork();
-    return free;
+    if (this.nextWaiting < waiting.length) return;
+    this.waiting = [];
+    this.nextWaiting = 0;
   }
 
   private onClose(): void {
@@ -94,12 +115,6 @@ export class SocketChannel implements Channel {
     this.closeTimer?.cancel();
     this.events?.closed(this.reason ?? lost());
   }
-}
-
-function lengthOf(chunks: readonly Uint8Array[]): number {
-  let length = 0;
-  for (const chunk of chunks) length += chunk.length;
-  return length;
 }
 
 function lost(cause?: Error & { code?: string }): GenRpcError {

@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events';
 import { hostname } from 'node:os';
 import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '@nestjs/microservices';
-import { from, Observable, of, throwError } from 'rxjs';
+import { from, Observable, of, throwError, type Subscriber } from 'rxjs';
 import type { Target } from '../client/dispatcher.js';
 import type { CastOutcome } from '../client/lane.js';
 import type { ReplySink } from '../client/pending-calls.js';
@@ -49,6 +49,11 @@ const MAX_NAMES = 10_000;
 export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly emitter = new EventEmitter();
   private readonly names = new Map<unknown, FunctionName>();
+  /** Nest's own hooks, which subclasses override. */
+  private readonly shape: ReplyShape = {
+    value: (value) => this.serializeResponse(value),
+    error: (error) => this.serializeError(this.errorOf(error)),
+  };
   private readonly target: Target;
   private readonly makeNode: () => GenRpcNode;
   private readonly ownsNode: boolean;
@@ -99,14 +104,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   override send<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return super.send(pattern, data);
     return new Observable((observer) => {
-      return this.request(this.createPacket(pattern, data), {
-        item: (value) => observer.next(this.serializeResponse(value)),
-        done: (value) => {
-          if (value !== undefined) observer.next(this.serializeResponse(value));
-          observer.complete();
-        },
-        failed: (error) => observer.error(this.serializeError(this.errorOf(error))),
-      });
+      return this.request(this.createPacket(pattern, data), new ObserverSink(observer, this.shape));
     });
   }
 
@@ -210,6 +208,32 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
       this.emitter.emit(connected ? 'connect' : 'disconnect');
     });
     return node;
+  }
+}
+
+interface ReplyShape {
+  value(value: unknown): unknown;
+  error(error: GenRpcError): unknown;
+}
+
+/** Hands a reply to an observer. A class, because an object of closures a call is what the collector feels first. */
+class ObserverSink<T> implements ReplySink {
+  constructor(
+    private readonly observer: Subscriber<T>,
+    private readonly shape: ReplyShape,
+  ) {}
+
+  item(value: unknown): void {
+    this.observer.next(this.shape.value(value) as T);
+  }
+
+  done(value: unknown): void {
+    if (value !== undefined) this.item(value);
+    this.observer.complete();
+  }
+
+  failed(error: GenRpcError): void {
+    this.observer.error(this.shape.error(error));
   }
 }
 

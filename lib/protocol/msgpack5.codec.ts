@@ -6,7 +6,7 @@ import type { Codec } from './payload.js';
 import { encodeTimestamp, UNDEFINED_TYPE } from './payload-extension.js';
 import { viewOf } from './payload-keys.js';
 import { PayloadScanner, resolveLimits, Trait, type PayloadLimits } from './payload-scan.js';
-import { nextToken, readLength } from './payload-token.js';
+import { nextToken } from './payload-token.js';
 import { PayloadWalk, Refusal, type Leaf } from './payload-walk.js';
 
 /**
@@ -102,8 +102,14 @@ function createInstance(maxDepth: number): msgpack5.MessagePack {
   // Its own timestamps lose a second of the year 2514, so the encoder is ours.
   const options = { compatibilityMode: false, disableTimestampEncoding: true, protoAction: 'error', maxDepth };
   const instance = msgpack5(options);
-  instance.registerEncoder<Wide>((value: unknown) => value instanceof Wide, ({ bytes }) => Buffer.concat([Buffer.of(WIDE_TYPE), bytes]));
-  instance.registerEncoder((value: unknown) => value instanceof Undefined, () => Buffer.of(UNDEFINED_TYPE, 0));
+  instance.registerEncoder<Wide>(
+    (value: unknown) => value instanceof Wide,
+    ({ bytes }) => Buffer.concat([Buffer.of(WIDE_TYPE), bytes]),
+  );
+  instance.registerEncoder(
+    (value: unknown) => value instanceof Undefined,
+    () => Buffer.of(UNDEFINED_TYPE, 0),
+  );
   instance.registerEncoder<Date>((value: unknown) => value instanceof Date, encodeTimestamp);
   instance.registerDecoder(WIDE_TYPE, decodeWide);
   instance.registerDecoder(BINARY_TYPE, ownCopy);

@@ -14,7 +14,13 @@ const NANOS_PER_MS = 1_000_000;
  * @param types whose content is not judged: what the codec's owner registered.
  * @throws GenRpcError `protocol_error` for every other type, and for content that is not exactly a `Date` or `undefined`.
  */
-export function checkExtension(bytes: Buffer, start: number, length: number, type: number, types: ReadonlySet<number>): void {
+export function checkExtension(
+  bytes: Buffer,
+  start: number,
+  length: number,
+  type: number,
+  types: ReadonlySet<number>,
+): void {
   if (type === TIMESTAMP_TYPE) return checkTimestamp(bytes, start, length);
   if (type === UNDEFINED_TYPE) {
     if (length === 1 && bytes[start] === 0) return;
@@ -34,7 +40,8 @@ function checkTimestamp(bytes: Buffer, start: number, length: number): void {
   if (nanos % NANOS_PER_MS !== 0) throw refused(start, 'a timestamp is a whole number of milliseconds');
   if (length === 8) return;
   const seconds = bytes.readInt32BE(start + 4) * 0x1_0000_0000 + bytes.readUInt32BE(start + 8);
-  if (Math.abs(seconds * 1000 + nanos / NANOS_PER_MS) > MAX_DATE_MS) throw refused(start, 'a timestamp is beyond any Date');
+  if (Math.abs(seconds * 1000 + nanos / NANOS_PER_MS) > MAX_DATE_MS)
+    throw refused(start, 'a timestamp is beyond any Date');
 }
 
 /** A valid `Date` as the shortest timestamp, behind the byte of the type. */

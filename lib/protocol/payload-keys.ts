@@ -22,7 +22,10 @@ export function bitOf(print: number): number {
 }
 
 /** The mask of a map that is empty yet: the bits of the forbidden keys. */
-export const EMPTY_MASK = FORBIDDEN_BYTES.reduce((mask, key) => mask | bitOf(fingerprint(viewOf(key), 0, key.length)), 0);
+export const EMPTY_MASK = FORBIDDEN_BYTES.reduce(
+  (mask, key) => mask | bitOf(fingerprint(viewOf(key), 0, key.length)),
+  0,
+);
 
 export function viewOf(bytes: Uint8Array): DataView {
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);

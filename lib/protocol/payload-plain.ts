@@ -17,7 +17,8 @@ class PlainReader {
     if (token < 0xa0) return this.array(token & 0x0f);
     if (token < 0xc0) return this.text(token & 0x1f);
     if (token >= 0xe0) return token - 0x100;
-    if (token >= 0xdc) return token < 0xde ? this.array(this.length(token - 0xdb)) : this.map(this.length(token - 0xdd));
+    if (token >= 0xdc)
+      return token < 0xde ? this.array(this.length(token - 0xdb)) : this.map(this.length(token - 0xdd));
     if (token >= 0xd9) return this.text(this.length(token - 0xd9));
     if (token >= 0xd4) return this.extension(1 << (token - 0xd4));
     if (token >= 0xca) return this.number(token);
@@ -92,7 +93,8 @@ class PlainReader {
     if (length === 1) return undefined;
     if (length === 4) return new Date(content.readUInt32BE() * 1000);
     const upper = content.readUInt32BE();
-    if (length === 8) return new Date((upper % 4) * 2 ** 32 * 1000 + content.readUInt32BE(4) * 1000 + (upper >>> 2) / 1e6);
+    if (length === 8)
+      return new Date((upper % 4) * 2 ** 32 * 1000 + content.readUInt32BE(4) * 1000 + (upper >>> 2) / 1e6);
     return new Date(Number(content.readBigInt64BE(4)) * 1000 + upper / 1e6);
   }
 }

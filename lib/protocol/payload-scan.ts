@@ -28,7 +28,9 @@ export function resolveLimits(limits: Partial<PayloadLimits>): PayloadLimits {
   const resolved = { ...PAYLOAD_LIMITS, ...limits };
   const most: PayloadLimits = { nodes: MAX_COUNT, depth: MAX_DEPTH, keysPerMap: MAX_COUNT };
   const names = Object.keys(most) as (keyof PayloadLimits)[];
-  const wrong = names.filter((name) => !Number.isInteger(resolved[name]) || resolved[name] < 1 || resolved[name] > most[name]);
+  const wrong = names.filter(
+    (name) => !Number.isInteger(resolved[name]) || resolved[name] < 1 || resolved[name] > most[name],
+  );
   if (wrong.length === 0) return Object.freeze(resolved);
   const problems = wrong.map((name) => `${name} is ${resolved[name]}, not a whole number from 1 to ${most[name]}`);
   throw new GenRpcError('invalid_argument', `Payload limits: ${problems.join('; ')}.`);
@@ -148,13 +150,15 @@ export class PayloadScanner {
     const start = token < 0xa0 ? offset : offset + (LENGTH_BYTES[token - 0xc0] as number);
     const count = token < 0xa0 ? token & 0x0f : declaredLength(bytes, token, offset, end);
     const isMap = token < 0x90 || token >= 0xde;
-    if (frame > limits.depth * FRAME) throw refused(offset - 1, `a container at depth ${frame / FRAME}; ${limits.depth} is the limit`);
+    if (frame > limits.depth * FRAME)
+      throw refused(offset - 1, `a container at depth ${frame / FRAME}; ${limits.depth} is the limit`);
     if (count * (isMap ? 2 : 1) > end - start) {
       throw refused(offset - 1, `a container of ${count} declared, with ${end - start} bytes left`);
     }
     this.nodes += count;
     if (this.nodes > limits.nodes) throw refused(offset - 1, `more values than ${limits.nodes}, the limit`);
-    if (isMap && count > limits.keysPerMap) throw refused(offset - 1, `a map of ${count} keys; ${limits.keysPerMap} is the limit`);
+    if (isMap && count > limits.keysPerMap)
+      throw refused(offset - 1, `a map of ${count} keys; ${limits.keysPerMap} is the limit`);
     const isLarge = isMap && count > PAIRWISE_KEYS;
     if (isLarge) this.tables[frame / FRAME] = new KeyTable(count);
     frames[frame + LEFT] = count;
@@ -179,7 +183,15 @@ export class PayloadScanner {
     return this.longText(bytes, this.keyStart, length, end);
   }
 
-  private checkKey(bytes: Buffer, view: DataView, print: number, start: number, end: number, frame: number, top: number): void {
+  private checkKey(
+    bytes: Buffer,
+    view: DataView,
+    print: number,
+    start: number,
+    end: number,
+    frame: number,
+    top: number,
+  ): void {
     if (isForbiddenKey(bytes, start, end)) throw refused(start, `the key ${bytes.toString('latin1', start, end)}`);
     const isNew =
       this.frames[frame + KIND] === Kind.LargeMap

@@ -68,7 +68,8 @@ export class PayloadWalk {
   private object(value: object, mayStandIn: boolean): unknown {
     const isArray = Array.isArray(value);
     const isPlain = isArray || isPlainPrototype(Object.getPrototypeOf(value));
-    if (!isPlain && types.isUint8Array(value)) return this.leaf(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+    if (!isPlain && types.isUint8Array(value))
+      return this.leaf(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
     if (!isArray && this.hooks.claims?.(value) === true) return value;
     if (!isPlain && types.isDate(value)) return this.date(value);
     const { toJSON } = value as { toJSON?: unknown };
@@ -102,7 +103,8 @@ export class PayloadWalk {
   /** A hole is `undefined`. */
   private items(items: readonly unknown[]): unknown[] {
     const { length } = items;
-    if (length > this.limits.nodes) throw new Refusal(`is an array of ${length}; a payload has at most ${this.limits.nodes} values`);
+    if (length > this.limits.nodes)
+      throw new Refusal(`is an array of ${length}; a payload has at most ${this.limits.nodes} values`);
     const copy: unknown[] = [];
     for (let i = 0; i < length; i++) {
       this.path.push(i);
@@ -130,11 +132,19 @@ export class PayloadWalk {
 
   private error(reason: string, cause?: unknown): GenRpcError {
     const steps = this.path.map((step) =>
-      typeof step === 'number' ? `[${step}]` : /^[\p{L}_$][\p{L}\d_$]*$/u.test(step) ? `.${step}` : `[${JSON.stringify(step)}]`,
+      typeof step === 'number'
+        ? `[${step}]`
+        : /^[\p{L}_$][\p{L}\d_$]*$/u.test(step)
+          ? `.${step}`
+          : `[${JSON.stringify(step)}]`,
     );
     const path = `$${steps.join('')}`;
     const shown = path.length > MAX_PATH_CHARS ? `${path.slice(0, MAX_PATH_CHARS)}…` : path;
-    return new GenRpcError('encode_error', `The value cannot be encoded: ${shown} ${reason}.`, cause === undefined ? {} : { cause });
+    return new GenRpcError(
+      'encode_error',
+      `The value cannot be encoded: ${shown} ${reason}.`,
+      cause === undefined ? {} : { cause },
+    );
   }
 }
 

@@ -68,6 +68,8 @@ export class Acceptor implements ConnectionEvents, Answers {
     if (this.draining) return;
     this.draining = true;
     this.connection.send({ type: FrameType.GoAway, lastId: this.lastId });
+    // The listener, which kept the process alive so far, is closing.
+    this.connection.keepAlive(true);
     if (this.running === 0) this.connection.close();
   }
 
@@ -107,9 +109,7 @@ export class Acceptor implements ConnectionEvents, Answers {
 
   ended(call: RunningCall): void {
     (call.isCast ? this.casts : this.calls).delete(call);
-    if (this.running > 0) return;
-    this.connection.keepAlive(false);
-    if (this.draining) this.connection.close();
+    if (this.draining && this.running === 0) this.connection.close();
   }
 
   private onCall(frame: CallFrame): void {
@@ -135,7 +135,6 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   private run(call: RunningCall, payload: Payload): void {
-    if (this.running === 1) this.connection.keepAlive(true);
     this.ports.invoker.run(call, () => decodePayload(this.connection.codec, payload));
   }
 

@@ -73,7 +73,11 @@ export class ModuleRegistry {
 }
 
 function newestWith(fn: string, versions: readonly RegisteredModule[]): Callable | undefined {
-  return versions.findLast((module) => module.functions.has(fn))?.functions.get(fn);
+  for (let index = versions.length - 1; index >= 0; index -= 1) {
+    const found = versions[index]?.functions.get(fn);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
 function undefinedFunction(name: FunctionName): GenRpcError {

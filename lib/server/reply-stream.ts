@@ -24,6 +24,7 @@ export function streamReply(
 ): void {
   let held: unknown = NOTHING;
   let ended = false;
+  let subscription: ReturnType<Subscribable['subscribe']> | undefined;
   const flush = (): void => {
     if (held === NOTHING) return;
     const value = held;
@@ -34,7 +35,13 @@ export function streamReply(
     ended = true;
     call.stopProducer = undefined;
   };
-  const subscription = source.subscribe({
+  // Values may come, and one of them may end the call, before `subscribe` returns.
+  call.stopProducer = () => {
+    ended = true;
+    held = NOTHING;
+    subscription?.unsubscribe();
+  };
+  subscription = source.subscribe({
     next(value) {
       if (ended) return;
       if (held === NOTHING) clock.soon(flush);
@@ -54,11 +61,6 @@ export function streamReply(
       held = NOTHING;
     },
   });
-  if (ended) return;
-  call.stopProducer = () => {
-    ended = true;
-    held = NOTHING;
-    subscription.unsubscribe();
-  };
-  call.watchDeadline();
+  if (ended) subscription.unsubscribe();
+  else call.watchDeadline();
 }

@@ -1,10 +1,10 @@
 /** Strangers at the door: silent ones, slow ones, rude ones and nameless ones. */
 import { describe, expect, it } from 'vitest';
 import type { Channel, ChannelEvents } from '../../lib/driver/driver.js';
-import { HandshakeType, RejectReason } from '../../lib/protocol/handshake-frames.js';
+import { HandshakeType } from '../../lib/protocol/handshake-frames.js';
 import { isNodeName } from '../../lib/protocol/node-name.js';
 import { Cluster, SECRET } from '../support/cluster.js';
-import { CANARY_CALL, Door, greet, OTHER_SECRET, proofFrame, refusalOf, serverHello } from '../support/door.js';
+import { CANARY_CALL, Door, greet, OTHER_SECRET, proofFrame, serverHello } from '../support/door.js';
 import { bytesOf, helloFor, rawFrame, RawServer } from '../support/raw-peer.js';
 
 const HANDSHAKE_TIMEOUT = 200;

@@ -55,7 +55,9 @@ describe('H-17 two processes of one name', () => {
 
   it('H-17 newest: the older one is cut off, and its calls settle', async () => {
     await using nodes = await rivals('newest');
-    const cutOff = expect(nodes.older.call(nodes.b.name, 'who', 'waits')).rejects.toMatchObject({ code: 'connection_lost' });
+    const cutOff = expect(nodes.older.call(nodes.b.name, 'who', 'waits')).rejects.toMatchObject({
+      code: 'connection_lost',
+    });
     await until(() => nodes.b.stats().runningCalls === 1);
     expect(await nodes.newer.call(nodes.b.name, 'who', 'calls')).toBe('x@127.0.0.1');
     await cutOff;
@@ -67,7 +69,10 @@ describe('H-17 two processes of one name', () => {
   it('H-17 refuse: the newer one is sent away until the older one has left', async () => {
     await using nodes = await rivals('refuse');
     const refused = nodes.newer.connect(nodes.b.name);
-    await expect(refused).rejects.toMatchObject({ code: 'node_down', message: expect.stringContaining('of this name') });
+    await expect(refused).rejects.toMatchObject({
+      code: 'node_down',
+      message: expect.stringContaining('of this name'),
+    });
     await until(() => nodes.b.stats().handshakes === 0);
     expect(nodes.b.stats()).toMatchObject({ acceptedConnections: 1, counts: { duplicate_node: 1 } });
     expect(await nodes.older.call(nodes.b.name, 'who', 'calls')).toBe('x@127.0.0.1');

@@ -119,27 +119,33 @@ describe('H-05 a nonce turned around', () => {
     expect(door.sang).toEqual([]);
   });
 
-  it.each(['same', 'other'])('H-05 by a server, at the %s node: the proof it gets opens no other door', async (which) => {
-    await using door = await Door.open();
-    await using trap = await RawServer.listen();
-    const victim = await door.cluster.start('a');
-    const wanted = which === 'same' ? victim.name : door.name;
-    const port = which === 'same' ? portOf(door.cluster, victim.name) : door.port;
-    redirect(door.cluster, door.name, trap.port);
-    const reply = victim.call(door.name, 'canary', 'sing');
-    const first = await trap.accept();
-    const { frame } = await first.handshake(HandshakeType.ClientHello);
-    const second = await door.dial({ port });
-    const { answer } = await greet(second, helloFor('x@127.0.0.1', wanted, { nonce: nonceOf(frame, IN_CLIENT_HELLO) }));
-    first.send(serverHello(door.name, { nonce: nonceOf(answer, IN_SERVER_HELLO) }));
-    const proof = await first.handshake(HandshakeType.Proof);
-    second.send(proof.frame);
-    expect(await refusalOf(second)).toEqual(DENIED);
-    first.send(handshakeFrame(HandshakeType.Accept, proof.body));
-    await expect(reply).rejects.toMatchObject({ code: 'invalid_cookie', maybeExecuted: false });
-    expect(victim.stats().counts.peer_auth_failed).toBe(1);
-    expect(door.sang).toEqual([]);
-  });
+  it.each(['same', 'other'])(
+    'H-05 by a server, at the %s node: the proof it gets opens no other door',
+    async (which) => {
+      await using door = await Door.open();
+      await using trap = await RawServer.listen();
+      const victim = await door.cluster.start('a');
+      const wanted = which === 'same' ? victim.name : door.name;
+      const port = which === 'same' ? portOf(door.cluster, victim.name) : door.port;
+      redirect(door.cluster, door.name, trap.port);
+      const reply = victim.call(door.name, 'canary', 'sing');
+      const first = await trap.accept();
+      const { frame } = await first.handshake(HandshakeType.ClientHello);
+      const second = await door.dial({ port });
+      const { answer } = await greet(
+        second,
+        helloFor('x@127.0.0.1', wanted, { nonce: nonceOf(frame, IN_CLIENT_HELLO) }),
+      );
+      first.send(serverHello(door.name, { nonce: nonceOf(answer, IN_SERVER_HELLO) }));
+      const proof = await first.handshake(HandshakeType.Proof);
+      second.send(proof.frame);
+      expect(await refusalOf(second)).toEqual(DENIED);
+      first.send(handshakeFrame(HandshakeType.Accept, proof.body));
+      await expect(reply).rejects.toMatchObject({ code: 'invalid_cookie', maybeExecuted: false });
+      expect(victim.stats().counts.peer_auth_failed).toBe(1);
+      expect(door.sang).toEqual([]);
+    },
+  );
 
   it('H-05 a server shows nothing of its secret before it has seen a proof', async () => {
     const answers = await Promise.all(

@@ -27,12 +27,12 @@ describe('H-08 a server that does not prove itself', () => {
     ['with an empty proof', () => accept(Buffer.alloc(0))],
     ['with 31 bytes of the right one', (script, proofs) => accept(right(script, proofs).subarray(0, 31))],
     ['with 32 random bytes', () => accept(randomBytes(32))],
-    ['with the client\'s own proof', (_script, proofs) => accept(proofs)],
+    ["with the client's own proof", (_script, proofs) => accept(proofs)],
     ['with a proof of another secret', (script, proofs) => accept(proveServer(keysOf(OTHER_SECRET), script, proofs))],
-    ['with one that covers another client\'s proof', (script) => accept(right(script, Buffer.alloc(32)))],
+    ["with one that covers another client's proof", (script) => accept(right(script, Buffer.alloc(32)))],
     ['with one of another conversation', (_script, proofs) => accept(right(randomBytes(32), proofs))],
     ['not at all: it goes on with a result', () => rawFrame(0x13, 0x01, 1, Buffer.of(0xc0))],
-    ['but sends two proofs\' worth', () => accept(Buffer.alloc(64))],
+    ["but sends two proofs' worth", () => accept(Buffer.alloc(64))],
   ];
 
   it.each(verdicts)('H-08 %s gets no call', async (_title, verdict) => {
@@ -66,7 +66,7 @@ describe('H-08 a server that does not prove itself', () => {
 });
 
 describe('H-09 the wrong node', () => {
-  it('H-09 at a node\'s address is told apart, and gets no call', async () => {
+  it("H-09 at a node's address is told apart, and gets no call", async () => {
     await using door = await Door.open();
     const moved = 'moved@127.0.0.1';
     redirect(door.cluster, moved, door.port);
@@ -203,7 +203,10 @@ describe('H-11 no version in common', () => {
     const gaveUp = expect(patient).rejects.toMatchObject({ code: 'timeout', maybeExecuted: false });
     await cluster.clock?.advance(29_999);
     const hasty = a.call('b@127.0.0.1', 'canary', 'sing');
-    await expect(hasty).rejects.toMatchObject({ code: 'version_mismatch', details: { theirs: [2, 3], nextAttemptMs: 1 } });
+    await expect(hasty).rejects.toMatchObject({
+      code: 'version_mismatch',
+      details: { theirs: [2, 3], nextAttemptMs: 1 },
+    });
     expect(a.stats().counts.dialled).toBe(1);
     await cluster.clock?.advance(1);
     expect(a.stats().counts.dialled).toBe(2);
@@ -243,12 +246,15 @@ describe('H-13 features that are not known here', () => {
     expect(counts.connected).toBe(1);
   });
 
-  it.each(MANDATORY)('H-13 of a server are refused if bit %i is among them, before any proof', async (_bit, features) => {
-    const { error, heard } = await dialledBy(async (peer) => {
-      await answerAs(peer, 'b@127.0.0.1', { features });
-      await peer.closed();
-    });
-    expect(error).toMatchObject({ code: 'version_mismatch', details: { features } });
-    expect(Buffer.concat(heard)).toHaveLength(12 + Buffer.concat(heard).readUInt32BE(0));
-  });
+  it.each(MANDATORY)(
+    'H-13 of a server are refused if bit %i is among them, before any proof',
+    async (_bit, features) => {
+      const { error, heard } = await dialledBy(async (peer) => {
+        await answerAs(peer, 'b@127.0.0.1', { features });
+        await peer.closed();
+      });
+      expect(error).toMatchObject({ code: 'version_mismatch', details: { features } });
+      expect(Buffer.concat(heard)).toHaveLength(12 + Buffer.concat(heard).readUInt32BE(0));
+    },
+  );
 });

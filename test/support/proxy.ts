@@ -96,7 +96,7 @@ export class Proxy {
     const allowed = this.settings.allow?.(link, direction, bytes.length) ?? bytes.length;
     link.passed[direction] += allowed;
     const { slice } = this.settings;
-    for (let at = 0; at < allowed; ) {
+    for (let at = 0; at < allowed;) {
       const end = slice === undefined ? allowed : Math.min(allowed, at + Math.max(1, slice()));
       if (!to.destroyed) to.write(bytes.subarray(at, end));
       at = end;
