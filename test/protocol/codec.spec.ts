@@ -1,5 +1,6 @@
 import 'reflect-metadata';
 import { plainToInstance } from 'class-transformer';
+import { inspect } from 'node:util';
 import { addExtension, Packr } from 'msgpackr';
 import { describe, expect, it } from 'vitest';
 import type { GenRpcError } from '../../lib/protocol/errors.js';
@@ -47,70 +48,72 @@ describe.each(codecs)('$id', (codec) => {
   }
 
   describe('what comes back', () => {
-    it.each([
-      [null],
-      [undefined],
-      [true],
-      [false],
-      [0],
-      [-1],
-      [127],
-      [128],
-      [-32],
-      [-33],
-      [0xffff_ffff],
-      [0x1_0000_0000],
-      [-214_748_365],
-      [-(2 ** 31)],
-      [-(2 ** 31) - 1],
-      [1_700_000_000_000],
-      [Number.MAX_SAFE_INTEGER],
-      [Number.MIN_SAFE_INTEGER],
-      [2 ** 60],
-      [Number.MAX_VALUE],
-      [Number.MIN_VALUE],
-      [0.1],
-      [1.5],
-      [Number.NaN],
-      [Number.POSITIVE_INFINITY],
-      [Number.NEGATIVE_INFINITY],
-      [0n],
-      [-1n],
-      [5n],
-      [2n ** 53n + 1n],
-      [2n ** 63n - 1n],
-      [2n ** 63n],
-      [2n ** 64n - 1n],
-      [-(2n ** 63n)],
-      [''],
-      ['text'],
-      ['é日😀'],
-      ['x'.repeat(31)],
-      ['x'.repeat(32)],
-      ['é'.repeat(40_000)],
-      ['\ufeffa short one'],
-      [`\ufeff${'a,b,c\n'.repeat(50)}`],
-      [Buffer.from('bytes')],
-      [Buffer.alloc(0)],
-      [Buffer.alloc(300, 1)],
-      [Buffer.alloc(70_000, 1)],
-      [new Date(0)],
-      [new Date(1)],
-      [new Date(-1)],
-      [new Date(1_700_000_000_123)],
-      [new Date(2 ** 32 * 1000)],
-      [new Date(2 ** 34 * 1000 - 1)],
-      [new Date(2 ** 34 * 1000)],
-      [new Date(8.64e15)],
-      [new Date(-8.64e15)],
-      [[]],
-      [{}],
-      [[1, [2, [3]], { a: [{}] }]],
-      [{ '': 1, 'a b': 2, ключ: 3, [`\ufeff${'k'.repeat(100)}`]: 4, hasOwnProperty: 5, toString: 6, length: 7 }],
-      [{ a: undefined, b: [undefined], c: { d: null } }],
-      [{ at: new Date(5), id: 5n, bytes: Buffer.from('x'), ms: 1_700_000_000_000, text: 'y' }],
-      [Array.from({ length: 70_000 }, (_, i) => i)],
-    ])('%j is itself', (value) => {
+    it.each(
+      [
+        null,
+        undefined,
+        true,
+        false,
+        0,
+        -1,
+        127,
+        128,
+        -32,
+        -33,
+        0xffff_ffff,
+        0x1_0000_0000,
+        -214_748_365,
+        -(2 ** 31),
+        -(2 ** 31) - 1,
+        1_700_000_000_000,
+        Number.MAX_SAFE_INTEGER,
+        Number.MIN_SAFE_INTEGER,
+        2 ** 60,
+        Number.MAX_VALUE,
+        Number.MIN_VALUE,
+        0.1,
+        1.5,
+        Number.NaN,
+        Number.POSITIVE_INFINITY,
+        Number.NEGATIVE_INFINITY,
+        0n,
+        -1n,
+        5n,
+        2n ** 53n + 1n,
+        2n ** 63n - 1n,
+        2n ** 63n,
+        2n ** 64n - 1n,
+        -(2n ** 63n),
+        '',
+        'text',
+        'é日😀',
+        'x'.repeat(31),
+        'x'.repeat(32),
+        'é'.repeat(40_000),
+        '\ufeffa short one',
+        `\ufeff${'a,b,c\n'.repeat(50)}`,
+        Buffer.from('bytes'),
+        Buffer.alloc(0),
+        Buffer.alloc(300, 1),
+        Buffer.alloc(70_000, 1),
+        new Date(0),
+        new Date(1),
+        new Date(-1),
+        new Date(1_700_000_000_123),
+        new Date(2 ** 32 * 1000),
+        new Date(2 ** 34 * 1000 - 1),
+        new Date(2 ** 34 * 1000),
+        new Date(8.64e15),
+        new Date(-8.64e15),
+        [],
+        {},
+        [1, [2, [3]], { a: [{}] }],
+        { '': 1, 'a b': 2, ключ: 3, [`\ufeff${'k'.repeat(100)}`]: 4, hasOwnProperty: 5, toString: 6, length: 7 },
+        { a: undefined, b: [undefined], c: { d: null } },
+        { at: new Date(5), id: 5n, bytes: Buffer.from('x'), ms: 1_700_000_000_000, text: 'y' },
+        Array.from({ length: 70_000 }, (_, i) => i),
+      ].map((value): [string, unknown] => [inspect(value).slice(0, 60), value]),
+    )('%s is itself', (_, value) => {
       expect(roundTrip(value)).toStrictEqual(value);
     });
 
@@ -126,9 +129,23 @@ describe.each(codecs)('$id', (codec) => {
       ['what toJSON returns, of an instance', { url: new URL('http://a/b') }, { url: 'http://a/b' }],
       ['what toJSON returns, of a plain object', { a: { toJSON: () => [1] } }, { a: [1] }],
       ['what toJSON returns, once', { toJSON: () => ({ toJSON: 'kept', a: 1n }) }, { toJSON: 'kept', a: 1n }],
-      ['what toJSON returns, of a Map', new (class extends Map { toJSON = () => 'map' })(), 'map'],
+      [
+        'what toJSON returns, of a Map',
+        new (class extends Map {
+          toJSON = () => 'map';
+        })(),
+        'map',
+      ],
       ['what a Proxy shows', new Proxy({ a: 1 }, { get: () => 2 }), { a: 2 }],
-      ['what a getter returns', { get a() { return 1; } }, { a: 1 }],
+      [
+        'what a getter returns',
+        {
+          get a() {
+            return 1;
+          },
+        },
+        { a: 1 },
+      ],
     ])('%s', (_, value, expected) => {
       expect(roundTrip(value)).toStrictEqual(expected);
     });
@@ -159,7 +176,16 @@ describe.each(codecs)('$id', (codec) => {
   });
 
   it('C-01 refuses lengths that the bytes cannot hold, without allocating for them', () => {
-    for (const hex of ['dd01312d00', 'ddffffffff', 'dfffffffff', 'dbffffffff', 'c6ffffffff', 'c9ffffffff01', 'dcffff', 'c8ffff05']) {
+    for (const hex of [
+      'dd01312d00',
+      'ddffffffff',
+      'dfffffffff',
+      'dbffffffff',
+      'c6ffffffff',
+      'c9ffffffff01',
+      'dcffff',
+      'c8ffff05',
+    ]) {
       const before = process.memoryUsage();
       refusal(fromHex(hex));
       const after = process.memoryUsage();
@@ -222,7 +248,9 @@ describe.each(codecs)('$id', (codec) => {
     }
     const inALargeMap = map(...Array.from({ length: 50 }, (_, i) => [str(`k${i}`), ONE] as const), [str(key), ONE]);
     expect(refusal(inALargeMap).message).toContain(`the key ${key}`);
-    expect(refusal(Buffer.concat([fromHex('81 da 00'), Buffer.of(key.length), Buffer.from(key), ONE])).message).toContain(key);
+    expect(
+      refusal(Buffer.concat([fromHex('81 da 00'), Buffer.of(key.length), Buffer.from(key), ONE])).message,
+    ).toContain(key);
     expect(({} as { polluted?: unknown }).polluted).toBeUndefined();
   });
 
@@ -335,7 +363,13 @@ describe.each(codecs)('$id', (codec) => {
   });
 
   it('C-12 refuses trailing bytes, every truncation, and nothing at all', () => {
-    const sent = { a: [1, 'two', 3n, 4.5, null], b: Buffer.from('five'), c: new Date(6), d: { e: undefined }, f: 2 ** 40 };
+    const sent = {
+      a: [1, 'two', 3n, 4.5, null],
+      b: Buffer.from('five'),
+      c: new Date(6),
+      d: { e: undefined },
+      f: 2 ** 40,
+    };
     const bytes = Buffer.from(codec.encode(sent));
     for (let length = 0; length < bytes.length; length++) refusal(bytes.subarray(0, length));
     for (const extra of ['00', 'c0', 'c1']) refusal(Buffer.concat([bytes, fromHex(extra)]));
@@ -386,7 +420,17 @@ describe.each(codecs)('$id', (codec) => {
       ['Float64Array', { f: new Float64Array(2) }, '$.f is of type Float64Array'],
       ['DataView', { f: new DataView(new ArrayBuffer(1)) }, '$.f is of type DataView'],
       ['invalid Date', [new Date(Number.NaN)], '$[0] is an invalid Date'],
-      ['getter that throws', { a: { get b() { return throwing(); } } }, '$.a.b cannot be read'],
+      [
+        'getter that throws',
+        {
+          a: {
+            get b() {
+              return throwing();
+            },
+          },
+        },
+        '$.a.b cannot be read',
+      ],
       ['toJSON that throws', [{ toJSON: throwing }], '$[0] cannot be read'],
       ['Proxy that throws', { a: new Proxy({}, { ownKeys: throwing }) }, '$.a cannot be read'],
       ['revoked Proxy', [revoked()], '$[0] cannot be read'],
@@ -475,7 +519,11 @@ describe.each(codecs)('$id', (codec) => {
       },
       after: 2,
     };
-    expect(codec.decode(codec.encode(value))).toStrictEqual({ before: 1, nested: { inner: Buffer.from('x') }, after: 2 });
+    expect(codec.decode(codec.encode(value))).toStrictEqual({
+      before: 1,
+      nested: { inner: Buffer.from('x') },
+      after: 2,
+    });
   });
 
   it('leaves bytes that it encoded alone when it encodes more', () => {
@@ -497,7 +545,12 @@ describe('MsgpackrCodec', () => {
     class Celsius {
       constructor(readonly degrees: number) {}
     }
-    addExtension({ Class: Celsius, type: 7, write: (value: Celsius) => value.degrees, read: (degrees: number) => degrees });
+    addExtension({
+      Class: Celsius,
+      type: 7,
+      write: (value: Celsius) => value.degrees,
+      read: (degrees: number) => degrees,
+    });
     const codec = new MsgpackrCodec();
     expect(codec.decode(codec.encode(new Celsius(20)))).toStrictEqual({ degrees: 20 });
     expect(errorOf(() => codec.decode(fromHex('d40700'))).code).toBe('protocol_error');
@@ -545,7 +598,8 @@ describe('Msgpack5Codec', () => {
 
   it('refuses the extension types of others', () => {
     const bytes = Buffer.from(withMoney().encode(new Money(5n, 'EUR')));
-    for (const codec of codecs) expect(errorOf(() => codec.decode(bytes)).message).toContain('extension 1 is not allowed');
+    for (const codec of codecs)
+      expect(errorOf(() => codec.decode(bytes)).message).toContain('extension 1 is not allowed');
   });
 
   it('takes msgpack5 encoders and decoders one by one', () => {
@@ -563,7 +617,12 @@ describe('Msgpack5Codec', () => {
   it('hands a decoder bytes that are its own', () => {
     const seen: Buffer[] = [];
     const codec = new Msgpack5Codec((registry) =>
-      registry.register(1, Money, () => Buffer.alloc(10, 1), (content) => seen.push(content)),
+      registry.register(
+        1,
+        Money,
+        () => Buffer.alloc(10, 1),
+        (content) => seen.push(content),
+      ),
     );
     const bytes = codec.encode([new Money(1n, 'x'), 'x'.repeat(1000)]);
     codec.decode(bytes);
@@ -573,8 +632,7 @@ describe('Msgpack5Codec', () => {
   });
 
   it.each([0, -1, 126, 127, 128, 1.5])('does not register the type %d', (type) => {
-    const register = (): unknown =>
-      new Msgpack5Codec((registry) => registry.registerDecoder(type, () => 1));
+    const register = (): unknown => new Msgpack5Codec((registry) => registry.registerDecoder(type, () => 1));
     expect(errorOf(register).code).toBe('invalid_argument');
   });
 
@@ -611,8 +669,15 @@ describe('Msgpack5Codec', () => {
   });
 
   it('does not let an extension take a Map or a look-alike of a Buffer', () => {
-    const codec = new Msgpack5Codec((registry) => registry.registerEncoder(() => true, () => Buffer.of(1, 1)));
+    const codec = new Msgpack5Codec((registry) =>
+      registry.registerEncoder(
+        () => true,
+        () => Buffer.of(1, 1),
+      ),
+    );
     expect(errorOf(() => codec.encode({ m: new Map() })).code).toBe('encode_error');
-    expect(errorOf(() => withMoney().encode([{ readUInt32LE: true, length: 15 }])).message).toContain('$[0] has a property');
+    expect(errorOf(() => withMoney().encode([{ readUInt32LE: true, length: 15 }])).message).toContain(
+      '$[0] has a property',
+    );
   });
 });

@@ -12,7 +12,10 @@ export function fromHex(hex: string): Buffer {
 /** A MessagePack string of fewer than 256 bytes. */
 export function str(text: string | Buffer): Buffer {
   const content = Buffer.from(text as string);
-  return Buffer.concat([content.length < 32 ? Buffer.of(0xa0 | content.length) : Buffer.of(0xd9, content.length), content]);
+  return Buffer.concat([
+    content.length < 32 ? Buffer.of(0xa0 | content.length) : Buffer.of(0xd9, content.length),
+    content,
+  ]);
 }
 
 /** A map with the header that its size calls for, of keys and values given as bytes. */

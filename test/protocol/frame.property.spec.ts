@@ -33,7 +33,14 @@ const head = fc
   .record({ name, headers, single: fc.boolean(), payload })
   .map((fields) => ({ ...fields, headers: fields.headers && new Map(fields.headers) }));
 
-const CODES: readonly GenRpcErrorCode[] = ['timeout', 'cancelled', 'refused', 'handler_failed', 'encode_error', 'incompatible'];
+const CODES: readonly GenRpcErrorCode[] = [
+  'timeout',
+  'cancelled',
+  'refused',
+  'handler_failed',
+  'encode_error',
+  'incompatible',
+];
 
 const frame: fc.Arbitrary<Frame> = fc.oneof(
   fc.tuple(head, id, u32).map(([fields, number, timeoutMs]): CallFrame => {
@@ -49,7 +56,9 @@ const frame: fc.Arbitrary<Frame> = fc.oneof(
 );
 
 /** Sizes of reads; a short list goes on with its last size. */
-const reads = fc.array(fc.oneof(fc.integer({ min: 1, max: 16 }), fc.integer({ min: 1, max: 20_000 })), { minLength: 1 });
+const reads = fc.array(fc.oneof(fc.integer({ min: 1, max: 16 }), fc.integer({ min: 1, max: 20_000 })), {
+  minLength: 1,
+});
 
 describe('frames of every kind', () => {
   it('are read as they were sent, however the stream is cut', () => {
@@ -86,7 +95,10 @@ describe('any bytes at all', () => {
       bytes[at % bytes.length] = value;
       return bytes;
     });
-    const anything = fc.oneof(fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)), damaged);
+    const anything = fc.oneof(
+      fc.uint8Array({ maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
+      damaged,
+    );
     fc.assert(
       fc.property(anything, reads, (bytes, sizes) => {
         const whole = outcomeOf([bytes]);

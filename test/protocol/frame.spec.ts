@@ -138,7 +138,9 @@ describe('headers', () => {
     ['are no UTF-8', '0005 01 68 0001 ff'],
   ])('that %s end the connection', (_, hex) => {
     const body = Buffer.from(`00001388 01 6d 0001 66 00 ${hex}`.replaceAll(' ', ''), 'hex');
-    expect(() => framesIn(rawFrame(FrameType.Call, 0x04, 1, body))).toThrow(expect.objectContaining({ code: 'protocol_error' }));
+    expect(() => framesIn(rawFrame(FrameType.Call, 0x04, 1, body))).toThrow(
+      expect.objectContaining({ code: 'protocol_error' }),
+    );
   });
 });
 
@@ -153,13 +155,18 @@ describe('names', () => {
     ['that write a letter in two bytes', '02 c1a1 0001 66 00'],
   ])('%s end the connection', (_, hex) => {
     const name = Buffer.from(hex.replaceAll(' ', ''), 'hex');
-    expect(() => framesIn(rawFrame(FrameType.Cast, 0, 0, name))).toThrow(expect.objectContaining({ code: 'protocol_error' }));
+    expect(() => framesIn(rawFrame(FrameType.Cast, 0, 0, name))).toThrow(
+      expect.objectContaining({ code: 'protocol_error' }),
+    );
   });
 });
 
 describe('a payload', () => {
   it('of up to 4,096 bytes is copied beside its header, a larger one is handed on as it is', () => {
-    for (const [size, copied] of [[4096, true], [4097, false]] as const) {
+    for (const [size, copied] of [
+      [4096, true],
+      [4097, false],
+    ] as const) {
       const batch = new WriteBatch();
       const bytes = Buffer.alloc(size);
       new FrameEncoder().encode({ type: FrameType.Result, id: 1, payload: raw(bytes) }, batch);

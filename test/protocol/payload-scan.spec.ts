@@ -85,12 +85,16 @@ describe('PayloadScanner', () => {
     expect(refusal(fromHex('81 01 01'))).toBe(
       'Payload refused at byte 1: a map key begins with 0x01; only strings are allowed.',
     );
-    expect(refusal(fromHex('d4 05 00'))).toBe('Payload refused at byte 2: extension 5 is not allowed; allowed are -1, 0.');
+    expect(refusal(fromHex('d4 05 00'))).toBe(
+      'Payload refused at byte 2: extension 5 is not allowed; allowed are -1, 0.',
+    );
   });
 
   it('allows the depth of its limits and no more', () => {
     expect(scan(nested(PAYLOAD_LIMITS.depth, ONE))).toBe(Trait.None);
-    expect(refusal(nested(PAYLOAD_LIMITS.depth + 1, ONE))).toContain('byte 64: a container at depth 65; 64 is the limit');
+    expect(refusal(nested(PAYLOAD_LIMITS.depth + 1, ONE))).toContain(
+      'byte 64: a container at depth 65; 64 is the limit',
+    );
     expect(refusal(nested(64, Buffer.of(0x80)))).toContain('depth 65');
   });
 
@@ -173,15 +177,31 @@ describe('PayloadScanner', () => {
       expect(refusal(str(Buffer.concat([text, Buffer.from('é')])))).toContain('is not part of valid UTF-8');
     }
     const long = Buffer.concat([Buffer.alloc(1000, 'a'), bad]);
-    expect(refusal(Buffer.concat([Buffer.of(0xda, long.length >> 8, long.length & 0xff), long]))).toContain('byte 1003');
+    expect(refusal(Buffer.concat([Buffer.of(0xda, long.length >> 8, long.length & 0xff), long]))).toContain(
+      'byte 1003',
+    );
   });
 
-  it.each(['', 'a', 'ab', 'abc', 'abcd', 'abcde', 'é', 'aé', 'abcé', 'abcdeé', 'éabcd', '日本', '😀', '\u{10ffff}', '\ud7ff\ue000'])(
-    'lets %j pass',
-    (text) => {
-      for (const padding of ['', 'a'.repeat(60), 'é'.repeat(60)]) expect(() => scan(keyed([text + padding]))).not.toThrow();
-    },
-  );
+  it.each([
+    '',
+    'a',
+    'ab',
+    'abc',
+    'abcd',
+    'abcde',
+    'é',
+    'aé',
+    'abcé',
+    'abcdeé',
+    'éabcd',
+    '日本',
+    '😀',
+    '\u{10ffff}',
+    '\ud7ff\ue000',
+  ])('lets %j pass', (text) => {
+    for (const padding of ['', 'a'.repeat(60), 'é'.repeat(60)])
+      expect(() => scan(keyed([text + padding]))).not.toThrow();
+  });
 
   it('lets the extension types through that its owner named', () => {
     const open = new PayloadScanner(PAYLOAD_LIMITS, new Set([5]));
