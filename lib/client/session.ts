@@ -180,7 +180,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 }
 
-export function tooLarge(bytes: number, limit: number): GenRpcError {
+function tooLarge(bytes: number, limit: number): GenRpcError {
   const message = `The message has ${bytes} bytes, ${limit} are allowed. Send less, or raise maxMessageBytes on both nodes.`;
   return new GenRpcError('message_too_large', message, { details: { bytes, limit } });
 }

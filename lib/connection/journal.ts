@@ -24,7 +24,8 @@ export type Occurrence =
   | 'cast_failed'
   | 'cast_not_accepted'
   | 'reply_dropped'
-  | 'handler_failed';
+  | 'handler_failed'
+  | 'listener_failed';
 
 const LOG_EVERY_MS = 1000;
 

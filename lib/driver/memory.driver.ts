@@ -56,8 +56,11 @@ export class MemoryNetwork {
         const message = `Cannot connect to ${nameOf(endpoint)} (${code}).`;
         reject(new GenRpcError('node_down', message, { details: { cause: code, ...endpoint } }));
       };
-      signal.addEventListener('abort', () => fail('ETIMEDOUT'), { once: true });
+      const onAbort = (): void => fail('ETIMEDOUT');
+      if (signal.aborted) return onAbort();
+      signal.addEventListener('abort', onAbort, { once: true });
       this.later({ readyAt: 0 }, () => {
+        signal.removeEventListener('abort', onAbort);
         const listener = this.listening.get(nameOf(endpoint));
         if (listener === undefined) return fail('ECONNREFUSED');
         if (signal.aborted) return;
@@ -152,11 +155,16 @@ class MemoryChannel implements Channel {
   }
 
   close(): void {
+    if (this.isClosed) return;
+    this.queuedBytes = 0;
     this.transmit(() => this.peer?.end(lost()));
     this.end(lost());
   }
 
   abort(reason: GenRpcError): void {
+    if (this.isClosed) return;
+    // What has not left by now never will.
+    if (this.held !== undefined) this.held = [];
     this.transmit(() => this.peer?.end(lost()));
     this.end(reason);
   }
@@ -165,10 +173,12 @@ class MemoryChannel implements Channel {
 
   release(): void {
     const { held } = this;
+    if (held === undefined) return;
     this.held = undefined;
+    for (const deliver of held) this.network.later(this, deliver);
+    if (this.isClosed) return;
     this.queuedBytes = 0;
-    for (const deliver of held ?? []) this.network.later(this, deliver);
-    if (held !== undefined) this.events?.drain();
+    this.events?.drain();
   }
 
   end(reason: GenRpcError): void {

@@ -25,6 +25,7 @@ export class TcpDriver implements Driver {
         reject(unreachable(endpoint, cause));
       };
       const onAbort = (): void => fail(Object.assign(new Error('no answer in time'), { code: 'ETIMEDOUT' }));
+      if (signal.aborted) return onAbort();
       signal.addEventListener('abort', onAbort, { once: true });
       socket.once('error', fail);
       socket.once('connect', () => {

@@ -60,12 +60,16 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private node: GenRpcNode | undefined;
   private stopListening: (() => void) | undefined;
 
-  constructor(private readonly options: GenRpcClientOptions | GenRpcSharedClientOptions) {
+  private readonly nestErrors: boolean;
+
+  /** The options, and the secret in them, are not kept where they can be looked at. */
+  constructor(options: GenRpcClientOptions | GenRpcSharedClientOptions) {
     super();
     if (typeof options?.target !== 'string') {
       throw new GenRpcError('invalid_argument', 'GenRpcClient needs options with a target: the name of the node to call.');
     }
     this.target = { node: options.target };
+    this.nestErrors = options.errors !== 'gen_rpc';
     this.ownsNode = !('node' in options);
     this.makeNode = 'node' in options ? () => options.node : () => nodeOf(options);
     if (this.ownsNode) this.currentNode();
@@ -193,7 +197,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   private errorOf(error: unknown): unknown {
-    return isGenRpcError(error) && this.options.errors !== 'gen_rpc' ? nestErrorOf(error) : error;
+    return this.nestErrors && isGenRpcError(error) ? nestErrorOf(error) : error;
   }
 
   private currentNode(): GenRpcNode {
@@ -224,7 +228,13 @@ class ObserverSink<T> implements ReplySink {
   ) {}
 
   item(value: unknown): void {
-    this.observer.next(this.shape.value(value) as T);
+    let shaped: T;
+    try {
+      shaped = this.shape.value(value) as T;
+    } catch (error) {
+      return this.observer.error(error);
+    }
+    this.observer.next(shaped);
   }
 
   done(value: unknown): void {
@@ -233,7 +243,13 @@ class ObserverSink<T> implements ReplySink {
   }
 
   failed(error: GenRpcError): void {
-    this.observer.error(this.shape.error(error));
+    let shaped: unknown;
+    try {
+      shaped = this.shape.error(error);
+    } catch (thrown) {
+      shaped = thrown;
+    }
+    this.observer.error(shaped);
   }
 }
 

@@ -1,5 +1,6 @@
 /** Between Nest's errors and ours, in both directions. */
 import { Catch, HttpException, type ExceptionFilter } from '@nestjs/common';
+import { RpcException } from '@nestjs/microservices';
 import { throwError, type Observable } from 'rxjs';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 
@@ -7,13 +8,19 @@ import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 const NO_MESSAGE_HANDLER = 'There is no matching message handler defined in the remote service.';
 
 /**
- * What Nest's filters let through is meant for callers: it becomes message and details of our error. `undefined` for a
- * call of the handler's own that failed, which is an accident.
+ * What Nest's filters make of an error is meant for callers: it becomes message and details of our error. `undefined`
+ * for any other Error than an RpcException: a filter failed, or let through what it did not look at.
  */
 export function failureOfNest(cause: unknown): GenRpcError | undefined {
-  if (isGenRpcError(cause)) return undefined;
-  const message = messageOf(cause) ?? 'The handler failed.';
-  return new GenRpcError('handler_failed', message, { details: cause instanceof Error ? undefined : cause, cause });
+  try {
+    if (cause instanceof Error && !(cause instanceof RpcException)) return undefined;
+    const said = cause instanceof RpcException ? cause.getError() : cause;
+    const details = typeof said === 'string' && said !== cause ? { status: 'error', message: said } : said;
+    return new GenRpcError('handler_failed', messageOf(said) ?? 'The handler failed.', { details, cause });
+  } catch {
+    // Some values throw when they are looked at.
+    return undefined;
+  }
 }
 
 /** What a `ClientProxy` of Nest throws for an error: the handler's own object, text for an unknown pattern, a system code. */

@@ -62,7 +62,8 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
     self: identityOf(resolved, clock, ports.random ?? systemRandom),
   };
   const registry = new ModuleRegistry(new ModulePolicy(resolved.moduleControl, resolved.moduleList));
-  const invoker = new Invoker({ ...shared, registry, exposeErrors: resolved.exposeErrors });
+  const { journal } = shared;
+  const invoker = new Invoker({ registry, journal, clock, exposeErrors: resolved.exposeErrors });
   const codec = shared.self.codecs[0] ?? new MsgpackrCodec();
   // The secrets end here: what the node keeps are keys that cannot be read back.
   const { secrets: _, ...options } = resolved;
@@ -114,8 +115,19 @@ function dispatcherOf(shared: Shared, source: Discovery | undefined): Dispatcher
     backoff: reconnect,
     dial: (node, signal) => dialer.dial(node, signal),
     hashOf: (key) => hashKey(keyCodec, key),
-    onStatus: (node, connected) => statusListeners.forEach((listener) => listener(node, connected)),
+    onStatus: (node, connected) => {
+      for (const listener of statusListeners) tell(listener, node, connected, journal);
+    },
   });
+}
+
+/** What a listener does must not keep the connection from being used. */
+function tell(listener: StatusListener, node: string, connected: boolean, journal: Journal): void {
+  try {
+    listener(node, connected);
+  } catch (error) {
+    journal.note('listener_failed', () => `A listener to the status of ${node} threw.`, error);
+  }
 }
 
 function serverOf({ options, self, clock, journal, deadlines }: Shared, invoker: Invoker): Server {

@@ -7,6 +7,7 @@ import type { Journal, Occurrence } from '../connection/journal.js';
 import type { Driver, Endpoint } from '../driver/driver.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import type { FunctionName, FunctionNames, Invocation } from '../protocol/invocation.js';
+import { printable } from '../protocol/node-name.js';
 import { MAX_TIMER_MS, type Clock } from '../ports/clock.js';
 import type { Callable, Handler, ModuleRegistry } from '../server/module-registry.js';
 import type { Server } from '../server/server.js';
@@ -192,7 +193,7 @@ export class GenRpcNode {
       outcome?.written();
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      this.parts.journal.note('cast_not_accepted', () => `A cast to ${target.node} was not accepted: ${message}`);
+      this.parts.journal.note('cast_not_accepted', () => `A cast to ${printable(target.node)} was not accepted: ${message}`);
       throw error;
     }
   }

@@ -61,7 +61,12 @@ export class GenRpcError extends Error {
 }
 
 export function isGenRpcError(value: unknown): value is GenRpcError {
-  return typeof value === 'object' && value !== null && BRAND in value;
+  try {
+    return typeof value === 'object' && value !== null && BRAND in value;
+  } catch {
+    // A Proxy may throw at whoever looks at it.
+    return false;
+  }
 }
 
 /** The longest message that a frame carries, in UTF-8 bytes. */

@@ -111,7 +111,8 @@ export class FrameDecoder {
       throw corrupt(`flags ${flags} are not allowed on a frame of type ${type}`);
     }
     if (length < shape.least) throw corrupt(`a frame of type ${type} has ${length} bytes, needs ${shape.least}`);
-    if (readU32(bytes, at + 8) !== 0 !== shape.withStream) throw corrupt(`a frame of type ${type} is on the wrong stream`);
+    const withStream = readU32(bytes, at + 8) !== 0;
+    if (withStream !== shape.withStream) throw corrupt(`a frame of type ${type} is on the wrong stream`);
     return shape;
   }
 

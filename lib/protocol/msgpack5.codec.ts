@@ -1,4 +1,5 @@
 /** The codec for extension types of one's own: the profile on msgpack5. */
+import { types } from 'node:util';
 import msgpack5 from 'msgpack5';
 import { GenRpcError } from './errors.js';
 import { ExtensionRegistry, ownCopy, type Msgpack5Registry } from './msgpack5-registry.js';
@@ -22,6 +23,8 @@ const WIDE_HEADER = Buffer.of(0xc7, 9, WIDE_TYPE);
 /** The integers that msgpack5 writes in 32 bits or less. */
 const LEAST_NARROW = -214_748_364;
 const MOST_NARROW = 0xffff_ffff;
+
+const BUFFER_MARK = 'readUInt32LE';
 
 /** A 64-bit integer or a double, as its nine bytes. */
 class Wide {
@@ -83,11 +86,12 @@ export class Msgpack5Codec implements Codec {
   }
 
   private claims(object: object): boolean {
-    if ((object as { readUInt32LE?: unknown }).readUInt32LE) {
-      throw new Refusal('has a property readUInt32LE, which msgpack5 takes for a Buffer');
-    }
     // msgpack5 asks no extension about a Map.
-    return !(object instanceof Map) && this.registry.claims(object);
+    const isClaimed = !types.isMap(object) && this.registry.claims(object);
+    if (isClaimed ? BUFFER_MARK in object : Object.hasOwn(object, BUFFER_MARK)) {
+      throw new Refusal(`has the property ${BUFFER_MARK}, by which msgpack5 knows a Buffer`);
+    }
+    return isClaimed;
   }
 
   private standIn(leaf: Leaf): unknown {

@@ -1,4 +1,5 @@
-/** Values and their bytes: one interface over every MessagePack library, one written profile (docs/PROTOCOL.md). */
+/** Values and their bytes: one interface over every MessagePack library, one written profile (docs/payload-profile.md). */
+import { GenRpcError, isGenRpcError } from './errors.js';
 
 /** Turns values into bytes and back, within the profile. Pure; keeps no reference to what it was given. */
 export interface Codec {
@@ -29,7 +30,11 @@ const NO_PAYLOAD: Payload = { kind: 'none', bytes: NO_BYTES };
 export function encodePayload(codec: Codec, value: unknown): Payload {
   if (value === undefined) return NO_PAYLOAD;
   if (value instanceof Uint8Array) return { kind: 'raw', bytes: value };
-  return { kind: 'codec', bytes: codec.encode(value) };
+  try {
+    return { kind: 'codec', bytes: codec.encode(value) };
+  } catch (error) {
+    throw typed('encode_error', error);
+  }
 }
 
 /** The value of a payload. Raw bytes are copied, so that a value never pins the buffer that it was read from. */
@@ -40,6 +45,19 @@ export function decodePayload(codec: Codec, payload: Payload): unknown {
     case 'raw':
       return Buffer.from(payload.bytes);
     case 'codec':
-      return codec.decode(payload.bytes);
+      return decode(codec, payload.bytes);
   }
+}
+
+function decode(codec: Codec, bytes: Uint8Array): unknown {
+  try {
+    return codec.decode(bytes);
+  } catch (error) {
+    throw typed('protocol_error', error);
+  }
+}
+
+/** A codec that a user brought may throw anything. */
+function typed(code: 'encode_error' | 'protocol_error', error: unknown): GenRpcError {
+  return isGenRpcError(error) ? error : new GenRpcError(code, undefined, { cause: error });
 }

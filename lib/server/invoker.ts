@@ -23,8 +23,14 @@ export class Invoker {
   run(call: RunningCall, readArgs: () => unknown): void {
     const callable = this.options.registry.resolve(call.name);
     if (callable instanceof GenRpcError) return this.refuse(call, callable);
+    let args: unknown;
     try {
-      const result = callable.run(readArgs(), call);
+      args = readArgs();
+    } catch (error) {
+      return call.fail(error as GenRpcError);
+    }
+    try {
+      const result = callable.run(args, call);
       if (isThenable(result)) {
         result.then((value) => this.answer(call, callable, value), (error: unknown) => this.crash(call, error));
       } else {
@@ -36,10 +42,13 @@ export class Invoker {
   }
 
   private answer(call: RunningCall, callable: Callable, value: unknown): void {
-    // A producer that nobody waits for must not even begin: nobody would stop it.
-    if (!isSubscribable(value) || call.abandoned) return call.succeed(value);
     try {
-      streamReply(call, value, this.options.clock, (error) => this.crash(call, error, callable));
+      // A producer that nobody waits for must not even begin: nobody would stop it.
+      if (!isSubscribable(value) || call.abandoned) return call.succeed(value);
+      streamReply(call, value, this.options.clock, {
+        failed: (error) => this.crash(call, error, callable),
+        stuck: (error) => this.note(call, error),
+      });
     } catch (error) {
       this.crash(call, error);
     }
@@ -54,11 +63,13 @@ export class Invoker {
 
   private crash(call: RunningCall, cause: unknown, callable?: Callable): void {
     const meant = isMeantForCallers(cause) ? cause : callable?.failureOf?.(cause);
-    if (meant === undefined) {
-      const message = (): string => `${printable(joinRoute(call.name))} failed for ${call.caller.node}`;
-      this.options.journal.note('handler_failed', message, cause);
-    }
+    if (meant === undefined) this.note(call, cause);
     call.fail(meant ?? this.accidentOf(call, cause));
+  }
+
+  private note(call: RunningCall, cause: unknown): void {
+    const message = (): string => `${printable(joinRoute(call.name))} failed for ${call.caller.node}`;
+    this.options.journal.note('handler_failed', message, cause);
   }
 
   /** What a remote caller may know of an accident: that it happened. */
@@ -70,9 +81,9 @@ export class Invoker {
   }
 }
 
-/** Deliberate failures; and arguments that could not be read, which are the caller's own. */
+/** A deliberate failure. Any other error of ours is one that the function met itself, on a call of its own. */
 function isMeantForCallers(cause: unknown): cause is GenRpcError {
-  return isGenRpcError(cause) && (cause.code === 'handler_failed' || cause.code === 'protocol_error');
+  return isGenRpcError(cause) && cause.code === 'handler_failed';
 }
 
 function describe(cause: unknown): string {

@@ -10,6 +10,14 @@ export interface Subscribable {
   }): { unsubscribe(): void };
 }
 
+/** What goes wrong with a stream. */
+export interface StreamFailures {
+  /** It ended with an error. */
+  failed(error: unknown): void;
+  /** It was told to stop, and threw. */
+  stuck(error: unknown): void;
+}
+
 const NOTHING = Symbol('nothing held');
 
 /**
@@ -20,7 +28,7 @@ export function streamReply(
   call: RunningCall,
   source: Subscribable,
   clock: Clock,
-  onError: (error: unknown) => void,
+  on: StreamFailures,
 ): void {
   let held: unknown = NOTHING;
   let ended = false;
@@ -39,7 +47,11 @@ export function streamReply(
   call.stopProducer = () => {
     ended = true;
     held = NOTHING;
-    subscription?.unsubscribe();
+    try {
+      subscription?.unsubscribe();
+    } catch (error) {
+      on.stuck(error);
+    }
   };
   subscription = source.subscribe({
     next(value) {
@@ -52,7 +64,7 @@ export function streamReply(
       if (ended) return;
       end();
       flush();
-      onError(error);
+      on.failed(error);
     },
     complete() {
       if (ended) return;

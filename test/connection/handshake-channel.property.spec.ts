@@ -43,14 +43,14 @@ describe('a channel before authentication', () => {
 
   const header = fc.constantFrom(...TYPES).map((type) => handshakeFrame(type, Buffer.alloc(0)));
   const chunk = fc.oneof(
-    fc.uint8Array({ maxLength: 400 }),
+    fc.uint8Array({ maxLength: 400, size: 'max' }),
     header,
     fc.constant(Buffer.concat([Buffer.of(0, 0, 4, 0, 1), Buffer.alloc(7)])),
   );
 
   it('gives up with protocol_error, and keeps no more than its cap of whatever comes', async () => {
     await fc.assert(
-      fc.asyncProperty(fc.array(chunk, { maxLength: 40 }), fc.boolean(), async (chunks, awaited) => {
+      fc.asyncProperty(fc.array(chunk, { maxLength: 40, size: 'max' }), fc.boolean(), async (chunks, awaited) => {
         const wire = new Wire();
         const clock = new VirtualClock();
         const talk = new HandshakeChannel(wire, clock, 1000);

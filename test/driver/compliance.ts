@@ -15,7 +15,7 @@ export interface Rig {
 
 export interface ComplianceSettings {
   readonly name: string;
-  make(): Rig;
+  readonly make: () => Rig;
   /** Titles of cases that a line of the fault list asks for begin with its id. */
   readonly ids?: { readonly portInUse?: string };
 }
@@ -188,7 +188,7 @@ function carrying(make: () => Rig): void {
 
   it('carries 1 MiB in one chunk and in many, unchanged', async () => {
     await using pair = await Pair.opened(make());
-    const whole = Buffer.from({ length: 1024 * 1024 }, (_, at) => (at * 31 + (at >>> 8)) & 0xff);
+    const whole = Buffer.from(Uint8Array.from({ length: 1024 * 1024 }, (_, at) => at * 31 + (at >>> 8)));
     pair.dialled.send([whole]);
     const parts = Array.from({ length: 1024 }, (_, at) => whole.subarray(at * 1024, (at + 1) * 1024));
     pair.accepted.send(parts);

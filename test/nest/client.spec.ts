@@ -231,6 +231,7 @@ describe('an application that closes', () => {
   it('lets calls in flight finish, and takes no new ones', async () => {
     const app = await App.start(APP);
     const client = new GenRpcClient({ target: SERVER, secret: SECRET, clientPort: app.address.port });
+    await echo(client);
     const replies = Array.from({ length: 20 }, (_, index) => firstValueFrom(client.send('slow', index)));
     await stage.started.promise;
     const closed = app.app.close();
@@ -257,7 +258,7 @@ describe('an application that closes', () => {
   it('runs nothing any more afterwards', async () => {
     const app = await App.start(APP);
     const client = new GenRpcClient({ target: SERVER, secret: SECRET, clientPort: app.address.port });
-    await client.connect();
+    await echo(client);
     const disconnected = new Promise<void>((resolve) => client.on('disconnect', resolve));
     await app.app.close();
     await disconnected;

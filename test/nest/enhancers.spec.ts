@@ -216,6 +216,22 @@ describe('filters', () => {
     expect(pair.log.said('error', 'filter.ts:7')).toHaveLength(1);
   });
 
+  it.each([
+    ['an RpcException with text', () => new RpcException('m'), { status: 'error', message: 'm' }],
+    ['an RpcException with an object', () => new RpcException({ why: 1 }), { why: 1 }],
+    ['text', () => 'm', 'm'],
+    ['an Error that nobody looked at', () => new Error('SELECT secret'), { status: 'error', message: 'refuse failed.' }],
+  ])('may answer with %s', async (_, answer: () => unknown, expected) => {
+    @Catch(Refusal)
+    class Answering implements ExceptionFilter {
+      catch(): Observable<never> {
+        return throwError(answer);
+      }
+    }
+    await using pair = await pairOf({ controllers: [refusing('global')], configure: (app) => app.useGlobalFilters(new Answering()) });
+    await expect(firstValueFrom(pair.caller.send('refuse', {}))).rejects.toEqual(expected);
+  });
+
   it('may make a value of an error', async () => {
     @Catch(Refusal)
     class Forgiving implements ExceptionFilter {

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import type { GenRpcError } from '../../lib/protocol/errors.js';
 import { Msgpack5Codec } from '../../lib/protocol/msgpack5.codec.js';
 import { MsgpackrCodec } from '../../lib/protocol/msgpackr.codec.js';
-import { codecs, errorOf, fromHex, map, nested, str } from './codecs.js';
+import { codecs, errorOf, fromHex, map, map32, nested, str, type Entry } from './codecs.js';
 import { runCompiled } from './compiled.js';
 
 const ONE = Buffer.of(1);
@@ -19,8 +19,8 @@ function array32(count: number, item: Buffer): Buffer {
   return Buffer.concat([header, Buffer.alloc(count * item.length, item)]);
 }
 
-function numberedKeys(count: number): Buffer {
-  return map(...Array.from({ length: count }, (_, i) => [str(`key ${i}`), ONE] as const));
+function numberedKeys(count: number, ...more: readonly Entry[]): Buffer {
+  return map32([...Array.from({ length: count }, (_, i): Entry => [str(`key ${i}`), ONE]), ...more]);
 }
 
 describe.each(codecs)('$id', (codec) => {
@@ -112,7 +112,7 @@ describe.each(codecs)('$id', (codec) => {
         { a: undefined, b: [undefined], c: { d: null } },
         { at: new Date(5), id: 5n, bytes: Buffer.from('x'), ms: 1_700_000_000_000, text: 'y' },
         Array.from({ length: 70_000 }, (_, i) => i),
-      ].map((value): [string, unknown] => [inspect(value).slice(0, 60), value]),
+      ].map((value): [string, unknown] => [inspect(value).slice(0, 40).replaceAll(/\s+/g, ' '), value]),
     )('%s is itself', (_, value) => {
       expect(roundTrip(value)).toStrictEqual(value);
     });
@@ -246,7 +246,7 @@ describe.each(codecs)('$id', (codec) => {
       expect(refusal(nested(depth, evil)).message).toContain(`the key ${key}`);
       expect(refusal(map([str('a'), nested(depth, map([str('b'), ONE], [str('c'), evil]))])).message).toContain(key);
     }
-    const inALargeMap = map(...Array.from({ length: 50 }, (_, i) => [str(`k${i}`), ONE] as const), [str(key), ONE]);
+    const inALargeMap = numberedKeys(50, [str(key), ONE]);
     expect(refusal(inALargeMap).message).toContain(`the key ${key}`);
     expect(
       refusal(Buffer.concat([fromHex('81 da 00'), Buffer.of(key.length), Buffer.from(key), ONE])).message,
@@ -286,7 +286,7 @@ describe.each(codecs)('$id', (codec) => {
   it('C-07 refuses a key that its map has twice', () => {
     expect(refusal(map([str('role'), str('user')], [str('role'), str('admin')])).message).toContain('already');
     expect(refusal(fromHex('82 a161 01 d901 61 02')).message).toContain('already');
-    refusal(Buffer.concat([fromHex('df 00000033'), numberedKeys(50).subarray(5), str('key 7'), ONE]));
+    refusal(numberedKeys(50, [str('key 7'), ONE]));
   });
 
   it.each([
@@ -438,6 +438,8 @@ describe.each(codecs)('$id', (codec) => {
       ['65 levels', JSON.parse('{"a":'.repeat(64) + '{}' + '}'.repeat(64)), 'is deeper than 64 levels'],
       ['array of 100,001', Array.from({ length: 100_001 }, () => 0), '$ is an array of 100001'],
       ['array of 100,000', [Array.from({ length: 99_999 }, () => 0)], 'is beyond the 100000 values of a payload'],
+      ['object of 120,000 in two', halves(60_000), '$.b[39997] is beyond the 100000 values of a payload'],
+      ['toJSON of what toJSON returned', { toJSON: () => ({ toJSON: () => 1 }) }, '$.toJSON is a function'],
       ['sparse array of 4,294,967,295', new Array(2 ** 32 - 1), '$ is an array of 4294967295'],
       ['key that is no identifier', { 'a b': { 'c"d': Symbol.iterator } }, '$["a b"]["c\\"d"] is a symbol'],
     ])('%s', (_, value, message) => {
@@ -458,6 +460,27 @@ describe.each(codecs)('$id', (codec) => {
       const shared = { a: 1 };
       expect(roundTrip([shared, shared, { shared }])).toStrictEqual([shared, shared, { shared }]);
     });
+  });
+
+  it('C-14 sends bytes and dates as such, whatever toJSON their prototypes were given', () => {
+    const prototypes = [Uint8Array.prototype, Buffer.prototype, Date.prototype];
+    const before = prototypes.map((prototype) => Object.getOwnPropertyDescriptor(prototype, 'toJSON'));
+    try {
+      for (const prototype of prototypes) {
+        Object.defineProperty(prototype, 'toJSON', { value: () => 'other', configurable: true, writable: true });
+      }
+      expect(roundTrip([new Uint8Array([1]), Buffer.of(2), new Date(3)])).toStrictEqual([
+        Buffer.of(1),
+        Buffer.of(2),
+        new Date(3),
+      ]);
+    } finally {
+      prototypes.forEach((prototype, i) => {
+        const descriptor = before[i];
+        if (descriptor === undefined) Reflect.deleteProperty(prototype, 'toJSON');
+        else Object.defineProperty(prototype, 'toJSON', descriptor);
+      });
+    }
   });
 
   it('C-14 sends the bytes of a pooled Buffer and none of its neighbours', () => {
@@ -533,6 +556,10 @@ describe.each(codecs)('$id', (codec) => {
     expect(Buffer.from(first)).toStrictEqual(copy);
   });
 });
+
+function halves(length: number): object {
+  return { a: Array.from({ length }, () => 0), b: Array.from({ length }, () => 0) };
+}
 
 function revoked(): object {
   const { proxy, revoke } = Proxy.revocable({}, {});
@@ -669,15 +696,16 @@ describe('Msgpack5Codec', () => {
   });
 
   it('does not let an extension take a Map or a look-alike of a Buffer', () => {
-    const codec = new Msgpack5Codec((registry) =>
-      registry.registerEncoder(
-        () => true,
-        () => Buffer.of(1, 1),
-      ),
-    );
-    expect(errorOf(() => codec.encode({ m: new Map() })).code).toBe('encode_error');
-    expect(errorOf(() => withMoney().encode([{ readUInt32LE: true, length: 15 }])).message).toContain(
-      '$[0] has a property',
-    );
+    const codec = new Msgpack5Codec((registry) => {
+      registry.register(
+        1,
+        Map,
+        () => Buffer.of(1),
+        () => new Map(),
+      );
+    });
+    expect(errorOf(() => codec.encode({ m: new Map() })).message).toContain('$.m is of type Map');
+    const lookalike = { readUInt32LE: true, length: 15 };
+    expect(errorOf(() => codec.encode([lookalike])).message).toContain('$[0] has the property readUInt32LE');
   });
 });

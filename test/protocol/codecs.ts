@@ -18,11 +18,18 @@ export function str(text: string | Buffer): Buffer {
   ]);
 }
 
+export type Entry = readonly [key: Buffer, value: Buffer];
+
 /** A map with the header that its size calls for, of keys and values given as bytes. */
-export function map(...entries: (readonly [key: Buffer, value: Buffer])[]): Buffer {
+export function map(...entries: readonly Entry[]): Buffer {
+  return Buffer.concat([Buffer.of(0x80 | entries.length), ...entries.flat()]);
+}
+
+/** A map with a header of 32 bits. */
+export function map32(entries: readonly Entry[]): Buffer {
   const header = Buffer.alloc(5, 0xdf);
   header.writeUInt32BE(entries.length, 1);
-  return Buffer.concat([entries.length < 16 ? Buffer.of(0x80 | entries.length) : header, ...entries.flat()]);
+  return Buffer.concat([header, ...entries.flat()]);
 }
 
 /** `value` inside `depth` arrays. */

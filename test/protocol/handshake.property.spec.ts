@@ -12,9 +12,9 @@ import {
 } from '../../lib/protocol/handshake.js';
 
 const bytes = (length: number): fc.Arbitrary<Uint8Array> => fc.uint8Array({ minLength: length, maxLength: length });
-const secret = fc.uint8Array({ minLength: 16, maxLength: 64 });
+const secret = fc.uint8Array({ minLength: 16, maxLength: 64, size: 'max' });
 /** As long as hellos are; what the words mean is no matter of the proofs. */
-const words = fc.uint8Array({ minLength: 1, maxLength: 300 });
+const words = fc.uint8Array({ minLength: 1, maxLength: 300, size: 'max' });
 
 interface Conversation {
   readonly client: readonly RoleKeys[];
@@ -143,7 +143,7 @@ describe('proofs', () => {
 
   it('of any length and content but the right one are refused, and nothing is thrown', () => {
     fc.assert(
-      fc.property(conversation, fc.uint8Array({ maxLength: 200 }), ([one, ...heard], guess) => {
+      fc.property(conversation, fc.uint8Array({ maxLength: 200, size: 'max' }), ([one, ...heard], guess) => {
         const keys = [deriveKeys(one)];
         const [hello, answer, binding] = heard;
         const script = transcript(hello, answer, binding);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { viewOf } from '../../lib/protocol/payload-keys.js';
 import { PAYLOAD_LIMITS, PayloadScanner, resolveLimits, Trait } from '../../lib/protocol/payload-scan.js';
-import { errorOf, fromHex, map, nested, str } from './codecs.js';
+import { errorOf, fromHex, map, map32, nested, str } from './codecs.js';
 
 const ONE = Buffer.of(1);
 const scanner = new PayloadScanner();
@@ -17,7 +17,7 @@ function refusal(bytes: Buffer, by = scanner): string {
 }
 
 function keyed(keys: readonly (string | Buffer)[]): Buffer {
-  return map(...keys.map((key) => [str(key), ONE] as const));
+  return map32(keys.map((key) => [str(key), ONE]));
 }
 
 /** Different keys of eight bytes whose first and last four bytes cancel out in every hash that the scan computes. */
@@ -132,6 +132,9 @@ describe('PayloadScanner', () => {
     expect(scan(keyed([...alike, ...long]))).toBe(Trait.None);
     const many = Array.from({ length: 300 }, (_, i) => `same start ${i} same end`);
     expect(scan(keyed([...many, ...alike]))).toBe(Trait.None);
+    const prefixes = Array.from({ length: 200 }, (_, i) => 'a'.repeat(i));
+    expect(scan(keyed(prefixes))).toBe(Trait.None);
+    expect(scan(keyed(prefixes.toReversed()))).toBe(Trait.None);
   });
 
   it('takes the same key in maps inside and beside each other', () => {
@@ -152,6 +155,17 @@ describe('PayloadScanner', () => {
     // Comparing each key with all before it would be 50 million comparisons.
     expect(Math.min(...durations)).toBeLessThan(60);
     expect(refusal(keyed([...collidingKeys(1000), ...collidingKeys(1)]))).toContain('already');
+  });
+
+  it('looks at every byte of a string', () => {
+    for (let length = 1; length <= 40; length++) {
+      for (let bad = 0; bad < length; bad++) {
+        const text = Buffer.alloc(length, 'a');
+        text[bad] = 0xff;
+        expect(refusal(str(text))).toContain(`byte ${bad + (length < 32 ? 1 : 2)}: 0xff`);
+        expect(refusal(map([str(text), ONE]))).toContain(`byte ${bad + (length < 32 ? 2 : 3)}: 0xff`);
+      }
+    }
   });
 
   it.each([
