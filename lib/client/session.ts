@@ -1,7 +1,7 @@
 /** The client's end of one connection: frames out, replies in, and nobody left waiting when it ends. */
 import type { Connection, ConnectionEvents } from '../connection/connection.js';
 import type { Journal } from '../connection/journal.js';
-import { GenRpcError } from '../protocol/errors.js';
+import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 import { FrameType, type ErrorFrame, type Frame } from '../protocol/frame.js';
 import { joinRoute, type Invocation } from '../protocol/invocation.js';
 import { decodePayload, encodePayload, type Payload } from '../protocol/payload.js';
@@ -159,7 +159,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private errorOf(frame: ErrorFrame, call: PendingCall): GenRpcError {
-    const maybeExecuted = frame.code === 'handler_failed' || frame.code === 'encode_error';
+    const maybeExecuted = FAILED_AFTERWARDS.has(frame.code);
     const message = frame.message || `${joinRoute(call.invocation.name)} failed on ${this.node}.`;
     return new GenRpcError(frame.code, message, { maybeExecuted, details: this.decode(frame.details) });
   }
@@ -179,6 +179,9 @@ export class Session implements ConnectionEvents, CallCarrier {
     return payload;
   }
 }
+
+/** Errors of a function that has run, or of its result. What is wrong with a call is found before it is started. */
+const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set(['handler_failed', 'encode_error', 'message_too_large']);
 
 function tooLarge(bytes: number, limit: number): GenRpcError {
   const message = `The message has ${bytes} bytes, ${limit} are allowed. Send less, or raise maxMessageBytes on both nodes.`;

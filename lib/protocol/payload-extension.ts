@@ -2,7 +2,7 @@
 import { refused } from './payload-refused.js';
 
 export const UNDEFINED_TYPE = 0;
-export const TIMESTAMP_TYPE = -1;
+const TIMESTAMP_TYPE = -1;
 
 /** The furthest that a `Date` can be from 1970, in milliseconds. */
 const MAX_DATE_MS = 8.64e15;

@@ -20,59 +20,77 @@ export interface StreamFailures {
 
 const NOTHING = Symbol('nothing held');
 
+/** Sends what `source` brings, until it ends or nobody waits for it any more. */
+export function streamReply(call: RunningCall, source: Subscribable, clock: Clock, on: StreamFailures): void {
+  new ReplyStream(call, clock, on).follow(source);
+}
+
 /**
  * Sends items as they come. The latest is held back until the turn ends, because most such replies complete in the
  * turn that brought their only value: then one frame is enough.
  */
-export function streamReply(
-  call: RunningCall,
-  source: Subscribable,
-  clock: Clock,
-  on: StreamFailures,
-): void {
-  let held: unknown = NOTHING;
-  let ended = false;
-  let subscription: ReturnType<Subscribable['subscribe']> | undefined;
-  const flush = (): void => {
-    if (held === NOTHING) return;
-    const value = held;
-    held = NOTHING;
-    call.item(value);
+class ReplyStream {
+  private held: unknown = NOTHING;
+  private ended = false;
+  private subscription: ReturnType<Subscribable['subscribe']> | undefined;
+  private readonly flush = (): void => {
+    if (this.held === NOTHING) return;
+    const value = this.held;
+    this.held = NOTHING;
+    this.call.item(value);
   };
-  const end = (): void => {
-    ended = true;
-    call.stopProducer = undefined;
-  };
-  // Values may come, and one of them may end the call, before `subscribe` returns.
-  call.stopProducer = () => {
-    ended = true;
-    held = NOTHING;
+
+  constructor(
+    private readonly call: RunningCall,
+    private readonly clock: Clock,
+    private readonly on: StreamFailures,
+  ) {}
+
+  /** Values may come, and one of them may end the call, before `subscribe` returns. */
+  follow(source: Subscribable): void {
+    this.call.stopProducer = () => this.stop();
+    this.subscription = source.subscribe(this);
+    if (this.ended) this.unsubscribe();
+    else this.call.watchDeadline();
+  }
+
+  next(value: unknown): void {
+    if (this.ended) return;
+    if (this.held === NOTHING) this.clock.soon(this.flush);
+    else this.flush();
+    this.held = value;
+  }
+
+  error(error: unknown): void {
+    if (this.ended) return;
+    this.end();
+    this.flush();
+    this.on.failed(error);
+  }
+
+  complete(): void {
+    if (this.ended) return;
+    this.end();
+    this.call.succeed(this.held === NOTHING ? undefined : this.held);
+    this.held = NOTHING;
+  }
+
+  private end(): void {
+    this.ended = true;
+    this.call.stopProducer = undefined;
+  }
+
+  private stop(): void {
+    this.ended = true;
+    this.held = NOTHING;
+    this.unsubscribe();
+  }
+
+  private unsubscribe(): void {
     try {
-      subscription?.unsubscribe();
+      this.subscription?.unsubscribe();
     } catch (error) {
-      on.stuck(error);
+      this.on.stuck(error);
     }
-  };
-  subscription = source.subscribe({
-    next(value) {
-      if (ended) return;
-      if (held === NOTHING) clock.soon(flush);
-      else flush();
-      held = value;
-    },
-    error(error) {
-      if (ended) return;
-      end();
-      flush();
-      on.failed(error);
-    },
-    complete() {
-      if (ended) return;
-      end();
-      call.succeed(held === NOTHING ? undefined : held);
-      held = NOTHING;
-    },
-  });
-  if (ended) subscription.unsubscribe();
-  else call.watchDeadline();
+  }
 }

@@ -25,6 +25,12 @@ function setUp() {
   return { clock, deadlines, heard, newCall };
 }
 
+function close(calls: PendingCalls, id: number): void {
+  const call = calls.resolve(id);
+  if (call === undefined) throw new Error(`there is no call ${id}`);
+  calls.close(call);
+}
+
 describe('numbers of calls', () => {
   it('go on at 1 behind the last one', () => {
     const { newCall } = setUp();
@@ -38,10 +44,14 @@ describe('numbers of calls', () => {
     const { newCall } = setUp();
     const calls = new PendingCalls(0, 5);
     const ids = (count: number): number[] => Array.from({ length: count }, () => calls.open(newCall()));
+    const close = (id: number): void => {
+      const call = calls.resolve(id);
+      if (call !== undefined) calls.close(call);
+    };
     expect(ids(4)).toEqual([1, 2, 3, 4]);
-    calls.close(2);
+    close(2);
     expect(ids(2)).toEqual([5, 2]);
-    for (const id of [4, 5]) calls.close(id);
+    for (const id of [4, 5]) close(id);
     expect(ids(2)).toEqual([4, 5]);
     expect(calls.size).toBe(5);
   });
@@ -62,8 +72,8 @@ describe('numbers of calls', () => {
             expect(id).toBeLessThanOrEqual(8);
             open.set(id, call);
           } else if (step !== 'open' && open.size > 0) {
-            const id = [...open.keys()][step % open.size] ?? 0;
-            calls.close(id);
+            const [id, call] = [...open][step % open.size] ?? [0, newCall()];
+            calls.close(call);
             open.delete(id);
           }
           for (const [id, call] of open) expect(calls.resolve(id)).toBe(call);
@@ -121,7 +131,7 @@ describe('calls that fail together', () => {
     const opened: PendingCall[] = [];
     const open = (onFailed?: () => void): void => {
       const call = newCall(onFailed);
-      call.carrier = { release: ({ id }) => calls.close(id), mayHaveStarted: () => true };
+      call.carrier = { release: (one) => calls.close(one), mayHaveStarted: () => true };
       calls.open(call);
       opened.push(call);
     };

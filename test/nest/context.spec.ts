@@ -228,9 +228,9 @@ class Hooks {
   private readonly waiters = new Set<() => void>();
 
   install = (_: unknown, server: App['server']): void => {
-    server.setOnProcessingStartHook(async (transport, context, next) => {
+    server.setOnProcessingStartHook((transport, context, next) => {
       this.note('start', transport, context);
-      await next();
+      void next();
     });
     server.setOnProcessingEndHook((transport, context) => this.note('end', transport, context));
   };

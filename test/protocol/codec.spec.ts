@@ -1,6 +1,7 @@
 import 'reflect-metadata';
-import { plainToInstance } from 'class-transformer';
+import { readFileSync } from 'node:fs';
 import { inspect } from 'node:util';
+import { plainToInstance } from 'class-transformer';
 import { addExtension, Packr } from 'msgpackr';
 import { describe, expect, it } from 'vitest';
 import type { GenRpcError } from '../../lib/protocol/errors.js';
@@ -17,6 +18,16 @@ function array32(count: number, item: Buffer): Buffer {
   const header = Buffer.alloc(5, 0xdd);
   header.writeUInt32BE(count, 1);
   return Buffer.concat([header, Buffer.alloc(count * item.length, item)]);
+}
+
+/** Milliseconds of the best of five rounds: what else the machine does meanwhile does not count. */
+function quickest(act: () => void): number {
+  const rounds = Array.from({ length: 5 }, () => {
+    const start = performance.now();
+    act();
+    return performance.now() - start;
+  });
+  return Math.min(...rounds);
 }
 
 function numberedKeys(count: number, ...more: readonly Entry[]): Buffer {
@@ -214,9 +225,8 @@ describe.each(codecs)('$id', (codec) => {
       [arrays, 64],
       [maps, 64 * 3],
     ] as const) {
-      const start = performance.now();
-      expect(refusal(bytes).message).toContain(`byte ${offset}: a container at depth 65`);
-      expect(performance.now() - start).toBeLessThan(100);
+      const message = `byte ${offset}: a container at depth 65`;
+      expect(quickest(() => expect(refusal(bytes).message).toContain(message))).toBeLessThan(50);
     }
   });
 
@@ -234,9 +244,7 @@ describe.each(codecs)('$id', (codec) => {
       [manyKeys(40, 10_000), 'more values than 100000'],
     ];
     for (const [bytes, message] of payloads) {
-      const start = performance.now();
-      expect(refusal(bytes).message).toContain(message);
-      expect(performance.now() - start).toBeLessThan(50);
+      expect(quickest(() => expect(refusal(bytes).message).toContain(message))).toBeLessThan(50);
     }
   });
 
@@ -554,6 +562,34 @@ describe.each(codecs)('$id', (codec) => {
     const copy = Buffer.from(first);
     for (let i = 0; i < 5000; i++) codec.encode({ i, text: 'second' });
     expect(Buffer.from(first)).toStrictEqual(copy);
+  });
+});
+
+describe('docs/payload-profile.md', () => {
+  const text = readFileSync(new URL('../../docs/payload-profile.md', import.meta.url), 'utf8');
+
+  it.each<[string, unknown]>([
+    ['c0', null],
+    ['d4 00 00', undefined],
+    ['c3', true],
+    ['cd 012c', 300],
+    ['ff', -1],
+    ['cb 4270000000000000', 2 ** 40],
+    ['cb 3fb999999999999a', 0.1],
+    ['cb 7ff0000000000000', Number.POSITIVE_INFINITY],
+    ['00', 0],
+    ['d3 0000000000000001', 1n],
+    ['cf ffffffffffffffff', 2n ** 64n - 1n],
+    ['a3 68c3a9', 'hé'],
+    ['c4 02 0102', Buffer.of(1, 2)],
+    ['d7 ff 003d090000000000', new Date(1)],
+    ['92 01 02', [1, 2]],
+    ['81 a1 61 01', { a: 1 }],
+    ['81 a1 61 d4 00 00', { a: undefined }],
+  ])('shows %s as it is written and read', (hex, value) => {
+    expect(text).toContain(`\`${hex}\``);
+    expect(Buffer.from(codecs[0].encode(value))).toStrictEqual(fromHex(hex));
+    for (const codec of codecs) expect(codec.decode(fromHex(hex))).toStrictEqual(value);
   });
 });
 
