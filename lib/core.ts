@@ -1,7 +1,7 @@
 /** The same node without Nest. */
 export { createNode, type NodePorts } from './node/create-node.js';
 export { GenRpcConfigError, type Problem } from './node/config-error.js';
-export type { CallOptions, CastOptions, ModuleRef } from './node/call-options.js';
+export type { CallOptions, CastOptions, ModuleFunction, ModuleRef } from './node/call-options.js';
 export { GenRpcNode, type NodeStats } from './node/gen-rpc-node.js';
 export {
   AdmissionOptions,

@@ -13,7 +13,7 @@ export { GenRpcRecord, GenRpcRecordBuilder, type GenRpcDirections } from './nest
 export { GenRpcServer, type GenRpcServerEvents, type GenRpcServerStatus } from './nest/gen-rpc.server.js';
 export { GEN_RPC_TRANSPORT, InjectGenRpc } from './nest/gen-rpc.tokens.js';
 export { GenRpcConfigError, type Problem } from './node/config-error.js';
-export type { CallOptions, CastOptions, ModuleRef } from './node/call-options.js';
+export type { CallOptions, CastOptions, ModuleFunction, ModuleRef } from './node/call-options.js';
 export { GenRpcNode, type NodeStats } from './node/gen-rpc-node.js';
 export {
   AdmissionOptions,

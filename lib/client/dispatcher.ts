@@ -42,9 +42,9 @@ export class Dispatcher {
     return pending;
   }
 
-  /** Lets pending calls finish; connections close as they fall idle. */
-  drain(): void {
-    for (const lane of this.lanes.values()) lane.drain();
+  /** Lets pending calls finish; connections close as they fall idle. Resolves once all have. */
+  async drain(): Promise<void> {
+    await Promise.all([...this.lanes.values()].map((lane) => lane.drain()));
   }
 
   /** Ends every connection now; calls are refused with `reason` from here on. Safe to repeat. */

@@ -123,9 +123,10 @@ export class Lane implements SessionEvents {
     });
   }
 
-  /** Lets pending calls finish, then closes. */
-  drain(): void {
-    for (const session of this.sessions) session.drain();
+  /** Lets pending calls finish, those that still wait for a connection too, then closes. */
+  async drain(): Promise<void> {
+    if (this.queue.length > 0) await this.connect().catch(() => {});
+    await Promise.all(this.sessions.map((session) => session.drain()));
   }
 
   /** Ends now: everyone who waits is told `reason`. Resolves once the connections are gone. Safe to repeat. */
@@ -147,7 +148,9 @@ export class Lane implements SessionEvents {
 
   ended(session: Session, reason: GenRpcError): void {
     if (this.drainingSessions.delete(session) || this.state.name === 'closed') return;
-    this.ports.journal.note('connection_lost', () => `Lost the connection to ${this.node}: ${reason.message}`);
+    if (!session.draining) {
+      this.ports.journal.note('connection_lost', () => `Lost the connection to ${this.node}: ${reason.message}`);
+    }
     if (this.state.name === 'open') this.leave(this.state, reason);
   }
 
@@ -269,5 +272,8 @@ function nodeDown(node: string, cause: unknown): GenRpcError {
 
 function withNextAttempt(error: GenRpcError, nextAttemptMs: number): GenRpcError {
   const details = { ...(error.details as object | undefined), nextAttemptMs };
-  return new GenRpcError(error.code, `${error.message} Next attempt in ${nextAttemptMs} ms.`, { cause: error, details });
+  return new GenRpcError(error.code, `${error.message} Next attempt in ${nextAttemptMs} ms.`, {
+    cause: error,
+    details,
+  });
 }

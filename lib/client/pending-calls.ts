@@ -59,6 +59,11 @@ export class PendingCall extends Deadline {
     if (this.settle(false)) this.sink.failed(error);
   }
 
+  /** What comes is of no use: the caller is told, and the handler is told to stop. */
+  giveUp(error: GenRpcError): void {
+    if (this.settle(true)) this.sink.failed(error);
+  }
+
   /** The caller gives up: nobody is told here, the handler is told there. Safe to repeat. */
   cancel(): void {
     this.settle(true);

@@ -22,11 +22,15 @@ export interface SessionEvents {
   ended(session: Session, reason: GenRpcError): void;
 }
 
+/** What a node says of a call that has run, or is running: the others say that it never began. */
+const AFTER_THE_FACT = new Set<GenRpcErrorCode>(['handler_failed', 'encode_error', 'message_too_large']);
+
 export class Session implements ConnectionEvents, CallCarrier {
   /** Has the peer answered anything yet? */
   proven = false;
   private readonly pending = new PendingCalls();
-  private draining = false;
+  /** Takes no more calls: its end is no loss. */
+  draining = false;
   private readonly maxMessageBytes: number;
 
   constructor(
@@ -111,9 +115,10 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   /** Takes no more calls; the connection closes once the pending ones have settled. Safe to repeat. */
-  drain(): void {
+  drain(): Promise<void> {
     this.draining = true;
     if (this.pending.size === 0) this.connection.close();
+    return this.connection.ended;
   }
 
   /** Ends now: pending calls are failed with `reason`, queued frames still leave. Safe to repeat. */
@@ -142,7 +147,7 @@ export class Session implements ConnectionEvents, CallCarrier {
       (call) => call.id > lastId,
       () => new GenRpcError('refused', `${this.node} is shutting down and did not start the call.`),
     );
-    this.drain();
+    void this.drain();
   }
 
   private settle(id: number, settle: (call: PendingCall) => void): void {
@@ -152,9 +157,9 @@ export class Session implements ConnectionEvents, CallCarrier {
     try {
       settle(call);
     } catch (error) {
-      // Only decoding throws here: the reply is outside the profile, the call has run.
+      // Only decoding throws here: the reply is outside the profile, the call has run; of a stream, more may be coming.
       const { code, message } = error as GenRpcError;
-      call.fail(new GenRpcError(code, `The reply cannot be read. ${message}`, { maybeExecuted: true, cause: error }));
+      call.giveUp(new GenRpcError(code, `The reply cannot be read. ${message}`, { maybeExecuted: true, cause: error }));
     }
   }
 
@@ -181,7 +186,11 @@ export class Session implements ConnectionEvents, CallCarrier {
 }
 
 /** Errors of a function that has run, or of its result. What is wrong with a call is found before it is started. */
-const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set(['handler_failed', 'encode_error', 'message_too_large']);
+const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set([
+  'handler_failed',
+  'encode_error',
+  'message_too_large',
+]);
 
 function tooLarge(bytes: number, limit: number): GenRpcError {
   const message = `The message has ${bytes} bytes, ${limit} are allowed. Send less, or raise maxMessageBytes on both nodes.`;

@@ -51,7 +51,8 @@ export class SocketChannel implements Channel {
 
   send(chunks: readonly Uint8Array[]): boolean {
     const { socket } = this;
-    if (this.waiting.length > 0 || socket.writableLength >= this.holdBytes || !socket.writable) return this.hold(chunks);
+    const full = this.waiting.length > 0 || socket.writableLength >= this.holdBytes;
+    if (full || !socket.writable) return this.hold(chunks);
     const [only] = chunks;
     if (chunks.length === 1 && only !== undefined) return socket.write(only);
     socket.cork();

@@ -1,11 +1,15 @@
 /** What comes with a call beside its arguments, and what is wrong with it. */
 import type { Target } from '../client/dispatcher.js';
+import type { CallContext } from '../server/module-registry.js';
 import { GenRpcError } from '../protocol/errors.js';
-import { joinRoute, type Headers, type Invocation } from '../protocol/invocation.js';
+import { joinRoute, MAX_ARGUMENTS, type Headers, type Invocation } from '../protocol/invocation.js';
 import { MAX_TIMER_MS } from '../ports/clock.js';
 
 /** A module, or a module in exactly one version (gen_rpc: `{Module, Version}`). */
 export type ModuleRef = string | { readonly module: string; readonly version: string };
+
+/** `([a, b]: [number, number], context) => a + b` */
+export type ModuleFunction = (args: never, context: CallContext) => unknown;
 
 export interface CastOptions {
   readonly headers?: Headers | Readonly<Record<string, string>>;
@@ -38,7 +42,11 @@ export function closedError(node: string): GenRpcError {
   return new GenRpcError('cancelled', `${node} is closed.`);
 }
 
-export function cancelledError(invocation: Invocation): GenRpcError {
-  const message = `${joinRoute(invocation.name)} was cancelled by its caller.`;
-  return new GenRpcError('cancelled', message, { maybeExecuted: true });
+export function invalidArguments(args: unknown): GenRpcError {
+  const got = Array.isArray(args) ? `${args.length} of them` : typeof args;
+  return new GenRpcError('invalid_argument', `The arguments of a call must be a list of at most ${MAX_ARGUMENTS}, got ${got}.`);
+}
+
+export function cancelledError(invocation: Invocation, maybeExecuted: boolean): GenRpcError {
+  return new GenRpcError('cancelled', `${joinRoute(invocation.name)} was cancelled by its caller.`, { maybeExecuted });
 }

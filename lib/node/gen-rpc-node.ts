@@ -6,23 +6,25 @@ import type { Deadlines } from '../connection/deadlines.js';
 import type { Journal, Occurrence } from '../connection/journal.js';
 import type { Driver, Endpoint } from '../driver/driver.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
-import type { FunctionName, FunctionNames, Invocation } from '../protocol/invocation.js';
+import { isArgumentList, type FunctionName, type FunctionNames, type Invocation } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
 import { MAX_TIMER_MS, type Clock } from '../ports/clock.js';
 import type { Callable, Handler, ModuleRegistry } from '../server/module-registry.js';
 import type { Server } from '../server/server.js';
 import {
-  cancelledError,
   closedError,
   headersOf,
+  invalidArguments,
   invalidTimeout,
   targetOf,
   type CallOptions,
   type CastOptions,
+  type ModuleFunction,
   type ModuleRef,
 } from './call-options.js';
 import type { LocalCalls } from './local-call.js';
 import type { ResolvedOptions } from './resolve-options.js';
+import { untilAborted } from './until-aborted.js';
 
 /** How a node that is called to be one is made of its parts: see `createNode`. */
 export interface NodeParts {
@@ -64,10 +66,13 @@ export class GenRpcNode {
     this.name = parts.options.name;
   }
 
-  /** Makes functions callable. `functions` maps their names; a module may come in several versions. */
-  register(module: string, functions: Readonly<Record<string, Handler>>, options: { version?: string } = {}): void {
+  /**
+   * Makes functions callable, by the names they have in `functions`. Each gets the list of arguments, which nobody has
+   * checked yet, and the call's context. A module may come in several versions.
+   */
+  register(module: string, functions: Readonly<Record<string, ModuleFunction>>, options: { version?: string } = {}): void {
     for (const [fn, handler] of Object.entries(functions)) {
-      const run: Handler = (args, context) => handler(context.single ? [args] : args, context);
+      const run: Handler = (args, context) => handler((context.single ? [args] : args) as never, context);
       this.registerFunction(module, fn, { run }, options.version);
     }
   }
@@ -152,36 +157,14 @@ export class GenRpcNode {
   request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): () => void {
     const timeout = options.timeout ?? this.parts.options.callTimeout;
     if (!(timeout > 0 && timeout <= MAX_TIMER_MS)) throw invalidTimeout(timeout);
-    const { signal } = options;
-    if (signal !== undefined) return this.requestUntil(signal, target, invocation, options, sink);
+    if (options.signal !== undefined) {
+      const { signal, ...rest } = options;
+      return untilAborted(signal, invocation, sink, (watched) => this.request(target, invocation, rest, watched));
+    }
     const deadlineAt = this.parts.clock.now() + timeout;
     const call = new PendingCall(target.node, invocation, timeout, deadlineAt, sink, this.parts.deadlines);
     this.start(target, call, options.waitForReady ?? false);
     return () => call.cancel();
-  }
-
-  /** A request that `signal` ends. Nothing of ours stays on the signal once the call has settled. */
-  private requestUntil(
-    signal: AbortSignal,
-    target: Target,
-    invocation: Invocation,
-    { signal: _, ...options }: CallOptions,
-    sink: ReplySink,
-  ): () => void {
-    const release = (): void => signal.removeEventListener('abort', onAbort);
-    const cancel = this.request(target, invocation, options, {
-      item: (value) => sink.item(value),
-      done: (value) => (release(), sink.done(value)),
-      failed: (error) => (release(), sink.failed(error)),
-    });
-    const onAbort = (): void => {
-      release();
-      cancel();
-      sink.failed(cancelledError(invocation));
-    };
-    if (signal.aborted) onAbort();
-    else signal.addEventListener('abort', onAbort);
-    return () => (release(), cancel());
   }
 
   /** What everything that casts is made of. @throws GenRpcError when it is not accepted. */
@@ -203,7 +186,6 @@ export class GenRpcNode {
     const { names } = this.parts;
     return typeof module === 'string' ? names.resolve(module, fn) : names.resolve(module.module, fn, module.version);
   }
-
 
   stats(): NodeStats {
     const { dispatcher, server, journal, local } = this.parts;
@@ -245,6 +227,7 @@ export class GenRpcNode {
   }
 
   private invocation(module: ModuleRef, fn: string, args: unknown, options: CastOptions): Invocation {
+    if (!isArgumentList(args)) throw invalidArguments(args);
     return { name: this.functionName(module, fn), args, single: false, headers: headersOf(options.headers) };
   }
 
@@ -267,8 +250,9 @@ export class GenRpcNode {
   }
 
   private async drainThenClose(gracePeriod: number): Promise<void> {
-    this.parts.dispatcher.drain();
-    await this.within(gracePeriod, this.parts.server.drain());
+    const { server, dispatcher } = this.parts;
+    // Functions that still run may call other nodes: those calls are the last to go.
+    await this.within(gracePeriod, server.drain().then(() => dispatcher.drain()));
     await this.close();
   }
 

@@ -94,8 +94,9 @@ class LocalCall implements CallCarrier, Answers {
   private deliver(deliver: () => void): void {
     try {
       deliver();
-    } catch (error) {
-      this.call.fail(error as GenRpcError);
+    } catch (cause) {
+      const { code, message } = cause as GenRpcError;
+      this.call.giveUp(new GenRpcError(code, message, { maybeExecuted: true, cause }));
     }
   }
 }

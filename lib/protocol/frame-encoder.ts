@@ -116,6 +116,9 @@ function encodeHeaders(headers: Headers): Buffer {
   const parts: Buffer[] = [Buffer.alloc(2)];
   let length = 0;
   for (const [name, value] of headers) {
+    if (!isText(name) || !isText(value)) {
+      throw new GenRpcError('invalid_argument', 'The headers do not fit a frame: expected names and values of valid text.');
+    }
     const nameBytes = headerText(name);
     const valueBytes = headerText(value);
     length += 3 + nameBytes.length + valueBytes.length;
@@ -135,6 +138,11 @@ function encodeHeaders(headers: Headers): Buffer {
 function headerText(text: unknown): Buffer {
   if (typeof text === 'string' && text.isWellFormed()) return Buffer.from(text);
   throw new GenRpcError('invalid_argument', 'Names and values of headers must be valid text.');
+}
+
+/** Callers may have brought anything; and a lone surrogate would silently become another character. */
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && value.isWellFormed();
 }
 
 /** The text as UTF-8, cut at a character so that it fits `limit` bytes. */

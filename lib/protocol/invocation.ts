@@ -19,6 +19,14 @@ export interface Invocation {
   readonly headers: Headers | undefined;
 }
 
+/** The most arguments of one call, as Erlang has it. More values than these travel inside an argument. */
+export const MAX_ARGUMENTS = 255;
+
+/** Is it what a call without `single` must carry? */
+export function isArgumentList(args: unknown): args is readonly unknown[] {
+  return Array.isArray(args) && args.length <= MAX_ARGUMENTS;
+}
+
 const NAME_LIMITS = { module: 255, fn: 1024, version: 64 } as const;
 
 /** Keeps one object a name, so that what is worked out for a name once can be found by identity. */

@@ -1,7 +1,7 @@
 /** Runs functions: a value or a throw becomes an answer. Never throws itself. */
 import type { Journal } from '../connection/journal.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
-import { joinRoute } from '../protocol/invocation.js';
+import { isArgumentList, joinRoute, MAX_ARGUMENTS } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
 import type { Clock } from '../ports/clock.js';
 import type { Callable, ModuleRegistry } from './module-registry.js';
@@ -16,6 +16,8 @@ export interface InvokerOptions {
   readonly exposeErrors: boolean;
 }
 
+const NO_LIST = `The arguments of a call must be a list of at most ${MAX_ARGUMENTS}.`;
+
 export class Invoker {
   constructor(private readonly options: InvokerOptions) {}
 
@@ -29,6 +31,7 @@ export class Invoker {
     } catch (error) {
       return call.fail(error as GenRpcError);
     }
+    if (!call.single && !isArgumentList(args)) return call.fail(new GenRpcError('protocol_error', NO_LIST));
     try {
       const result = callable.run(args, call);
       if (isThenable(result)) {

@@ -25,12 +25,6 @@ function setUp() {
   return { clock, deadlines, heard, newCall };
 }
 
-function close(calls: PendingCalls, id: number): void {
-  const call = calls.resolve(id);
-  if (call === undefined) throw new Error(`there is no call ${id}`);
-  calls.close(call);
-}
-
 describe('numbers of calls', () => {
   it('go on at 1 behind the last one', () => {
     const { newCall } = setUp();

@@ -24,7 +24,9 @@ describe('an error that the peer sent', () => {
     const reply = cluster.create('a', { listen: false }).call(RAW, 'math', 'add');
     const peer = await (await server.accept()).welcome(RAW);
     await peer.until(() => peer.frames.length > 0);
-    peer.send(bytesOf({ type: FrameType.Error, id: 1, code, message: '', details: { kind: 'none', bytes: Buffer.alloc(0) } }));
+    peer.send(
+      bytesOf({ type: FrameType.Error, id: 1, code, message: '', details: { kind: 'none', bytes: Buffer.alloc(0) } }),
+    );
     await expect(reply).rejects.toMatchObject({ code, maybeExecuted, message: 'math.add failed on raw@127.0.0.1.' });
   });
 
@@ -32,7 +34,10 @@ describe('an error that the peer sent', () => {
     await using nodes = await twoNodes({ options: { maxMessageBytes: 1024 } });
     let runs = 0;
     nodes.b.register('big', { make: () => Buffer.alloc(1025, (runs += 1)) });
-    await expect(nodes.a.call(B, 'big', 'make')).rejects.toMatchObject({ code: 'message_too_large', maybeExecuted: true });
+    await expect(nodes.a.call(B, 'big', 'make')).rejects.toMatchObject({
+      code: 'message_too_large',
+      maybeExecuted: true,
+    });
     expect(runs).toBe(1);
     await expect(nodes.a.call(B, 'math', 'echo', [Buffer.alloc(1025)])).rejects.toMatchObject({
       code: 'message_too_large',

@@ -38,7 +38,10 @@ function setUp() {
 
 describe('a deadline', () => {
   it('is never early and at most a slot late, whatever else waits', async () => {
-    const moments = fc.array(fc.nat(16_000).map((eighths) => eighths / 8), { minLength: 1, maxLength: 30 });
+    const moments = fc.array(
+      fc.nat(16_000).map((eighths) => eighths / 8),
+      { minLength: 1, maxLength: 30 },
+    );
     await fc.assert(
       fc.asyncProperty(moments, async (ats) => {
         const { clock, deadlines, alarmAt } = setUp();

@@ -87,21 +87,24 @@ describe.each<Fault>(['reset', 'end', 'black hole'])('R-01 a connection whose en
     }
   });
 
-  it.each<Direction>(['up', 'down'])('R-01 at every byte of a call, %s: it settles once, and may have run', async (direction) => {
-    const { handshake, call } = await lengthsOf();
-    // A black hole is told from silence by its deadline alone; what is said of the call is the same.
-    const code = fault === 'black hole' ? 'timeout' : 'connection_lost';
-    for (const at of offsets(call[direction], 'call')) {
-      await using nodes = await broken(fault, direction, handshake[direction] + at);
-      await using _ = nodes.proxy;
-      await nodes.a.connect(B);
-      const outcomes = await callOnce(nodes);
-      expect(outcomes, `cut at ${at}`).toMatchObject([{ code, maybeExecuted: true }]);
-      await until(() => nodes.b.stats().runningCalls === 0);
-      expect(nodes.ran, `cut at ${at}`).toEqual(direction === 'down' ? ['add'] : []);
-      expect(nodes.a.stats().pendingCalls).toBe(0);
-    }
-  });
+  it.each<Direction>(['up', 'down'])(
+    'R-01 at every byte of a call, %s: it settles once, and may have run',
+    async (direction) => {
+      const { handshake, call } = await lengthsOf();
+      // A black hole is told from silence by its deadline alone; what is said of the call is the same.
+      const code = fault === 'black hole' ? 'timeout' : 'connection_lost';
+      for (const at of offsets(call[direction], 'call')) {
+        await using nodes = await broken(fault, direction, handshake[direction] + at);
+        await using _ = nodes.proxy;
+        await nodes.a.connect(B);
+        const outcomes = await callOnce(nodes);
+        expect(outcomes, `cut at ${at}`).toMatchObject([{ code, maybeExecuted: true }]);
+        await until(() => nodes.b.stats().runningCalls === 0);
+        expect(nodes.ran, `cut at ${at}`).toEqual(direction === 'down' ? ['add'] : []);
+        expect(nodes.a.stats().pendingCalls).toBe(0);
+      }
+    },
+  );
 });
 
 /** `a`, connected to a server that a test answers byte by byte. */
@@ -119,13 +122,18 @@ async function rawPair(options: { maxQueuedBytes?: number; sendTimeout?: number 
 type Verdicts = Map<string, { readonly code: string; readonly maybeExecuted: boolean }>;
 
 /** Calls functions `f0`, `f1`, … one a turn, until `enough`. Resolves once all have failed. */
-async function callMany(a: GenRpcNode, bytes: number, enough: (called: number) => boolean): Promise<() => Promise<Verdicts>> {
+async function callMany(
+  a: GenRpcNode,
+  bytes: number,
+  enough: (called: number) => boolean,
+): Promise<() => Promise<Verdicts>> {
   const verdicts: Verdicts = new Map();
   const calls: Promise<unknown>[] = [];
   const payload = Buffer.alloc(bytes);
   while (!enough(calls.length)) {
     const fn = `f${calls.length}`;
-    const failed = (error: GenRpcError): unknown => verdicts.set(fn, { code: error.code, maybeExecuted: error.maybeExecuted });
+    const failed = (error: GenRpcError): unknown =>
+      verdicts.set(fn, { code: error.code, maybeExecuted: error.maybeExecuted });
     calls.push(a.call(RAW, 'm', fn, [payload], { timeout: 60_000 }).catch(failed));
     await new Promise(setImmediate);
   }
@@ -202,14 +210,19 @@ describe('R-01 a caller that tries again as soon as it is told', () => {
     const outcomes: unknown[] = [];
     const call = (fn: string, then: () => void): void => {
       const invocation = { name: { module: 'math', fn, version: '' }, args: [1, 2], single: false, headers: undefined };
-      nodes.a.request({ node: B }, invocation, { timeout: 5000 }, {
-        item: () => {},
-        done: (value) => outcomes.push(value),
-        failed: (error) => {
-          outcomes.push(error.code);
-          then();
+      nodes.a.request(
+        { node: B },
+        invocation,
+        { timeout: 5000 },
+        {
+          item: () => {},
+          done: (value) => outcomes.push(value),
+          failed: (error) => {
+            outcomes.push(error.code);
+            then();
+          },
         },
-      });
+      );
     };
     await nodes.a.call(B, 'math', 'add', [0, 0]);
     call('never', () => call('add', () => {}));

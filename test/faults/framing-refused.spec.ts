@@ -34,7 +34,10 @@ const FLAGS: Readonly<Record<keyof typeof FrameType, number>> = {
   GoAway: 0x00,
 };
 
-const frameOf = (type: keyof typeof FrameType, changes: { flags?: number; stream?: number; body?: Buffer } = {}): Buffer => {
+const frameOf = (
+  type: keyof typeof FrameType,
+  changes: { flags?: number; stream?: number; body?: Buffer } = {},
+): Buffer => {
   const { stream, body, flags } = { flags: 0, ...BODIES[type], ...changes };
   return rawFrame(FrameType[type], flags, stream, body);
 };
@@ -53,7 +56,10 @@ const SHORT: readonly (readonly [string, Buffer])[] = [
   ['a CAST of 3 bytes', frameOf('Cast', { body: Buffer.alloc(3) })],
   ['an empty ERROR', frameOf('Error', { body: Buffer.alloc(0) })],
   ['an ERROR of 2 bytes', frameOf('Error', { body: Buffer.alloc(2) })],
-  ['an ERROR whose message is longer than it', frameOf('Error', { body: Buffer.from('06000161', 'hex').subarray(0, 3) })],
+  [
+    'an ERROR whose message is longer than it',
+    frameOf('Error', { body: Buffer.from('06000161', 'hex').subarray(0, 3) }),
+  ],
   ['an empty GOAWAY', frameOf('GoAway', { body: Buffer.alloc(0) })],
   ['a GOAWAY of 5 bytes', frameOf('GoAway', { body: Buffer.alloc(5) })],
   ['a CANCEL with a body', frameOf('Cancel', { body: Buffer.alloc(1) })],
@@ -63,9 +69,11 @@ const SHORT: readonly (readonly [string, Buffer])[] = [
 
 const RESERVED: readonly (readonly [string, Buffer])[] = [
   ...TYPES.flatMap((type) =>
-    [1, 2, 4, 8, 0x10, 0x40, 0x80].filter((bit) => (FLAGS[type] & bit) === 0).map((flags): [string, Buffer] => {
-      return [`flag 0x${flags.toString(16)} on ${type}`, frameOf(type, { flags })];
-    }),
+    [1, 2, 4, 8, 0x10, 0x40, 0x80]
+      .filter((bit) => (FLAGS[type] & bit) === 0)
+      .map((flags): [string, Buffer] => {
+        return [`flag 0x${flags.toString(16)} on ${type}`, frameOf(type, { flags })];
+      }),
   ),
   ['two kinds of payload at once', frameOf('Result', { flags: 0x03 })],
   ...TYPES.flatMap((type): [string, Buffer][] => [
@@ -135,7 +143,8 @@ describe('F-05 what is reserved', () => {
     for (const size of [1, 7, 512, bytes.length]) {
       const decoder = new FrameDecoder(1024);
       const frames: Frame[] = [];
-      for (let at = 0; at < bytes.length; at += size) decoder.push(bytes.subarray(at, at + size), (frame) => frames.push(frame));
+      for (let at = 0; at < bytes.length; at += size)
+        decoder.push(bytes.subarray(at, at + size), (frame) => frames.push(frame));
       expect(frames).toMatchObject([{ type: FrameType.Call, id: 5 }]);
       expect(decoder).toMatchObject({ frames: 2, skippedFrames: 1, midFrame: false });
     }
@@ -205,7 +214,13 @@ describe('F-13 an answer that nobody waits for', () => {
   const result = (id: number, value: number): Frame => {
     return { type: FrameType.Result, id, payload: { kind: 'codec', bytes: Buffer.of(value) } };
   };
-  const failure = (id: number): Frame => ({ type: FrameType.Error, id, code: 'handler_failed', message: 'no', details: NONE });
+  const failure = (id: number): Frame => ({
+    type: FrameType.Error,
+    id,
+    code: 'handler_failed',
+    message: 'no',
+    details: NONE,
+  });
   const item = (id: number): Frame => ({ type: FrameType.Item, id, payload: NONE });
 
   it.each<[string, (id: number) => readonly Frame[], number, unknown]>([

@@ -223,7 +223,9 @@ describe('F-11 a connection sliced at random', () => {
     nodes.discovery.locations.set(B, { ...home, port: proxy.port });
     const values: readonly unknown[] = Array.from({ length: 40 }, () => {
       const size = random.fraction() < 0.8 ? random.below(200) : random.below(60_000);
-      return random.fraction() < 0.5 ? Buffer.alloc(size, random.below(256)) : { text: 'é'.repeat(size), list: [size, null] };
+      return random.fraction() < 0.5
+        ? Buffer.alloc(size, random.below(256))
+        : { text: 'é'.repeat(size), list: [size, null] };
     });
     const replies = await Promise.all(values.map((value) => nodes.a.call(B, 'math', 'echo', [value])));
     values.forEach((value, index) => expect(sameValue(replies[index], value), `value ${index}`).toBe(true));

@@ -243,6 +243,16 @@ describe('H-16 a name that is none', () => {
     expect(door.sang).toEqual([]);
   });
 
+  it.each(names)('H-16 %s is refused as the name that is wanted', async (_title, name) => {
+    await using door = await Door.open();
+    const peer = await door.dial();
+    const from = 'x@127.0.0.1';
+    peer.send(named(helloFor(from, ''), IN_CLIENT_HELLO + 1 + from.length, name));
+    await peer.closed();
+    expect(door.counts[name.length > 255 ? 'handshake_failed' : 'wrong_node']).toBe(1);
+    expect(door.cluster.log.lines).toHaveLength(1);
+  });
+
   it.each(names)('H-16 %s is refused as the name of a server', async (_title, name) => {
     await using cluster = new Cluster({ driver: 'tcp' });
     await using server = await RawServer.listen();

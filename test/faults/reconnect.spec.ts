@@ -21,7 +21,12 @@ interface Failure {
 }
 
 /** Calls `math.add`, and keeps how it ended. */
-function callOf(a: GenRpcNode, node: string, ends: unknown[], options: { timeout?: number; waitForReady?: boolean } = {}): void {
+function callOf(
+  a: GenRpcNode,
+  node: string,
+  ends: unknown[],
+  options: { timeout?: number; waitForReady?: boolean } = {},
+): void {
   a.call(node, 'math', 'add', [1, 2], options).then(
     (value) => ends.push(value),
     (error: unknown) => ends.push(error),
@@ -89,7 +94,9 @@ describe('R-03 a peer that restarts', () => {
     answers[1]?.('to the new life');
     await lives[1].until(() => lives[1].frames.length > 0);
     expect(lives[0].frames).toEqual([]);
-    expect(lives[1].frames).toMatchObject([{ type: FrameType.Result, id: 1, payload: { bytes: Buffer.from('\xafto the new life', 'latin1') } }]);
+    expect(lives[1].frames).toMatchObject([
+      { type: FrameType.Result, id: 1, payload: { bytes: Buffer.from('\xafto the new life', 'latin1') } },
+    ]);
     expect(nodes.b.stats()).toMatchObject({ acceptedConnections: 1, counts: { duplicate_node: 1 } });
   });
 });
@@ -122,22 +129,25 @@ describe('R-04 a node that refuses connections for a minute', () => {
     expect(cluster.clock?.now()).toBe(0);
   });
 
-  it.each([1, 2, 3])('R-04 fails calls fast until the time they are told, and then dials again, seed %i', async (seed) => {
-    await using cluster = await setUp(seed);
-    for (let attempt = 1; attempt <= 8; attempt += 1) {
-      const first: unknown[] = [];
-      callOf(cluster.a, B, first);
-      await until(() => first.length === 1);
-      expect(dialsOf(cluster.a)).toBe(attempt);
-      const wait = (first[0] as Failure).details.nextAttemptMs ?? 0;
-      const fast: unknown[] = [];
-      for (let caller = 0; caller < 10; caller += 1) callOf(cluster.a, B, fast);
-      await until(() => fast.length === 10);
-      for (const end of fast) expect(end).toMatchObject({ code: 'node_down', details: { nextAttemptMs: wait } });
-      expect(dialsOf(cluster.a)).toBe(attempt);
-      await cluster.clock?.advance(wait);
-    }
-  });
+  it.each([1, 2, 3])(
+    'R-04 fails calls fast until the time they are told, and then dials again, seed %i',
+    async (seed) => {
+      await using cluster = await setUp(seed);
+      for (let attempt = 1; attempt <= 8; attempt += 1) {
+        const first: unknown[] = [];
+        callOf(cluster.a, B, first);
+        await until(() => first.length === 1);
+        expect(dialsOf(cluster.a)).toBe(attempt);
+        const wait = (first[0] as Failure).details.nextAttemptMs ?? 0;
+        const fast: unknown[] = [];
+        for (let caller = 0; caller < 10; caller += 1) callOf(cluster.a, B, fast);
+        await until(() => fast.length === 10);
+        for (const end of fast) expect(end).toMatchObject({ code: 'node_down', details: { nextAttemptMs: wait } });
+        expect(dialsOf(cluster.a)).toBe(attempt);
+        await cluster.clock?.advance(wait);
+      }
+    },
+  );
 
   it.each([1, 2, 3])('R-04 is dialled in a jittered back-off from 100 ms to 30 s, seed %i', async (seed) => {
     await using cluster = await setUp(seed);
@@ -151,7 +161,9 @@ describe('R-04 a node that refuses connections for a minute', () => {
     expect(ends).toHaveLength(30_000);
     const waits = dialledAt.slice(1).map((at, index) => at - (dialledAt[index] ?? 0));
     // A caller every 10 ms finds the next attempt up to 10 ms after it is due, and this loop one step later.
-    waits.forEach((wait, failures) => expect(wait).toBeLessThanOrEqual(Math.min(LONGEST_WAIT, 100 * 2 ** failures) + 20));
+    waits.forEach((wait, failures) =>
+      expect(wait).toBeLessThanOrEqual(Math.min(LONGEST_WAIT, 100 * 2 ** failures) + 20),
+    );
     expect(Math.max(...waits)).toBeGreaterThan(LONGEST_WAIT / 3);
     expect(dialsOf(cluster.a)).toBeLessThan(60);
   });
@@ -159,7 +171,8 @@ describe('R-04 a node that refuses connections for a minute', () => {
   it('R-04 keeps those who asked to wait, and runs each of them once when it is there', async () => {
     await using cluster = await setUp(4);
     const [waiting, fast, late, ran]: [unknown[], unknown[], unknown[], string[]] = [[], [], [], []];
-    for (let caller = 0; caller < 500; caller += 1) callOf(cluster.a, B, waiting, { waitForReady: true, timeout: 200_000 });
+    for (let caller = 0; caller < 500; caller += 1)
+      callOf(cluster.a, B, waiting, { waitForReady: true, timeout: 200_000 });
     callOf(cluster.a, B, late, { waitForReady: true, timeout: 30_000 });
     callOf(cluster.a, B, fast);
     await cluster.clock?.advance(60_000);
@@ -192,12 +205,15 @@ describe('R-05 a peer that accepts and closes, for ever', () => {
       while (dialsOf(a) > dialledAt.length) dialledAt.push(now);
     }
     await until(() => ends.length === calls);
-    for (const end of ends) expect(end).toMatchObject({ code: expect.stringMatching(/^(node_down|connection_lost|refused)$/) as string });
+    for (const end of ends)
+      expect(end).toMatchObject({ code: expect.stringMatching(/^(node_down|connection_lost|refused)$/) as string });
     return dialledAt;
   }
 
   function expectNoHotLoop(dialledAt: readonly number[]): void {
-    const busiest = Math.max(...dialledAt.map((from) => dialledAt.filter((at) => at >= from && at < from + 10_000).length));
+    const busiest = Math.max(
+      ...dialledAt.map((from) => dialledAt.filter((at) => at >= from && at < from + 10_000).length),
+    );
     expect(busiest).toBeLessThan(20);
     const lastFiveMinutes = dialledAt.filter((at) => at >= TEN_MINUTES / 2);
     expect(lastFiveMinutes.length).toBeGreaterThan(0);
@@ -210,7 +226,11 @@ describe('R-05 a peer that accepts and closes, for ever', () => {
     const a = cluster.create('a', { listen: false });
     const rude = cluster.network.driver('127.0.0.1');
     const location = { driver: 'memory', host: '127.0.0.1', port: 4000 };
-    const listener = await rude.listen(location, (channel) => channel.close(), () => {});
+    const listener = await rude.listen(
+      location,
+      (channel) => channel.close(),
+      () => {},
+    );
     cluster.discovery.locations.set(RAW, location);
     expectNoHotLoop(await dialsUnderLoad(cluster, a, RAW));
     expect(a.stats().counts.connected).toBeUndefined();
@@ -221,11 +241,14 @@ describe('R-05 a peer that accepts and closes, for ever', () => {
     ['at once, over TCP', async (peer) => peer.destroy()],
     ['behind the handshake', async (peer) => (await peer.welcome(RAW)).destroy()],
     ['with a GOAWAY in the same breath as its proof', (peer) => welcomeAndSendAway(peer)],
-    ['with a GOAWAY behind its proof', async (peer) => {
-      await peer.welcome(RAW);
-      peer.send(bytesOf({ type: FrameType.GoAway, lastId: 0 }));
-      peer.socket.end();
-    }],
+    [
+      'with a GOAWAY behind its proof',
+      async (peer) => {
+        await peer.welcome(RAW);
+        peer.send(bytesOf({ type: FrameType.GoAway, lastId: 0 }));
+        peer.socket.end();
+      },
+    ],
   ])('R-05 %s: counts as a failed dial, and the back-off grows', async (_, treat) => {
     await using cluster = new Cluster({ driver: 'tcp', virtual: { seed: 6 } });
     await using server = await RawServer.listen((peer) => void treat(peer).catch(() => {}));

@@ -46,9 +46,12 @@ describe('R-12 a write that the system refuses', () => {
     await healthy.call(B, 'math', 'add', [1, 2]);
     using receiving = vi.spyOn(Server.prototype, 'emit');
     await nodes.a.call(B, 'math', 'add', [1, 2]);
-    const accepted = receiving.mock.calls.find(([event]) => event === 'connection')?.[1] as Socket;
+    const accepted = (receiving.mock.calls as unknown[][]).find(([event]) => event === 'connection')?.[1] as Socket;
     failWrites(accepted, code);
-    await expect(nodes.a.call(B, 'math', 'add', [1, 2])).rejects.toMatchObject({ code: 'connection_lost', maybeExecuted: true });
+    await expect(nodes.a.call(B, 'math', 'add', [1, 2])).rejects.toMatchObject({
+      code: 'connection_lost',
+      maybeExecuted: true,
+    });
     expect(nodes.ran).toEqual(['add', 'add', 'add']);
     await expect(healthy.call(B, 'math', 'add', [3, 4])).resolves.toBe(7);
     expect(healthy.stats().counts).toEqual({ dialled: 1, connected: 1 });
@@ -57,7 +60,16 @@ describe('R-12 a write that the system refuses', () => {
 });
 
 describe('R-12 a connection that the system refuses', () => {
-  const CODES = ['EMFILE', 'ENFILE', 'ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'ECONNREFUSED', 'ETIMEDOUT', 'ECONNRESET'];
+  const CODES = [
+    'EMFILE',
+    'ENFILE',
+    'ENETUNREACH',
+    'EHOSTUNREACH',
+    'EADDRNOTAVAIL',
+    'ECONNREFUSED',
+    'ETIMEDOUT',
+    'ECONNRESET',
+  ];
 
   it.each(CODES)('R-12 %s: the node is down, with the cause and the time of the next attempt', async (code) => {
     await using nodes = await twoNodes();
@@ -157,7 +169,12 @@ describe.skipIf(process.platform === 'win32')('R-13 a server that runs out of de
 
 describe('R-14 an address that cannot be listened on', () => {
   const named = (code: string, host: string, port: number): unknown =>
-    expect.objectContaining({ code, host, port, message: expect.stringContaining(`${host}:${port} (${code})`) as string });
+    expect.objectContaining({
+      code,
+      host,
+      port,
+      message: expect.stringContaining(`${host}:${port} (${code})`) as string,
+    });
 
   it('R-14 in use: the error of node.listen() names host and port', async () => {
     await using nodes = await twoNodes();

@@ -36,7 +36,7 @@ class World {
   async start(): Promise<void> {
     for (const name of NAMES) {
       const node = await this.cluster.start(name, { callTimeout: 400 });
-      node.register('sim', { work: ([id, ms]) => this.work(id as number, ms as number) });
+      node.register('sim', { work: ([id, ms]: [number, number]) => this.work(id, ms) });
       this.nodes.push(node);
     }
   }

@@ -1,0 +1,34 @@
+/** A request that an AbortSignal ends. */
+import type { ReplySink } from '../client/pending-calls.js';
+import type { Invocation } from '../protocol/invocation.js';
+import { cancelledError } from './call-options.js';
+
+/** Nothing of ours stays on `signal` once the request has settled, or was cancelled by what this returns. */
+export function untilAborted(
+  signal: AbortSignal,
+  invocation: Invocation,
+  sink: ReplySink,
+  request: (sink: ReplySink) => () => void,
+): () => void {
+  if (signal.aborted) {
+    sink.failed(cancelledError(invocation, false));
+    return () => {};
+  }
+  let settled = false;
+  const onAbort = (): void => {
+    release();
+    cancel();
+    sink.failed(cancelledError(invocation, true));
+  };
+  const release = (): void => {
+    settled = true;
+    signal.removeEventListener('abort', onAbort);
+  };
+  const cancel = request({
+    item: (value) => sink.item(value),
+    done: (value) => (release(), sink.done(value)),
+    failed: (error) => (release(), sink.failed(error)),
+  });
+  if (!settled) signal.addEventListener('abort', onAbort);
+  return () => (release(), cancel());
+}
