@@ -22,9 +22,6 @@ export interface SessionEvents {
   ended(session: Session, reason: GenRpcError): void;
 }
 
-/** What a node says of a call that has run, or is running: the others say that it never began. */
-const AFTER_THE_FACT = new Set<GenRpcErrorCode>(['handler_failed', 'encode_error', 'message_too_large']);
-
 export class Session implements ConnectionEvents, CallCarrier {
   /** Has the peer answered anything yet? */
   proven = false;

@@ -85,11 +85,21 @@ class LocalCall implements CallCarrier, Answers {
   }
 
   failed(_call: RunningCall, error: GenRpcError): void {
-    const { code, message, details } = error;
-    this.call.fail(new GenRpcError(code, message, { details, maybeExecuted: code === 'handler_failed' }));
+    const { code, message } = error;
+    const maybeExecuted = code === 'handler_failed';
+    this.call.fail(new GenRpcError(code, message, { details: this.detailsOf(error), maybeExecuted }));
   }
 
   ended(): void {}
+
+  /** Details that cannot be sent are left out: the error itself must arrive. */
+  private detailsOf(error: GenRpcError): unknown {
+    try {
+      return travelled(this.ports.codec, error.details);
+    } catch {
+      return undefined;
+    }
+  }
 
   private deliver(deliver: () => void): void {
     try {

@@ -88,8 +88,11 @@ export class Acceptor implements ConnectionEvents, Answers {
     if (call.isCast) return;
     if (this.connection.congested) {
       call.abort(new GenRpcError('refused'));
-      const message = 'The stream was stopped: too much of it waits for its reader.';
-      return this.failed(call, new GenRpcError('refused', message, { maybeExecuted: true }));
+      // Not `refused`, which says that nothing was started.
+      return this.failed(
+        call,
+        new GenRpcError('handler_failed', 'The stream was stopped: too much of it waits for its reader.'),
+      );
     }
     const payload = this.encode(call, value);
     if (payload !== undefined) this.connection.send({ type: FrameType.Item, id: call.id, payload });

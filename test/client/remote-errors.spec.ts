@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import type { GenRpcErrorCode } from '../../lib/protocol/errors.js';
 import { FrameType } from '../../lib/protocol/frame.js';
 import { Cluster, twoNodes } from '../support/cluster.js';
-import { bytesOf, RawServer } from '../support/raw-peer.js';
+import { until } from '../support/door.js';
+import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
 
 const B = 'b@127.0.0.1';
 const RAW = 'raw@127.0.0.1';
@@ -43,5 +44,34 @@ describe('an error that the peer sent', () => {
       code: 'message_too_large',
       maybeExecuted: false,
     });
+  });
+
+  it('about a stream that its reader does not keep up with admits that the function has run', async () => {
+    await using nodes = await twoNodes({ options: { maxQueuedBytes: 64 * 1024 } });
+    let stopped = false;
+    const flood = (observer: { next(value: unknown): void }) => {
+      const item = Buffer.alloc(256 * 1024);
+      const emit = (): unknown => stopped || (observer.next(item), setImmediate(emit));
+      emit();
+      return { unsubscribe: () => void (stopped = true) };
+    };
+    nodes.b.register('flood', { open: () => ({ subscribe: flood }) });
+    const peer = await RawPeer.dial(nodes.discovery.locations.get(B)?.port ?? 0);
+    await peer.login(RAW, B);
+    const name = { module: 'flood', fn: 'open', version: '' };
+    const payload = { kind: 'codec', bytes: Buffer.of(0x90) } as const;
+    peer.send(
+      bytesOf({ type: FrameType.Call, id: 1, name, timeoutMs: 20_000, single: false, headers: undefined, payload }),
+    );
+    peer.socket.pause();
+    await until(() => stopped);
+    peer.socket.resume();
+    await peer.until(() => peer.frames.at(-1)?.type === FrameType.Error);
+    expect(peer.frames.at(-1)).toMatchObject({
+      id: 1,
+      code: 'handler_failed',
+      message: expect.stringMatching(/stopped/) as string,
+    });
+    await until(() => nodes.b.stats().runningCalls === 0);
   });
 });
