@@ -4,15 +4,13 @@ import type { Journal } from '../connection/journal.js';
 import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 import { FrameType, type ErrorFrame, type Frame } from '../protocol/frame.js';
 import { joinRoute, type Invocation } from '../protocol/invocation.js';
-import { decodePayload, encodePayload, type Payload } from '../protocol/payload.js';
+import type { Payload } from '../protocol/payload.js';
 import type { Clock } from '../ports/clock.js';
 import { PendingCalls, type CallCarrier, type PendingCall } from './pending-calls.js';
 
 export interface SessionPorts {
   readonly clock: Clock;
   readonly journal: Journal;
-  /** Largest message that this side sends, in payload bytes. */
-  readonly maxMessageBytes: number;
 }
 
 /** What a session tells its lane. */
@@ -28,14 +26,12 @@ export class Session implements ConnectionEvents, CallCarrier {
   private readonly pending = new PendingCalls();
   /** Takes no more calls: its end is no loss. */
   draining = false;
-  private readonly maxMessageBytes: number;
 
   constructor(
     private readonly connection: Connection,
     private readonly ports: SessionPorts,
     private readonly events: SessionEvents,
   ) {
-    this.maxMessageBytes = Math.min(ports.maxMessageBytes, connection.peer.maxMessageBytes);
     connection.keepAlive(false);
   }
 
@@ -84,11 +80,11 @@ export class Session implements ConnectionEvents, CallCarrier {
   frame(frame: Frame): void {
     switch (frame.type) {
       case FrameType.Result:
-        return this.settle(frame.id, (call) => call.succeed(this.decode(frame.payload)));
+        return this.settle(frame.id, (call) => call.succeed(this.connection.decode(frame.payload)));
       case FrameType.Error:
         return this.settle(frame.id, (call) => call.fail(this.errorOf(frame, call)));
       case FrameType.Item:
-        return this.settle(frame.id, (call) => call.item(this.decode(frame.payload)));
+        return this.settle(frame.id, (call) => call.item(this.connection.decode(frame.payload)));
       case FrameType.GoAway:
         return this.onGoAway(frame.lastId);
       default:
@@ -163,22 +159,15 @@ export class Session implements ConnectionEvents, CallCarrier {
   private errorOf(frame: ErrorFrame, call: PendingCall): GenRpcError {
     const maybeExecuted = FAILED_AFTERWARDS.has(frame.code);
     const message = frame.message || `${joinRoute(call.invocation.name)} failed on ${this.node}.`;
-    return new GenRpcError(frame.code, message, { maybeExecuted, details: this.decode(frame.details) });
-  }
-
-  private decode(payload: Payload): unknown {
-    return decodePayload(this.connection.codec, payload);
+    return new GenRpcError(frame.code, message, { maybeExecuted, details: this.connection.decode(frame.details) });
   }
 
   private encode(invocation: Invocation): Payload {
+    if (!this.connection.isOpen) throw new GenRpcError('refused', `The connection to ${this.node} is being closed.`);
     if (this.connection.congested) {
       throw new GenRpcError('refused', `Too many bytes wait for ${this.node}, which reads slowly. Nothing was sent.`);
     }
-    const payload = encodePayload(this.connection.codec, invocation.args);
-    if (payload.bytes.length > this.maxMessageBytes) {
-      throw tooLarge(payload.bytes.length, this.maxMessageBytes);
-    }
-    return payload;
+    return this.connection.encode(invocation.args);
   }
 }
 
@@ -188,8 +177,3 @@ const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set([
   'encode_error',
   'message_too_large',
 ]);
-
-function tooLarge(bytes: number, limit: number): GenRpcError {
-  const message = `The message has ${bytes} bytes, ${limit} are allowed. Send less, or raise maxMessageBytes on both nodes.`;
-  return new GenRpcError('message_too_large', message, { details: { bytes, limit } });
-}

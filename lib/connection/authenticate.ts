@@ -43,7 +43,6 @@ export interface Identity {
   readonly keys: readonly RoleKeys[];
   /** Best first. */
   readonly codecs: readonly Codec[];
-  readonly maxMessageBytes: number;
   readonly limits: ConnectionLimits;
   readonly clock: Clock;
   readonly random: Random;
@@ -137,7 +136,7 @@ function helloOf(self: Identity, wanted: string): ClientHello {
     incarnation: self.incarnation,
     node: self.node,
     wanted,
-    maxMessageBytes: self.maxMessageBytes,
+    maxMessageBytes: self.limits.maxMessageBytes,
     codecs: self.codecs.map((codec) => codec.id),
   };
 }
@@ -149,7 +148,7 @@ function answerOf(self: Identity, codec: Codec): ServerHello {
     nonce: self.random.bytes(NONCE_BYTES),
     incarnation: self.incarnation,
     node: self.node,
-    maxMessageBytes: self.maxMessageBytes,
+    maxMessageBytes: self.limits.maxMessageBytes,
     codec: codec.id,
   };
 }
@@ -218,7 +217,7 @@ function connectionOf(
     address: channel.remoteAddress,
     maxMessageBytes: hello.maxMessageBytes,
   };
-  const wire = { peer, codec, encoder: new FrameEncoder(), decoder: new FrameDecoder(self.maxMessageBytes) };
+  const wire = { peer, codec, encoder: new FrameEncoder(), decoder: new FrameDecoder(self.limits.maxMessageBytes) };
   return new Connection(channel, wire, self.clock, self.limits);
 }
 

@@ -3,7 +3,7 @@ import type { Channel } from '../driver/driver.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import type { Frame } from '../protocol/frame.js';
 import type { ByteSink } from '../protocol/frame-encoder.js';
-import type { Codec } from '../protocol/payload.js';
+import { decodePayload, encodePayload, type Codec, type Payload } from '../protocol/payload.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import { WriteBatch } from './write-batch.js';
 
@@ -40,6 +40,8 @@ export interface ConnectionLimits {
   readonly sendTimeout: number;
   /** Above this many waiting bytes the connection is `congested`. */
   readonly maxQueuedBytes: number;
+  /** Largest message that this side accepts and sends, in payload bytes. */
+  readonly maxMessageBytes: number;
 }
 
 export interface ConnectionEvents {
@@ -88,10 +90,6 @@ export class Connection {
     return this.wire.peer;
   }
 
-  get codec(): Codec {
-    return this.wire.codec;
-  }
-
   get isOpen(): boolean {
     return this.state.name === 'open';
   }
@@ -119,6 +117,24 @@ export class Connection {
       closed: (reason) => this.onClosed(reason),
     });
     if (early.length > 0) this.onData(early);
+  }
+
+  /**
+   * The bytes of a value, as both ends have agreed to write them.
+   * @throws GenRpcError `encode_error`; `message_too_large` for either of them.
+   */
+  encode(value: unknown): Payload {
+    const payload = encodePayload(this.wire.codec, value);
+    const limit = Math.min(this.limits.maxMessageBytes, this.peer.maxMessageBytes);
+    if (payload.bytes.length > limit) throw tooLarge(payload, limit);
+    return payload;
+  }
+
+  /** The way back. @throws GenRpcError `protocol_error`, `message_too_large`. */
+  decode(payload: Payload): unknown {
+    const limit = this.limits.maxMessageBytes;
+    if (payload.bytes.length > limit) throw tooLarge(payload, limit);
+    return decodePayload(this.wire.codec, payload);
   }
 
   /** Queues a frame for the turn's end. @throws GenRpcError when the frame cannot be written; nothing is sent then. */
@@ -216,4 +232,10 @@ export class Connection {
     this.resolveEnded();
     this.events?.closed(reason);
   }
+}
+
+function tooLarge({ bytes }: Payload, limit: number): GenRpcError {
+  const what = `The message has ${bytes.length} bytes, ${limit} are allowed`;
+  const message = `${what}. Send less, or raise maxMessageBytes on both nodes.`;
+  return new GenRpcError('message_too_large', message, { details: { bytes: bytes.length, limit } });
 }

@@ -8,10 +8,12 @@ import type { CastOutcome } from '../client/lane.js';
 import type { ReplySink } from '../client/pending-calls.js';
 import { systemRandom } from '../driver/system.js';
 import { createNode } from '../node/create-node.js';
+import { GenRpcConfigError, type Problem } from '../node/config-error.js';
 import type { CallOptions } from '../node/call-options.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
-import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
+import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
+import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
 import { nestErrorOf } from './gen-rpc.exceptions.js';
 import { nestLog } from './gen-rpc.log.js';
@@ -42,6 +44,7 @@ export interface GenRpcSharedClientOptions extends ClientOnlyOptions {
   readonly node: GenRpcNode;
 }
 
+const WHERE = 'new GenRpcClient()';
 const NO_DIRECTIONS: GenRpcDirections = {};
 const ACCEPTED = of(undefined);
 const MAX_NAMES = 10_000;
@@ -65,13 +68,12 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   /** The options, and the secret in them, are not kept where they can be looked at. */
   constructor(options: GenRpcClientOptions | GenRpcSharedClientOptions) {
     super();
-    if (typeof options?.target !== 'string') {
-      throw new GenRpcError('invalid_argument', 'GenRpcClient needs options with a target: the name of the node to call.');
-    }
+    const problems = problemsOf(options);
+    if (problems.length > 0 && !isForOwnNode(options)) throw new GenRpcConfigError(WHERE, problems);
     this.target = { node: options.target };
     this.nestErrors = options.errors !== 'gen_rpc';
-    this.ownsNode = !('node' in options);
-    this.makeNode = 'node' in options ? () => options.node : () => nodeOf(options);
+    this.ownsNode = isForOwnNode(options);
+    this.makeNode = isForOwnNode(options) ? () => nodeOf(options, problems) : () => options.node;
     if (this.ownsNode) this.currentNode();
   }
 
@@ -253,9 +255,35 @@ class ObserverSink<T> implements ReplySink {
   }
 }
 
-function nodeOf({ target: _, errors: __, ...options }: GenRpcClientOptions): GenRpcNode {
+/** Nest hands over nothing where nothing was written. */
+function isForOwnNode(options: GenRpcClientOptions | GenRpcSharedClientOptions | undefined): options is GenRpcClientOptions {
+  return options !== undefined && !('node' in options);
+}
+
+/** What is wrong with the client's own options. */
+function problemsOf(options: Partial<ClientOnlyOptions> | undefined): Problem[] {
+  const { target, errors } = options ?? {};
+  const problems: Problem[] = [];
+  if (!isNodeName(target)) {
+    problems.push({ path: 'target', expected: `the name of the node to call, ${NODE_NAME_RULE}`, got: target });
+  }
+  if (errors !== undefined && errors !== 'nest' && errors !== 'gen_rpc') {
+    problems.push({ path: 'errors', expected: 'nest or gen_rpc', got: errors });
+  }
+  return problems;
+}
+
+/** @throws GenRpcConfigError that names what is wrong with the node's options too. */
+function nodeOf({ target: _, errors: __, ...options }: GenRpcClientOptions, problems: readonly Problem[]): GenRpcNode {
   const name = options.name ?? inventName();
-  return createNode({ ...options, name, listen: false }, { log: nestLog }, 'new GenRpcClient()');
+  try {
+    const node = createNode({ ...options, name, listen: false }, { log: nestLog }, WHERE);
+    if (problems.length === 0) return node;
+  } catch (error) {
+    if (!(error instanceof GenRpcConfigError)) throw error;
+    throw new GenRpcConfigError(WHERE, [...problems, ...error.problems]);
+  }
+  throw new GenRpcConfigError(WHERE, problems);
 }
 
 /** A client that nobody calls needs a name only to be told apart. */

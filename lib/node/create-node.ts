@@ -50,14 +50,15 @@ interface Shared {
 
 /** @throws GenRpcConfigError naming every problem; `where` is the call that got the options. */
 export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {}, where = 'createNode()'): GenRpcNode {
-  const resolved = resolveOptions(given, where);
   const clock = ports.clock ?? systemClock;
+  const drivers = [new TcpDriver(clock), ...(ports.drivers ?? [])];
+  const resolved = resolveOptions(given, where, drivers.map(({ name }) => name));
   const shared: Shared = {
     options: resolved,
     clock,
     journal: new Journal(ports.log ?? silentLog, clock),
     deadlines: new Deadlines(clock),
-    drivers: new Map([new TcpDriver(clock), ...(ports.drivers ?? [])].map((driver) => [driver.name, driver])),
+    drivers: new Map(drivers.map((driver) => [driver.name, driver])),
     statusListeners: new Set(),
     self: identityOf(resolved, clock, ports.random ?? systemRandom),
   };
@@ -85,8 +86,7 @@ function identityOf(options: ResolvedOptions, clock: Clock, random: Random): Ide
     incarnation: newIncarnation(random),
     keys: secrets.map((secret) => deriveKeys(Buffer.from(secret))),
     codecs: [codecOf(codec)],
-    maxMessageBytes,
-    limits: { frameReadTimeout, sendTimeout, maxQueuedBytes },
+    limits: { frameReadTimeout, sendTimeout, maxQueuedBytes, maxMessageBytes },
     clock,
     random,
   };
@@ -102,14 +102,13 @@ function dispatcherOf(shared: Shared, source: Discovery | undefined): Dispatcher
   const fallback = { driver: options.driver, port: options.clientPort };
   const nodes = options.nodes as ReadonlyMap<string, Partial<Location>>;
   const discovery = source ?? new StaticDiscovery(nodes, fallback);
-  const { connectTimeout, handshakeTimeout, maxMessageBytes, maxQueuedCasts, maxLanesPerNode, reconnect } = options;
+  const { connectTimeout, handshakeTimeout, maxQueuedCasts, maxLanesPerNode, reconnect } = options;
   const dialer = new Dialer({ self, discovery, drivers, journal, connectTimeout, handshakeTimeout });
   const keyCodec = new MsgpackrCodec();
   return new Dispatcher({
     clock,
     journal,
     random: self.random,
-    maxMessageBytes,
     maxQueuedCasts,
     maxLanesPerNode,
     backoff: reconnect,
@@ -131,6 +130,6 @@ function tell(listener: StatusListener, node: string, connected: boolean, journa
 }
 
 function serverOf({ options, self, clock, journal, deadlines }: Shared, invoker: Invoker): Server {
-  const { admission, handshakeTimeout, duplicateNodes, maxMessageBytes } = options;
-  return new Server({ self, clock, journal, deadlines, invoker, admission, handshakeTimeout, duplicateNodes, maxMessageBytes });
+  const { admission, handshakeTimeout, duplicateNodes } = options;
+  return new Server({ self, clock, journal, deadlines, invoker, admission, handshakeTimeout, duplicateNodes });
 }

@@ -84,7 +84,11 @@ export class GenRpcNode {
 
   /** Accepts connections from now on; resolves with the address, or `undefined` with `listen: false`. */
   listen(): Promise<Endpoint | undefined> {
-    this.listening ??= this.startListening();
+    this.listening ??= this.startListening().catch((error: unknown) => {
+      // What was in the way may be gone when somebody tries again.
+      this.listening = undefined;
+      throw error;
+    });
     return this.listening;
   }
 

@@ -1,5 +1,5 @@
 /** What a node can be told. Checked once, at the door; inside, everything is there. */
-import { Allow, IsBoolean, IsIn, IsInt, IsOptional, Max, Min, ValidateBy } from 'class-validator';
+import { Allow, IsBoolean, IsIn, IsInt, Max, Min, ValidateBy, ValidateIf } from 'class-validator';
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../protocol/frame.js';
 import { MAX_SECRETS, MIN_SECRET_BYTES, weaknessOf } from '../protocol/handshake.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
@@ -10,6 +10,11 @@ import type { ModuleControl } from '../server/module-policy.js';
 /** `expected` is what the error says is allowed. */
 function Matches(matches: (value: unknown) => boolean, expected: string): PropertyDecorator {
   return ValidateBy({ name: 'matches', validator: { validate: matches, defaultMessage: () => expected } });
+}
+
+/** May be left out, or `undefined`. Not `null`: class-validator's own `IsOptional` lets that through unseen. */
+function Optional(): PropertyDecorator {
+  return ValidateIf((_, value) => value !== undefined);
 }
 
 function Milliseconds(): PropertyDecorator {
@@ -34,33 +39,33 @@ const isText = (value: unknown): boolean => typeof value === 'string';
 /** Where this node accepts connections. */
 export class ListenOptions {
   /** Address to bind. Default `127.0.0.1`. Any other than loopback needs `allowPlaintext`. (gen_rpc: `socket_ip`) */
-  @IsOptional()
+  @Optional()
   @Matches(isHost, 'a host name or address')
   host?: string;
 
   /** Default 5369; 0: any free port. (gen_rpc: `tcp_server_port`) */
-  @IsOptional()
+  @Optional()
   @Port(0)
   port?: number;
 
   /** Accept unencrypted connections from beyond this machine. The secret never travels, but everything else does. */
-  @IsOptional()
+  @Optional()
   @IsBoolean({ message: 'true or false' })
   allowPlaintext?: boolean;
 }
 
 /** Where one other node is, as far as that is not told by its name. (gen_rpc: `client_config_per_node`) */
 export class NodeLocationOptions {
-  @IsOptional()
+  @Optional()
   @Matches(isHost, 'a host name or address')
   host?: string;
 
-  @IsOptional()
+  @Optional()
   @Port(1)
   port?: number;
 
   /** A driver's name. */
-  @IsOptional()
+  @Optional()
   @Matches(isText, 'the name of a driver')
   driver?: string;
 }
@@ -68,12 +73,12 @@ export class NodeLocationOptions {
 /** Waits between attempts to reach a node: doubling from `min` to `max`, with full jitter. */
 export class ReconnectOptions {
   /** ms. Default 100. */
-  @IsOptional()
+  @Optional()
   @Milliseconds()
   min?: number;
 
   /** ms. Default 30,000. */
-  @IsOptional()
+  @Optional()
   @Milliseconds()
   max?: number;
 }
@@ -81,17 +86,17 @@ export class ReconnectOptions {
 /** The door: what strangers may cost before they have proved anything. */
 export class AdmissionOptions {
   /** Unauthenticated connections at a time. Default 512. */
-  @IsOptional()
+  @Optional()
   @Count(1, 1_000_000)
   total?: number;
 
   /** Of one address. Default 32. */
-  @IsOptional()
+  @Optional()
   @Count(1, 1_000_000)
   perAddress?: number;
 
   /** Failed proofs of one address within a minute, after which it is sent away unheard. Default 10. */
-  @IsOptional()
+  @Optional()
   @Count(1, 1_000_000)
   failuresPerMinute?: number;
 }
@@ -114,7 +119,7 @@ export class GenRpcOptions {
   listen?: ListenOptions | false;
 
   /** Port of nodes that `nodes` says nothing about. Default 5369. (gen_rpc: `tcp_client_port`) */
-  @IsOptional()
+  @Optional()
   @Port(1)
   clientPort?: number;
 
@@ -123,42 +128,42 @@ export class GenRpcOptions {
   nodes?: Readonly<Record<string, NodeLocationOptions>>;
 
   /** Driver of nodes that `nodes` says nothing about. Default `tcp`. (gen_rpc: `default_client_driver`) */
-  @IsOptional()
+  @Optional()
   @Matches(isText, 'the name of a driver')
   driver?: string;
 
   /** How values become bytes: `msgpackr` (default), `msgpack5`, or a codec of one's own. Both ends need the same. */
-  @IsOptional()
+  @Optional()
   @Matches(isCodec, "'msgpackr', 'msgpack5' or an object { id, encode, decode }")
   codec?: 'msgpackr' | 'msgpack5' | Codec;
 
   /** Deadline of calls that bring none: connect, queue, send and reply together. Default 15,000. (gen_rpc: `call_receive_timeout`) */
-  @IsOptional()
+  @Optional()
   @Milliseconds()
   callTimeout?: number;
 
   /** For finding and reaching a node. Default 5,000. (gen_rpc: `connect_timeout`) */
-  @IsOptional()
+  @Optional()
   @Milliseconds()
   connectTimeout?: number;
 
   /** For a whole handshake, counted from accept. Default 5,000. (gen_rpc: `authentication_timeout`) */
-  @IsOptional()
+  @Optional()
   @Milliseconds()
   handshakeTimeout?: number;
 
   /** A peer that takes no byte for this long is cut off. Default 5,000. (gen_rpc: `send_timeout`) */
-  @IsOptional()
+  @Optional()
   @Milliseconds()
   sendTimeout?: number;
 
   /** A frame must be whole this long after its header. Default 30,000. */
-  @IsOptional()
+  @Optional()
   @Milliseconds()
   frameReadTimeout?: number;
 
   /** How long `drain` waits for running calls. Default 10,000. */
-  @IsOptional()
+  @Optional()
   @Milliseconds()
   gracePeriod?: number;
 
@@ -169,42 +174,42 @@ export class GenRpcOptions {
   admission?: AdmissionOptions;
 
   /** Largest message, both ways. Default 4 MiB. */
-  @IsOptional()
+  @Optional()
   @Count(1024, 1024 ** 3)
   maxMessageBytes?: number;
 
   /** Bytes that may wait for one slow connection before nothing more is taken. Default 8 MiB, at least twice `maxMessageBytes`. */
-  @IsOptional()
+  @Optional()
   @Count(1024, 1024 ** 3)
   maxQueuedBytes?: number;
 
   /** Casts that may wait while a connection is made. Default 10,000. */
-  @IsOptional()
+  @Optional()
   @Count(0, 10_000_000)
   maxQueuedCasts?: number;
 
   /** Upper bound of connections to one node: keys share them. Default 16. */
-  @IsOptional()
+  @Optional()
   @Count(1, 1024)
   maxLanesPerNode?: number;
 
   /** Narrows what may be called. Default `disabled`: every registered module. (gen_rpc: `rpc_module_control`) */
-  @IsOptional()
+  @Optional()
   @IsIn(['disabled', 'whitelist', 'blacklist'], { message: 'disabled, whitelist or blacklist' })
   moduleControl?: ModuleControl;
 
   /** Modules for `moduleControl`. (gen_rpc: `rpc_module_list`) */
-  @IsOptional()
+  @Optional()
   @Matches((value) => Array.isArray(value) && value.every(isText), 'a list of module names')
   moduleList?: readonly string[];
 
   /** A second process with a connected node's name: replaces it (`newest`, default) or is sent away (`refuse`). */
-  @IsOptional()
+  @Optional()
   @IsIn(['newest', 'refuse'], { message: 'newest or refuse' })
   duplicateNodes?: 'newest' | 'refuse';
 
   /** Send messages and stacks of unexpected errors to remote callers. For development only. Default false. */
-  @IsOptional()
+  @Optional()
   @IsBoolean({ message: 'true or false' })
   exposeErrors?: boolean;
 }

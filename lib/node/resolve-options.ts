@@ -1,8 +1,9 @@
 /** From what a user wrote to what a node runs on, or one error that names every problem. */
-import { validateSync } from 'class-validator';
+import { getMetadataStorage, validateSync } from 'class-validator';
 import { weaknessOf } from '../protocol/handshake.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { GenRpcConfigError, type Problem } from './config-error.js';
+import { nearestName } from './nearest-name.js';
 import {
   AdmissionOptions,
   DEFAULT_ADMISSION,
@@ -23,14 +24,28 @@ export interface ResolvedOptions extends Required<Omit<GenRpcOptions, 'secret' |
   readonly admission: Required<AdmissionOptions>;
 }
 
-const LOOPBACK = /^(127\.|::1$|localhost$)/;
+/** What gen_rpc calls it, where that is another word. */
+const RENAMED = new Map([
+  ['cookie', 'secret'],
+  ['authentication_timeout', 'handshakeTimeout'],
+  ['call_receive_timeout', 'callTimeout'],
+  ['tcp_server_port', 'listen.port'],
+  ['socket_ip', 'listen.host'],
+  ['tcp_client_port', 'clientPort'],
+  ['client_config_per_node', 'nodes'],
+  ['default_client_driver', 'driver'],
+  ['rpc_module_control', 'moduleControl'],
+  ['rpc_module_list', 'moduleList'],
+]);
 
-/** @throws GenRpcConfigError. `where` names the call that got the options. */
-export function resolveOptions(given: GenRpcOptions, where: string): ResolvedOptions {
+const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|localhost)$/i;
+
+/** @throws GenRpcConfigError. `where` names the call that got the options; `drivers` are those that there are. */
+export function resolveOptions(given: GenRpcOptions, where: string, drivers: readonly string[] = ['tcp']): ResolvedOptions {
   if (!isRecord(given)) {
     throw new GenRpcConfigError(where, [{ path: 'options', expected: 'an object with at least name and secret', got: given }]);
   }
-  const problems = problemsOf(given);
+  const problems = problemsOf(given, drivers);
   if (problems.length > 0) throw new GenRpcConfigError(where, problems);
   const { secret, listen, nodes, reconnect, admission, ...rest } = withoutUndefined(given);
   const flat = { ...DEFAULT_OPTIONS, ...rest };
@@ -46,32 +61,44 @@ export function resolveOptions(given: GenRpcOptions, where: string): ResolvedOpt
   };
 }
 
-function problemsOf(given: GenRpcOptions): Problem[] {
+function problemsOf(given: GenRpcOptions, drivers: readonly string[]): Problem[] {
   const { listen, nodes, reconnect, admission, ...flat } = given;
   return [
     ...check(GenRpcOptions, flat, ''),
+    ...driverProblems(given.driver, drivers, 'driver'),
     ...(listen === undefined || listen === false ? [] : [...check(ListenOptions, listen, 'listen'), ...exposure(listen)]),
-    ...(nodes === undefined ? [] : nodeProblems(nodes)),
-    ...(reconnect === undefined ? [] : check(ReconnectOptions, reconnect, 'reconnect')),
+    ...(nodes === undefined ? [] : nodeProblems(nodes, drivers)),
+    ...(reconnect === undefined ? [] : [...check(ReconnectOptions, reconnect, 'reconnect'), ...order(reconnect)]),
     ...(admission === undefined ? [] : check(AdmissionOptions, admission, 'admission')),
   ];
 }
 
-function nodeProblems(nodes: unknown): Problem[] {
+function driverProblems(driver: unknown, drivers: readonly string[], path: string): Problem[] {
+  if (typeof driver !== 'string' || drivers.includes(driver)) return [];
+  return [{ path, expected: `a driver that there is: ${drivers.join(', ')}`, got: driver }];
+}
+
+function nodeProblems(nodes: unknown, drivers: readonly string[]): Problem[] {
   if (!isRecord(nodes)) return [{ path: 'nodes', expected: 'an object from node name to location', got: nodes }];
   return Object.entries(nodes).flatMap(([node, location]) => {
     const path = `nodes[${JSON.stringify(node)}]`;
     const named = isNodeName(node) ? [] : [{ path, expected: NODE_NAME_RULE, got: node }];
-    return [...named, ...check(NodeLocationOptions, location, path)];
+    const driver = isRecord(location) ? driverProblems(location['driver'], drivers, `${path}.driver`) : [];
+    return [...named, ...check(NodeLocationOptions, location, path), ...driver];
   });
 }
 
 /** Plain TCP beyond this machine is a decision, not a default. */
 function exposure(listen: ListenOptions): Problem[] {
-  if (listen.host === undefined || typeof listen.host !== 'string' || LOOPBACK.test(listen.host)) return [];
+  if (!isRecord(listen) || typeof listen.host !== 'string' || LOOPBACK.test(listen.host)) return [];
   if (listen.allowPlaintext === true) return [];
   const expected = 'a loopback address, or listen.allowPlaintext: true (without TLS, others can read and change what is sent)';
   return [{ path: 'listen.host', expected, got: listen.host }];
+}
+
+function order(reconnect: ReconnectOptions): Problem[] {
+  const { min, max } = isRecord(reconnect) ? { ...DEFAULT_RECONNECT, ...withoutUndefined(reconnect) } : DEFAULT_RECONNECT;
+  return min > max ? [{ path: 'reconnect.max', expected: `at least reconnect.min, which is ${min}`, got: max }] : [];
 }
 
 /** Runs class-validator; each rule's message says what is allowed. */
@@ -81,17 +108,25 @@ function check(type: new () => object, given: unknown, path: string): Problem[] 
   const options = { whitelist: true, forbidNonWhitelisted: true, forbidUnknownValues: true };
   return validateSync(Object.assign(new type(), given), options).map(({ property, constraints, value }): Problem => {
     if (constraints !== undefined && 'whitelistValidation' in constraints) {
-      return { path: at(property), expected: 'no option of this name; see the list of options in the docs' };
+      return { path: at(property), expected: `no option of this name; ${hintFor(property, type)}` };
     }
     const expected = Object.values(constraints ?? {})[0] ?? 'another value';
     return property === 'secret' ? secretProblem(value) : { path: at(property), expected, got: value };
   });
 }
 
+function hintFor(property: string, type: new () => object): string {
+  const rules = getMetadataStorage().getTargetValidationMetadatas(type, '', false, false);
+  const nearest = RENAMED.get(property) ?? nearestName(property, new Set(rules.map(({ propertyName }) => propertyName)));
+  return nearest === undefined ? 'see the list of options in the docs' : `did you mean ${nearest}?`;
+}
+
 /** Says what is wrong with a secret without repeating it. */
 function secretProblem(value: unknown): Problem {
   const secrets: unknown[] = Array.isArray(value) ? value : [value];
-  if (value === undefined) return { path: 'secret', expected: 'one that all your nodes share: openssl rand -base64 32' };
+  if (value === undefined || secrets.length === 0) {
+    return { path: 'secret', expected: 'one that all your nodes share: openssl rand -base64 32' };
+  }
   const weakness = secrets.map(weaknessOf).find((one) => one !== undefined);
   return { path: 'secret', expected: `1 to 4 strong secrets; one ${weakness ?? 'is too many'}` };
 }

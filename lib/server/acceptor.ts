@@ -4,15 +4,13 @@ import type { Connection, ConnectionEvents } from '../connection/connection.js';
 import type { Journal } from '../connection/journal.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { FrameType, type CallFrame, type CastFrame, type Frame } from '../protocol/frame.js';
-import { decodePayload, encodePayload, type Payload } from '../protocol/payload.js';
+import type { Payload } from '../protocol/payload.js';
 import type { Invoker } from './invoker.js';
 import { RunningCall, type Answers, type CallPorts } from './running-call.js';
 
 export interface AcceptorPorts extends CallPorts {
   readonly invoker: Invoker;
   readonly journal: Journal;
-  /** Largest reply that this side sends, in payload bytes. */
-  readonly maxMessageBytes: number;
 }
 
 const NO_PAYLOAD: Payload = { kind: 'none', bytes: new Uint8Array(0) };
@@ -23,14 +21,12 @@ export class Acceptor implements ConnectionEvents, Answers {
   private lastCast = 0;
   private lastId = 0;
   private draining = false;
-  private readonly maxMessageBytes: number;
 
   constructor(
     private readonly connection: Connection,
     private readonly ports: AcceptorPorts,
     private readonly onEnd: (acceptor: Acceptor) => void,
   ) {
-    this.maxMessageBytes = Math.min(ports.maxMessageBytes, connection.peer.maxMessageBytes);
     connection.keepAlive(false);
   }
 
@@ -138,16 +134,13 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   private run(call: RunningCall, payload: Payload): void {
-    this.ports.invoker.run(call, () => decodePayload(this.connection.codec, payload));
+    this.ports.invoker.run(call, () => this.connection.decode(payload));
   }
 
   /** The bytes of an answer; if it cannot be sent, the error that says why, and `undefined`. */
   private encode(call: RunningCall, value: unknown): Payload | undefined {
     try {
-      const payload = encodePayload(this.connection.codec, value);
-      if (payload.bytes.length <= this.maxMessageBytes) return payload;
-      const message = `The reply has ${payload.bytes.length} bytes, ${this.maxMessageBytes} are allowed.`;
-      this.sendError(call, new GenRpcError('message_too_large', message));
+      return this.connection.encode(value);
     } catch (error) {
       this.sendError(call, error as GenRpcError);
     }
@@ -162,8 +155,7 @@ export class Acceptor implements ConnectionEvents, Answers {
   /** Details that cannot be sent are left out: the error itself must arrive. */
   private detailsOf(error: GenRpcError): Payload {
     try {
-      const payload = encodePayload(this.connection.codec, error.details);
-      return payload.bytes.length <= this.maxMessageBytes ? payload : NO_PAYLOAD;
+      return this.connection.encode(error.details);
     } catch {
       return NO_PAYLOAD;
     }

@@ -17,9 +17,13 @@ import { helloFor, RawPeer, TCP_BINDING } from './raw-peer.js';
 
 export const OTHER_SECRET = 'another-long-cookie-for-tests-4567';
 
-/** Waits, a turn of the loop at a time, until `check` holds. The test's own timeout ends a vain wait. */
+/** Waits, a turn of the loop at a time, until `check` holds. */
 export async function until(check: () => boolean): Promise<void> {
-  while (!check()) await new Promise((resolve) => setImmediate(resolve));
+  const end = performance.now() + 15_000;
+  while (!check()) {
+    if (performance.now() > end) throw new Error(`waited in vain until ${String(check)}`);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
 }
 
 export function keysOf(secret = SECRET): RoleKeys {
