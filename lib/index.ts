@@ -1,11 +1,7 @@
 /** For Nest applications: module, strategy, client, decorators, options, errors. */
 export { GenRpcClient } from './nest/gen-rpc.client.js';
-export type {
-  GenRpcClientEvents,
-  GenRpcClientOptions,
-  GenRpcClientStatus,
-  GenRpcSharedClientOptions,
-} from './nest/gen-rpc.client.js';
+export type { GenRpcClientEvents, GenRpcClientStatus } from './nest/gen-rpc.client.js';
+export type { GenRpcClientOptions, GenRpcSharedClientOptions } from './nest/gen-rpc.client-options.js';
 export { GenRpcContext } from './nest/gen-rpc.context.js';
 export { Arg, RpcFunction, RpcModule } from './nest/gen-rpc.decorators.js';
 export { GenRpcModule, type GenRpcOptionsFactory } from './nest/gen-rpc.module.js';

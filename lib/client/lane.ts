@@ -202,7 +202,8 @@ export class Lane implements SessionEvents {
     if (state.name !== 'waiting') return;
     const left = state.until - this.ports.clock.now();
     if (left <= 0) this.dial();
-    else state.timer ??= this.ports.clock.after(left, () => this.dial());
+    // Whoever waits for the next attempt has nothing else that keeps the process alive.
+    else state.timer ??= this.ports.clock.after(left, () => this.dial(), true);
   }
 
   private dial(): void {

@@ -5,8 +5,9 @@ import type { Random } from '../ports/random.js';
 
 export const systemClock: Clock = {
   now: () => performance.now(),
-  after(ms: number, run: () => void): Timer {
-    const timeout = setTimeout(run, Math.min(Math.max(ms, 0), MAX_TIMER_MS)).unref();
+  after(ms: number, run: () => void, keepAlive = false): Timer {
+    const timeout = setTimeout(run, Math.min(Math.max(ms, 0), MAX_TIMER_MS));
+    if (!keepAlive) timeout.unref();
     return { cancel: () => clearTimeout(timeout) };
   },
   soon: (run) => process.nextTick(run),

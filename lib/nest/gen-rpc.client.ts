@@ -1,22 +1,21 @@
 /** The client proxy: Nest's `send` and `emit`, over the connection to one node. */
 import { EventEmitter } from 'node:events';
-import { hostname } from 'node:os';
 import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '@nestjs/microservices';
 import { from, Observable, of, throwError, type Subscriber } from 'rxjs';
 import type { Target } from '../client/dispatcher.js';
 import type { CastOutcome } from '../client/lane.js';
 import type { ReplySink } from '../client/pending-calls.js';
-import { systemRandom } from '../driver/system.js';
-import { createNode } from '../node/create-node.js';
-import { GenRpcConfigError, type Problem } from '../node/config-error.js';
 import type { CallOptions } from '../node/call-options.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
-import type { GenRpcOptions } from '../node/options.js';
 import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
-import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
+import {
+  nodeSourceOf,
+  type GenRpcClientOptions,
+  type GenRpcSharedClientOptions,
+  type NodeSource,
+} from './gen-rpc.client-options.js';
 import { nestErrorOf } from './gen-rpc.exceptions.js';
-import { nestLog } from './gen-rpc.log.js';
 import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
@@ -27,24 +26,6 @@ export type GenRpcClientEvents = {
   disconnect: () => void;
 };
 
-interface ClientOnlyOptions {
-  /** The node that messages go to, unless a record says otherwise. */
-  readonly target: string;
-  /** `nest` (default): errors look as with Nest's own transports. `gen_rpc`: every error is a GenRpcError. */
-  readonly errors?: 'nest' | 'gen_rpc';
-}
-
-/** A client on a node of its own, which only calls; without a name it makes one up. */
-export interface GenRpcClientOptions extends ClientOnlyOptions, Omit<GenRpcOptions, 'name' | 'listen'> {
-  readonly name?: string;
-}
-
-/** A client on a node that somebody else owns and closes. */
-export interface GenRpcSharedClientOptions extends ClientOnlyOptions {
-  readonly node: GenRpcNode;
-}
-
-const WHERE = 'new GenRpcClient()';
 const NO_DIRECTIONS: GenRpcDirections = {};
 const ACCEPTED = of(undefined);
 const MAX_NAMES = 10_000;
@@ -58,23 +39,18 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     error: (error) => this.serializeError(this.errorOf(error)),
   };
   private readonly target: Target;
-  private readonly makeNode: () => GenRpcNode;
-  private readonly ownsNode: boolean;
+  private readonly source: NodeSource;
+  private readonly nestErrors: boolean;
   private node: GenRpcNode | undefined;
   private stopListening: (() => void) | undefined;
-
-  private readonly nestErrors: boolean;
 
   /** The options, and the secret in them, are not kept where they can be looked at. */
   constructor(options: GenRpcClientOptions | GenRpcSharedClientOptions) {
     super();
-    const problems = problemsOf(options);
-    if (problems.length > 0 && !isForOwnNode(options)) throw new GenRpcConfigError(WHERE, problems);
+    this.source = nodeSourceOf(options);
     this.target = { node: options.target };
     this.nestErrors = options.errors !== 'gen_rpc';
-    this.ownsNode = isForOwnNode(options);
-    this.makeNode = isForOwnNode(options) ? () => nodeOf(options, problems) : () => options.node;
-    if (this.ownsNode) this.currentNode();
+    if (this.source.owned) this.currentNode();
   }
 
   override get status(): Observable<GenRpcClientStatus> {
@@ -94,7 +70,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   override async close(): Promise<void> {
     const { node, stopListening } = this;
     this.node = undefined;
-    if (this.ownsNode) await node?.close();
+    if (this.source.owned) await node?.close();
     stopListening?.();
   }
 
@@ -207,7 +183,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   private openNode(): GenRpcNode {
-    const node = this.makeNode();
+    const node = this.source.make();
     this.stopListening = node.onStatus((name, connected) => {
       if (name !== this.target.node) return;
       this._status$.next(connected ? 'connected' : 'disconnected');
@@ -253,43 +229,6 @@ class ObserverSink<T> implements ReplySink {
     }
     this.observer.error(shaped);
   }
-}
-
-/** Nest hands over nothing where nothing was written. */
-function isForOwnNode(options: GenRpcClientOptions | GenRpcSharedClientOptions | undefined): options is GenRpcClientOptions {
-  return options !== undefined && !('node' in options);
-}
-
-/** What is wrong with the client's own options. */
-function problemsOf(options: Partial<ClientOnlyOptions> | undefined): Problem[] {
-  const { target, errors } = options ?? {};
-  const problems: Problem[] = [];
-  if (!isNodeName(target)) {
-    problems.push({ path: 'target', expected: `the name of the node to call, ${NODE_NAME_RULE}`, got: target });
-  }
-  if (errors !== undefined && errors !== 'nest' && errors !== 'gen_rpc') {
-    problems.push({ path: 'errors', expected: 'nest or gen_rpc', got: errors });
-  }
-  return problems;
-}
-
-/** @throws GenRpcConfigError that names what is wrong with the node's options too. */
-function nodeOf({ target: _, errors: __, ...options }: GenRpcClientOptions, problems: readonly Problem[]): GenRpcNode {
-  const name = options.name ?? inventName();
-  try {
-    const node = createNode({ ...options, name, listen: false }, { log: nestLog }, WHERE);
-    if (problems.length === 0) return node;
-  } catch (error) {
-    if (!(error instanceof GenRpcConfigError)) throw error;
-    throw new GenRpcConfigError(WHERE, [...problems, ...error.problems]);
-  }
-  throw new GenRpcConfigError(WHERE, problems);
-}
-
-/** A client that nobody calls needs a name only to be told apart. */
-function inventName(): string {
-  const host = hostname().replace(/[^A-Za-z0-9_.-]/g, '-') || 'localhost';
-  return `client-${Buffer.from(systemRandom.bytes(6)).toString('hex')}@${host}`;
 }
 
 function directionsOf(packet: ReadPacket): GenRpcDirections {

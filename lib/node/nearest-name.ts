@@ -19,17 +19,20 @@ function lettersOf(name: string): string {
   return name.replaceAll(/[_-]/g, '').toLowerCase().slice(0, 64);
 }
 
-/** Letters to add, drop or replace (Levenshtein), or at least `enough`. */
+/** Letters to add, drop, replace or swap with their neighbour (Damerau–Levenshtein), or at least `enough`. */
 function editsBetween(from: string, to: string, enough: number): number {
   if (Math.abs(from.length - to.length) >= enough) return enough;
-  let row = Array.from({ length: to.length + 1 }, (_, at) => at);
+  const rows = [Array.from({ length: to.length + 1 }, (_, at) => at)];
+  const at = (i: number, j: number): number => rows[i]?.[j] ?? 0;
   for (let i = 1; i <= from.length; i += 1) {
-    const next = [i];
+    rows.push([i]);
     for (let j = 1; j <= to.length; j += 1) {
-      const replaced = (row[j - 1] ?? 0) + (from[i - 1] === to[j - 1] ? 0 : 1);
-      next.push(Math.min(replaced, (row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1));
+      const same = from[i - 1] === to[j - 1];
+      const swapped = i > 1 && j > 1 && from[i - 1] === to[j - 2] && from[i - 2] === to[j - 1];
+      const replaced = at(i - 1, j - 1) + (same ? 0 : 1);
+      const edits = Math.min(replaced, at(i - 1, j) + 1, at(i, j - 1) + 1);
+      rows[i]?.push(swapped ? Math.min(edits, at(i - 2, j - 2) + 1) : edits);
     }
-    row = next;
   }
-  return row[to.length] ?? enough;
+  return at(from.length, to.length);
 }

@@ -2,8 +2,8 @@
 export interface Clock {
   /** Milliseconds since some fixed moment. Never goes back; says nothing about the wall clock. */
   now(): number;
-  /** Runs `run` once, `ms` from now at the earliest. Never keeps the process alive. */
-  after(ms: number, run: () => void): Timer;
+  /** Runs `run` once, `ms` from now at the earliest. Keeps the process alive only where `keepAlive` says so. */
+  after(ms: number, run: () => void, keepAlive?: boolean): Timer;
   /** Runs `run` when the current turn has settled its promises, before any I/O. */
   soon(run: () => void): void;
 }

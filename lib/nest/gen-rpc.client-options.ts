@@ -1,0 +1,75 @@
+/** What a client can be told, and the node that it gets by it. */
+import { hostname } from 'node:os';
+import { systemRandom } from '../driver/system.js';
+import { GenRpcConfigError, type Problem } from '../node/config-error.js';
+import { createNode } from '../node/create-node.js';
+import type { GenRpcNode } from '../node/gen-rpc-node.js';
+import type { GenRpcOptions } from '../node/options.js';
+import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
+import { nestLog } from './gen-rpc.log.js';
+
+interface ClientOnlyOptions {
+  /** The node that messages go to, unless a record says otherwise. */
+  readonly target: string;
+  /** `nest` (default): errors look as with Nest's own transports. `gen_rpc`: every error is a GenRpcError. */
+  readonly errors?: 'nest' | 'gen_rpc';
+}
+
+/** A client on a node of its own, which only calls; without a name it makes one up. */
+export interface GenRpcClientOptions extends ClientOnlyOptions, Omit<GenRpcOptions, 'name' | 'listen'> {
+  readonly name?: string;
+}
+
+/** A client on a node that somebody else owns and closes. */
+export interface GenRpcSharedClientOptions extends ClientOnlyOptions {
+  readonly node: GenRpcNode;
+}
+
+/** Where a client's node comes from. */
+export interface NodeSource {
+  /** Is every node that comes from here the client's own, for it to close? */
+  readonly owned: boolean;
+  /** @throws GenRpcConfigError naming every problem of the options. */
+  make(): GenRpcNode;
+}
+
+const WHERE = 'new GenRpcClient()';
+
+/** @throws GenRpcConfigError. Nest hands over nothing where nothing was written. */
+export function nodeSourceOf(options: GenRpcClientOptions | GenRpcSharedClientOptions | undefined): NodeSource {
+  const problems = problemsOf(options);
+  if (options !== undefined && !('node' in options)) return { owned: true, make: () => nodeOf(options, problems) };
+  if (options === undefined || problems.length > 0) throw new GenRpcConfigError(WHERE, problems);
+  return { owned: false, make: () => options.node };
+}
+
+/** What is wrong with the client's own options. */
+function problemsOf(options: Partial<ClientOnlyOptions> | undefined): Problem[] {
+  const { target, errors } = options ?? {};
+  const problems: Problem[] = [];
+  if (!isNodeName(target)) {
+    problems.push({ path: 'target', expected: `the name of the node to call, ${NODE_NAME_RULE}`, got: target });
+  }
+  if (errors !== undefined && errors !== 'nest' && errors !== 'gen_rpc') {
+    problems.push({ path: 'errors', expected: 'nest or gen_rpc', got: errors });
+  }
+  return problems;
+}
+
+function nodeOf({ target: _, errors: __, ...options }: GenRpcClientOptions, problems: readonly Problem[]): GenRpcNode {
+  const name = options.name ?? inventName();
+  try {
+    const node = createNode({ ...options, name, listen: false }, { log: nestLog }, WHERE);
+    if (problems.length === 0) return node;
+  } catch (error) {
+    if (!(error instanceof GenRpcConfigError)) throw error;
+    throw new GenRpcConfigError(WHERE, [...problems, ...error.problems]);
+  }
+  throw new GenRpcConfigError(WHERE, problems);
+}
+
+/** A client that nobody calls needs a name only to be told apart. */
+function inventName(): string {
+  const host = hostname().replace(/[^A-Za-z0-9_.-]/g, '-') || 'localhost';
+  return `client-${Buffer.from(systemRandom.bytes(6)).toString('hex')}@${host}`;
+}
