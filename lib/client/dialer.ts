@@ -71,7 +71,8 @@ export class Dialer {
   /** A source that never answers must not hold the dial. */
   private locate(node: string, signal: AbortSignal): ReturnType<Discovery['resolve']> {
     return new Promise((resolve, reject) => {
-      const late = (): void => reject(new GenRpcError('external_source_error', `Discovery did not find ${node} in time.`));
+      const late = (): void =>
+        reject(new GenRpcError('external_source_error', `Discovery did not find ${node} in time.`));
       signal.addEventListener('abort', late, { once: true });
       this.options.discovery
         .resolve(node, signal)

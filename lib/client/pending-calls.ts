@@ -73,7 +73,9 @@ export class PendingCall extends Deadline {
     const maybeExecuted = this.carrier?.mayHaveStarted(this) ?? false;
     const what = `${joinRoute(this.invocation.name)} on ${this.target}`;
     if (!this.settle(true)) return;
-    this.sink.failed(new GenRpcError('timeout', `${what} did not reply within ${this.timeoutMs} ms.`, { maybeExecuted }));
+    this.sink.failed(
+      new GenRpcError('timeout', `${what} did not reply within ${this.timeoutMs} ms.`, { maybeExecuted }),
+    );
   }
 
   private settle(cancel: boolean): boolean {

@@ -112,7 +112,10 @@ export async function respond(
     const script = transcript(hello.frame, answer, task.channelBinding);
     const key = verifyClient(self.keys, script, proof.body);
     if (key === undefined) {
-      throw talk.reject(RejectReason.Denied, new GenRpcError('invalid_cookie', `${client.node} does not know the secret.`));
+      throw talk.reject(
+        RejectReason.Denied,
+        new GenRpcError('invalid_cookie', `${client.node} does not know the secret.`),
+      );
     }
     if (talk.finish().length > 0) throw new GenRpcError('protocol_error', 'The client sent frames before the verdict.');
     const connection = connectionOf(self, talk.channel, client, codec);
@@ -169,7 +172,10 @@ function checkServer(self: Identity, wanted: string, server: ServerHello): Codec
 /** Anything wrong here is said to the peer: none of it depends on the secret. */
 function checkClient(self: Identity, client: ClientHello, talk: HandshakeChannel): Codec {
   if (!isNodeName(client.node)) {
-    throw talk.reject(RejectReason.Denied, new GenRpcError('protocol_error', `${printable(client.node)} is no node name.`));
+    throw talk.reject(
+      RejectReason.Denied,
+      new GenRpcError('protocol_error', `${printable(client.node)} is no node name.`),
+    );
   }
   if (client.minVersion > PROTOCOL_VERSION || client.maxVersion < PROTOCOL_VERSION) {
     throw talk.reject(RejectReason.Version, versions(client.node, client.minVersion, client.maxVersion));
@@ -205,12 +211,7 @@ function unproven(wanted: string, cause?: GenRpcError): GenRpcError {
   });
 }
 
-function connectionOf(
-  self: Identity,
-  channel: Channel,
-  hello: ClientHello | ServerHello,
-  codec: Codec,
-): Connection {
+function connectionOf(self: Identity, channel: Channel, hello: ClientHello | ServerHello, codec: Codec): Connection {
   const peer: Peer = {
     node: hello.node,
     incarnation: Buffer.from(hello.incarnation).toString('hex'),
@@ -229,7 +230,10 @@ function rejected(reject: Reject, node: string): GenRpcError {
     case RejectReason.Feature:
       return features(node, 0);
     case RejectReason.Codec:
-      return new GenRpcError('protocol_error', `${node} has none of this node's codecs. Configure the same codec on both.`);
+      return new GenRpcError(
+        'protocol_error',
+        `${node} has none of this node's codecs. Configure the same codec on both.`,
+      );
     case RejectReason.WrongNode:
       return new GenRpcError('wrong_node', `The node at this address is not ${node}.`, { details: { wanted: node } });
     case RejectReason.Duplicate:

@@ -79,7 +79,8 @@ export class HandshakeChannel {
 
   private onData(bytes: Buffer): void {
     this.received += bytes.length;
-    if (this.received > MAX_BYTES) return this.stop(new GenRpcError('protocol_error', 'A handshake is never this long.'));
+    if (this.received > MAX_BYTES)
+      return this.stop(new GenRpcError('protocol_error', 'A handshake is never this long.'));
     if (this.waiting === undefined) this.unread.push(bytes);
     else this.read(bytes);
   }

@@ -92,7 +92,10 @@ export class MemoryLink {
     readonly from: string,
     readonly to: string,
   ) {
-    this.ends = [new MemoryChannel(network, to, () => this.forget()), new MemoryChannel(network, from, () => this.forget())];
+    this.ends = [
+      new MemoryChannel(network, to, () => this.forget()),
+      new MemoryChannel(network, from, () => this.forget()),
+    ];
     [this.dialled, this.accepted] = this.ends;
     this.ends[0].peer = this.ends[1];
     this.ends[1].peer = this.ends[0];

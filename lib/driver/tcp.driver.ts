@@ -36,7 +36,11 @@ export class TcpDriver implements Driver {
     });
   }
 
-  listen(endpoint: Endpoint, onChannel: (channel: Channel) => void, onError: (error: Error) => void): Promise<Listener> {
+  listen(
+    endpoint: Endpoint,
+    onChannel: (channel: Channel) => void,
+    onError: (error: Error) => void,
+  ): Promise<Listener> {
     const server = createServer(
       { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_IDLE_MS },
       (socket) => onChannel(new SocketChannel(socket, this.clock)),

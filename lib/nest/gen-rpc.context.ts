@@ -29,7 +29,7 @@ export class GenRpcContext extends BaseRpcContext<[call: CallContext, pattern: s
     return this.call.remainingMs();
   }
 
-  /** Aborts when nobody waits for the result any more. */
+  /** Aborts when nobody waits for the result any more; for an event, when this node closes. */
   getSignal(): AbortSignal {
     return this.call.signal;
   }

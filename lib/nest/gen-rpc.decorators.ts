@@ -57,7 +57,8 @@ export function RpcModule(name: string, options: { version?: string } = {}): Cla
 export function RpcFunction(name?: string): MethodDecorator {
   return (target, method) => {
     const fn = name ?? String(method);
-    if (fn === '' || fn.includes('.')) throw new TypeError(`@RpcFunction(): a name without dots expected, got '${fn}'.`);
+    if (fn === '' || fn.includes('.'))
+      throw new TypeError(`@RpcFunction(): a name without dots expected, got '${fn}'.`);
     const marks = functionsOf.get(target) ?? [];
     functionsOf.set(target, [...marks, { method: String(method), name: fn }]);
   };

@@ -7,7 +7,7 @@ import { createNode } from '../node/create-node.js';
 import { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
 import { splitRoute } from '../protocol/invocation.js';
-import type { CallContext } from '../server/module-registry.js';
+import type { Callable, CallContext } from '../server/module-registry.js';
 import { GenRpcContext } from './gen-rpc.context.js';
 import { GEN_RPC_EXTRAS, type GenRpcExtras } from './gen-rpc.decorators.js';
 import { failureOfNest } from './gen-rpc.exceptions.js';
@@ -30,10 +30,7 @@ interface Entry {
   readonly handler: MessageHandler;
 }
 
-export class GenRpcServer
-  extends Server<GenRpcServerEvents, GenRpcServerStatus>
-  implements CustomTransportStrategy
-{
+export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus> implements CustomTransportStrategy {
   override transportId = GEN_RPC_TRANSPORT;
   private readonly node: GenRpcNode;
   private readonly ownsNode: boolean;
@@ -87,7 +84,8 @@ export class GenRpcServer
 
   /** The node. @throws Error before `listen`. */
   override unwrap<T = GenRpcNode>(): T {
-    if (!this.listening) throw new Error('The server is not listening yet: call "listen" or "startAllMicroservices" first.');
+    if (!this.listening)
+      throw new Error('The server is not listening yet: call "listen" or "startAllMicroservices" first.');
     return this.node as T;
   }
 
@@ -110,13 +108,19 @@ export class GenRpcServer
     for (const entry of this.entries.values()) {
       const { module, fn } = splitRoute(entry.route);
       const run = (args: unknown, call: CallContext): unknown => this.handle(entry, args, call);
-      this.node.registerFunction(module, fn, { run, failureOf: failureOfNest }, entry.version);
+      const callable: Callable = this.logs(entry.handler) ? { run } : { run, failureOf: failureOfNest };
+      this.node.registerFunction(module, fn, callable, entry.version);
     }
     const address = await this.node.listen();
     this.listening = true;
     this._status$.next('connected');
     this.emitter.emit('listening', address);
     return address;
+  }
+
+  /** What an event's handler throws is heard by nobody but the log: Nest 12 sees to that, before it is for us to do. */
+  private logs(handler: MessageHandler): boolean {
+    return handler.isEventHandler === true && !('propagatesEventHandlerErrors' in this);
   }
 
   private handle(entry: Entry, args: unknown, call: CallContext): unknown {

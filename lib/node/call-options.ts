@@ -44,7 +44,10 @@ export function closedError(node: string): GenRpcError {
 
 export function invalidArguments(args: unknown): GenRpcError {
   const got = Array.isArray(args) ? `${args.length} of them` : typeof args;
-  return new GenRpcError('invalid_argument', `The arguments of a call must be a list of at most ${MAX_ARGUMENTS}, got ${got}.`);
+  return new GenRpcError(
+    'invalid_argument',
+    `The arguments of a call must be a list of at most ${MAX_ARGUMENTS}, got ${got}.`,
+  );
 }
 
 export function cancelledError(invocation: Invocation, maybeExecuted: boolean): GenRpcError {

@@ -18,11 +18,14 @@ export class GenRpcConfigError extends Error {
     where: string,
     readonly problems: readonly Problem[],
   ) {
-    super(`${problems.length} problem${problems.length === 1 ? '' : 's'} in ${where}\n${problems.map(lineOf).join('\n')}`);
+    super(
+      `${problems.length} problem${problems.length === 1 ? '' : 's'} in ${where}\n${problems.map(lineOf).join('\n')}`,
+    );
   }
 }
 
 function lineOf(problem: Problem): string {
-  const got = 'got' in problem ? `, got ${inspect(problem.got, { depth: 0, maxStringLength: 60, breakLength: Infinity })}` : '';
+  const got =
+    'got' in problem ? `, got ${inspect(problem.got, { depth: 0, maxStringLength: 60, breakLength: Infinity })}` : '';
   return `  - ${problem.path}: expected ${problem.expected}${got}`;
 }

@@ -52,7 +52,11 @@ interface Shared {
 export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {}, where = 'createNode()'): GenRpcNode {
   const clock = ports.clock ?? systemClock;
   const drivers = [new TcpDriver(clock), ...(ports.drivers ?? [])];
-  const resolved = resolveOptions(given, where, drivers.map(({ name }) => name));
+  const resolved = resolveOptions(
+    given,
+    where,
+    drivers.map(({ name }) => name),
+  );
   const shared: Shared = {
     options: resolved,
     clock,

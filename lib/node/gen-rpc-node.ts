@@ -70,7 +70,11 @@ export class GenRpcNode {
    * Makes functions callable, by the names they have in `functions`. Each gets the list of arguments, which nobody has
    * checked yet, and the call's context. A module may come in several versions.
    */
-  register(module: string, functions: Readonly<Record<string, ModuleFunction>>, options: { version?: string } = {}): void {
+  register(
+    module: string,
+    functions: Readonly<Record<string, ModuleFunction>>,
+    options: { version?: string } = {},
+  ): void {
     for (const [fn, handler] of Object.entries(functions)) {
       const run: Handler = (args, context) => handler((context.single ? [args] : args) as never, context);
       this.registerFunction(module, fn, { run }, options.version);
@@ -180,7 +184,10 @@ export class GenRpcNode {
       outcome?.written();
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      this.parts.journal.note('cast_not_accepted', () => `A cast to ${printable(target.node)} was not accepted: ${message}`);
+      this.parts.journal.note(
+        'cast_not_accepted',
+        () => `A cast to ${printable(target.node)} was not accepted: ${message}`,
+      );
       throw error;
     }
   }
@@ -239,7 +246,8 @@ export class GenRpcNode {
     const { listen } = this.parts.options;
     if (listen === false) return undefined;
     const driver = this.parts.drivers.get(this.parts.options.driver);
-    if (driver === undefined) throw new GenRpcError('invalid_argument', `There is no driver ${this.parts.options.driver}.`);
+    if (driver === undefined)
+      throw new GenRpcError('invalid_argument', `There is no driver ${this.parts.options.driver}.`);
     return this.parts.server.listen(driver, { host: listen.host, port: listen.port });
   }
 
@@ -256,7 +264,10 @@ export class GenRpcNode {
   private async drainThenClose(gracePeriod: number): Promise<void> {
     const { server, dispatcher } = this.parts;
     // Functions that still run may call other nodes: those calls are the last to go.
-    await this.within(gracePeriod, server.drain().then(() => dispatcher.drain()));
+    await this.within(
+      gracePeriod,
+      server.drain().then(() => dispatcher.drain()),
+    );
     await this.close();
   }
 

@@ -32,7 +32,7 @@ export class LocalCalls {
   cast(invocation: Invocation): void {
     const args = travelled(this.ports.codec, invocation.args);
     const caller = callerOf(this.ports.node);
-    this.ports.invoker.run(new RunningCall(0, true, invocation, caller, Infinity, NO_ANSWERS, this.ports), () => args);
+    this.ports.invoker.run(new RunningCall(0, invocation, caller, Infinity, NO_ANSWERS, this.ports), () => args);
   }
 
   close(reason: GenRpcError): void {
@@ -50,7 +50,7 @@ class LocalCall implements CallCarrier, Answers {
     private readonly ports: LocalPorts,
     private readonly onEnd: () => void,
   ) {
-    this.running = new RunningCall(1, false, call.invocation, callerOf(ports.node), call.deadlineAt, this, ports);
+    this.running = new RunningCall(1, call.invocation, callerOf(ports.node), call.deadlineAt, this, ports);
     call.carrier = this;
   }
 

@@ -16,7 +16,9 @@ import {
   ReconnectOptions,
 } from './options.js';
 
-export interface ResolvedOptions extends Required<Omit<GenRpcOptions, 'secret' | 'listen' | 'nodes' | 'reconnect' | 'admission'>> {
+export interface ResolvedOptions extends Required<
+  Omit<GenRpcOptions, 'secret' | 'listen' | 'nodes' | 'reconnect' | 'admission'>
+> {
   readonly secrets: readonly string[];
   readonly listen: Required<ListenOptions> | false;
   readonly nodes: ReadonlyMap<string, NodeLocationOptions>;
@@ -41,9 +43,15 @@ const RENAMED = new Map([
 const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|localhost)$/i;
 
 /** @throws GenRpcConfigError. `where` names the call that got the options; `drivers` are those that there are. */
-export function resolveOptions(given: GenRpcOptions, where: string, drivers: readonly string[] = ['tcp']): ResolvedOptions {
+export function resolveOptions(
+  given: GenRpcOptions,
+  where: string,
+  drivers: readonly string[] = ['tcp'],
+): ResolvedOptions {
   if (!isRecord(given)) {
-    throw new GenRpcConfigError(where, [{ path: 'options', expected: 'an object with at least name and secret', got: given }]);
+    throw new GenRpcConfigError(where, [
+      { path: 'options', expected: 'an object with at least name and secret', got: given },
+    ]);
   }
   const problems = problemsOf(given, drivers);
   if (problems.length > 0) throw new GenRpcConfigError(where, problems);
@@ -66,7 +74,9 @@ function problemsOf(given: GenRpcOptions, drivers: readonly string[]): Problem[]
   return [
     ...check(GenRpcOptions, flat, ''),
     ...driverProblems(given.driver, drivers, 'driver'),
-    ...(listen === undefined || listen === false ? [] : [...check(ListenOptions, listen, 'listen'), ...exposure(listen)]),
+    ...(listen === undefined || listen === false
+      ? []
+      : [...check(ListenOptions, listen, 'listen'), ...exposure(listen)]),
     ...(nodes === undefined ? [] : nodeProblems(nodes, drivers)),
     ...(reconnect === undefined ? [] : [...check(ReconnectOptions, reconnect, 'reconnect'), ...order(reconnect)]),
     ...(admission === undefined ? [] : check(AdmissionOptions, admission, 'admission')),
@@ -92,12 +102,15 @@ function nodeProblems(nodes: unknown, drivers: readonly string[]): Problem[] {
 function exposure(listen: ListenOptions): Problem[] {
   if (!isRecord(listen) || typeof listen.host !== 'string' || LOOPBACK.test(listen.host)) return [];
   if (listen.allowPlaintext === true) return [];
-  const expected = 'a loopback address, or listen.allowPlaintext: true (without TLS, others can read and change what is sent)';
+  const expected =
+    'a loopback address, or listen.allowPlaintext: true (without TLS, others can read and change what is sent)';
   return [{ path: 'listen.host', expected, got: listen.host }];
 }
 
 function order(reconnect: ReconnectOptions): Problem[] {
-  const { min, max } = isRecord(reconnect) ? { ...DEFAULT_RECONNECT, ...withoutUndefined(reconnect) } : DEFAULT_RECONNECT;
+  const { min, max } = isRecord(reconnect)
+    ? { ...DEFAULT_RECONNECT, ...withoutUndefined(reconnect) }
+    : DEFAULT_RECONNECT;
   return min > max ? [{ path: 'reconnect.max', expected: `at least reconnect.min, which is ${min}`, got: max }] : [];
 }
 
@@ -117,7 +130,8 @@ function check(type: new () => object, given: unknown, path: string): Problem[] 
 
 function hintFor(property: string, type: new () => object): string {
   const rules = getMetadataStorage().getTargetValidationMetadatas(type, '', false, false);
-  const nearest = RENAMED.get(property) ?? nearestName(property, new Set(rules.map(({ propertyName }) => propertyName)));
+  const nearest =
+    RENAMED.get(property) ?? nearestName(property, new Set(rules.map(({ propertyName }) => propertyName)));
   return nearest === undefined ? 'see the list of options in the docs' : `did you mean ${nearest}?`;
 }
 

@@ -73,7 +73,9 @@ export function isGenRpcError(value: unknown): value is GenRpcError {
 export const MAX_ERROR_MESSAGE_BYTES = 1024;
 
 const BY_WIRE = new Map<number, GenRpcErrorCode>(
-  (Object.keys(CODES) as GenRpcErrorCode[]).filter((code) => CODES[code].wire > 0).map((code) => [CODES[code].wire, code]),
+  (Object.keys(CODES) as GenRpcErrorCode[])
+    .filter((code) => CODES[code].wire > 0)
+    .map((code) => [CODES[code].wire, code]),
 );
 
 /** The number of a code in an ERROR frame; a code that is never sent travels as `handler_failed`. */

@@ -28,8 +28,14 @@ interface Shape {
 
 /** What each type may look like, told from its header alone. */
 const SHAPES = new Map<number, Shape>([
-  [FrameType.Call, { least: 4 + NAME_BYTES, flags: PAYLOAD_FLAGS | FrameFlag.Headers | FrameFlag.Single, withStream: true }],
-  [FrameType.Cast, { least: NAME_BYTES, flags: PAYLOAD_FLAGS | FrameFlag.Headers | FrameFlag.Single, withStream: false }],
+  [
+    FrameType.Call,
+    { least: 4 + NAME_BYTES, flags: PAYLOAD_FLAGS | FrameFlag.Headers | FrameFlag.Single, withStream: true },
+  ],
+  [
+    FrameType.Cast,
+    { least: NAME_BYTES, flags: PAYLOAD_FLAGS | FrameFlag.Headers | FrameFlag.Single, withStream: false },
+  ],
   [FrameType.Item, { least: 0, flags: PAYLOAD_FLAGS, withStream: true }],
   [FrameType.Result, { least: 0, flags: PAYLOAD_FLAGS, withStream: true }],
   [FrameType.Error, { least: 3, flags: PAYLOAD_FLAGS, withStream: true }],

@@ -1,6 +1,14 @@
 /** Frames to bytes. Pure but for a memory of the names it has written. */
 import { GenRpcError, MAX_ERROR_MESSAGE_BYTES, wireOfCode } from './errors.js';
-import { FrameFlag, FrameType, HEADER_BYTES, MAX_HEADERS_BYTES, type CallFrame, type CastFrame, type Frame } from './frame.js';
+import {
+  FrameFlag,
+  FrameType,
+  HEADER_BYTES,
+  MAX_HEADERS_BYTES,
+  type CallFrame,
+  type CastFrame,
+  type Frame,
+} from './frame.js';
 import type { FunctionName, Headers } from './invocation.js';
 import type { Payload } from './payload.js';
 
@@ -117,7 +125,10 @@ function encodeHeaders(headers: Headers): Buffer {
   let length = 0;
   for (const [name, value] of headers) {
     if (!isText(name) || !isText(value)) {
-      throw new GenRpcError('invalid_argument', 'The headers do not fit a frame: expected names and values of valid text.');
+      throw new GenRpcError(
+        'invalid_argument',
+        'The headers do not fit a frame: expected names and values of valid text.',
+      );
     }
     const nameBytes = headerText(name);
     const valueBytes = headerText(value);

@@ -56,7 +56,8 @@ export function decodeHeaders(bytes: Buffer, start: number, limit: number): { he
     const valueEnd = nameEnd + 2 + bytes.readUInt16BE(nameEnd);
     if (valueEnd > end) throw truncated('header');
     const name = text(bytes, at + 1, nameEnd);
-    if (name === '' || headers.has(name)) throw new GenRpcError('protocol_error', 'A header has no name, or one twice.');
+    if (name === '' || headers.has(name))
+      throw new GenRpcError('protocol_error', 'A header has no name, or one twice.');
     headers.set(name, text(bytes, nameEnd + 2, valueEnd));
     at = valueEnd;
   }

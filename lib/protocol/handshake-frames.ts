@@ -72,7 +72,10 @@ export class HandshakeReader {
    * The next frame of the type that must come now, or `undefined` while it is incomplete.
    * @throws GenRpcError `protocol_error` as soon as a byte says that it cannot be one.
    */
-  next(bytes: Buffer, ...allowed: readonly HandshakeType[]): { type: HandshakeType; frame: Buffer; body: Buffer } | undefined {
+  next(
+    bytes: Buffer,
+    ...allowed: readonly HandshakeType[]
+  ): { type: HandshakeType; frame: Buffer; body: Buffer } | undefined {
     this.pending = this.pending.length === 0 ? bytes : Buffer.concat([this.pending, bytes]);
     if (this.pending.length < HEADER_BYTES) return undefined;
     const length = this.pending.readUInt32BE(0);

@@ -63,7 +63,10 @@ function checkPart(part: keyof typeof NAME_LIMITS, value: unknown): void {
   const bytes = Buffer.byteLength(value);
   if (bytes > NAME_LIMITS[part] || !value.isWellFormed()) {
     const limit = NAME_LIMITS[part];
-    throw new GenRpcError('invalid_argument', `The ${part} of a call must be at most ${limit} bytes of valid text, got ${bytes}.`);
+    throw new GenRpcError(
+      'invalid_argument',
+      `The ${part} of a call must be at most ${limit} bytes of valid text, got ${bytes}.`,
+    );
   }
 }
 

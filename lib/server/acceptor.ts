@@ -5,20 +5,20 @@ import type { Journal } from '../connection/journal.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { FrameType, type CallFrame, type CastFrame, type Frame } from '../protocol/frame.js';
 import type { Payload } from '../protocol/payload.js';
+import type { Casts } from './casts.js';
 import type { Invoker } from './invoker.js';
 import { RunningCall, type Answers, type CallPorts } from './running-call.js';
 
 export interface AcceptorPorts extends CallPorts {
   readonly invoker: Invoker;
   readonly journal: Journal;
+  readonly casts: Casts;
 }
 
 const NO_PAYLOAD: Payload = { kind: 'none', bytes: new Uint8Array(0) };
 
 export class Acceptor implements ConnectionEvents, Answers {
   private readonly calls = new CallTable<RunningCall>();
-  private readonly casts = new CallTable<RunningCall>();
-  private lastCast = 0;
   private lastId = 0;
   private draining = false;
 
@@ -35,7 +35,7 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   get running(): number {
-    return this.calls.size + this.casts.size;
+    return this.calls.size;
   }
 
   frame(frame: Frame): void {
@@ -55,7 +55,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     if (reason.code === 'protocol_error') {
       this.ports.journal.note('protocol_error', () => `Closed the connection of ${this.peer.node}: ${reason.message}`);
     }
-    for (const call of [...this.calls.values(), ...this.casts.values()]) call.abort(reason);
+    for (const call of this.calls.values()) call.abort(reason);
     this.onEnd(this);
   }
 
@@ -71,7 +71,7 @@ export class Acceptor implements ConnectionEvents, Answers {
 
   /** Ends now: running calls are told, queued answers still leave. Safe to repeat. */
   close(reason: GenRpcError): Promise<void> {
-    for (const call of [...this.calls.values(), ...this.casts.values()]) call.abort(reason);
+    for (const call of this.calls.values()) call.abort(reason);
     this.connection.close();
     return this.connection.ended;
   }
@@ -81,7 +81,6 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   item(call: RunningCall, value: unknown): void {
-    if (call.isCast) return;
     if (this.connection.congested) {
       call.abort(new GenRpcError('refused'));
       // Not `refused`, which says that nothing was started.
@@ -96,18 +95,16 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   done(call: RunningCall, value: unknown): void {
-    if (call.isCast) return;
     const payload = this.encode(call, value);
     if (payload !== undefined) this.connection.send({ type: FrameType.Result, id: call.id, payload });
   }
 
   failed(call: RunningCall, error: GenRpcError): void {
-    if (call.isCast) return this.ports.journal.count('cast_failed');
     this.sendError(call, error);
   }
 
   ended(call: RunningCall): void {
-    (call.isCast ? this.casts : this.calls).delete(call);
+    this.calls.delete(call);
     if (this.draining && this.running === 0) this.connection.close();
   }
 
@@ -117,24 +114,17 @@ export class Acceptor implements ConnectionEvents, Answers {
       return this.connection.abort(new GenRpcError('protocol_error', `Call ${frame.id} was sent twice.`));
     }
     const deadlineAt = this.ports.clock.now() + frame.timeoutMs;
-    const call = new RunningCall(frame.id, false, frame, this.peer, deadlineAt, this, this.ports);
+    const call = new RunningCall(frame.id, frame, this.peer, deadlineAt, this, this.ports);
     if (this.draining) {
       return this.sendError(call, new GenRpcError('refused', 'The node is shutting down and did not start the call.'));
     }
     this.calls.add(call);
-    this.run(call, frame.payload);
+    this.ports.invoker.run(call, () => this.connection.decode(frame.payload));
   }
 
   private onCast(frame: CastFrame): void {
     if (this.draining) return this.ports.journal.count('cast_failed');
-    this.lastCast = (this.lastCast + 1) >>> 0;
-    const call = new RunningCall(this.lastCast, true, frame, this.peer, Infinity, this, this.ports);
-    this.casts.add(call);
-    this.run(call, frame.payload);
-  }
-
-  private run(call: RunningCall, payload: Payload): void {
-    this.ports.invoker.run(call, () => this.connection.decode(payload));
+    this.ports.casts.run(frame, this.peer, () => this.connection.decode(frame.payload));
   }
 
   /** The bytes of an answer; if it cannot be sent, the error that says why, and `undefined`. */

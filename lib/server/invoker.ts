@@ -35,7 +35,10 @@ export class Invoker {
     try {
       const result = callable.run(args, call);
       if (isThenable(result)) {
-        result.then((value) => this.answer(call, callable, value), (error: unknown) => this.crash(call, error));
+        result.then(
+          (value) => this.answer(call, callable, value),
+          (error: unknown) => this.crash(call, error),
+        );
       } else {
         this.answer(call, callable, result);
       }

@@ -13,7 +13,10 @@ export interface CallContext {
   readonly single: boolean;
   /** ms left of the caller's deadline, never below 0; `Infinity` for a cast. */
   remainingMs(): number;
-  /** Aborts when nobody waits for the result any more: cancelled, out of time, or the caller is gone. */
+  /**
+   * Aborts when nobody waits for the result any more: cancelled, out of time, or the caller is gone. A cast runs on
+   * without its caller: its signal aborts when the node that runs it closes.
+   */
   readonly signal: AbortSignal;
 }
 
@@ -82,5 +85,8 @@ function newestWith(fn: string, versions: readonly RegisteredModule[]): Callable
 
 function undefinedFunction(name: FunctionName): GenRpcError {
   const shown = joinRoute(name);
-  return new GenRpcError('undefined_function', `There is no function ${shown.length > 200 ? `${shown.slice(0, 200)}…` : shown} here.`);
+  return new GenRpcError(
+    'undefined_function',
+    `There is no function ${shown.length > 200 ? `${shown.slice(0, 200)}…` : shown} here.`,
+  );
 }

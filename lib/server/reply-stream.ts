@@ -3,11 +3,9 @@ import type { Clock } from '../ports/clock.js';
 import type { RunningCall } from './running-call.js';
 
 export interface Subscribable {
-  subscribe(observer: {
-    next(value: unknown): void;
-    error(error: unknown): void;
-    complete(): void;
-  }): { unsubscribe(): void };
+  subscribe(observer: { next(value: unknown): void; error(error: unknown): void; complete(): void }): {
+    unsubscribe(): void;
+  };
 }
 
 /** What goes wrong with a stream. */

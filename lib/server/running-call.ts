@@ -41,10 +41,8 @@ export class RunningCall extends Deadline implements CallContext {
   private abortReason: GenRpcError | undefined;
 
   constructor(
-    /** Its number among the running calls, or casts, of its connection. */
+    /** Its number among the calls that its connection runs, or among the casts that the node runs. */
     readonly id: number,
-    /** Nobody waits for an answer. */
-    readonly isCast: boolean,
     private readonly incoming: IncomingCall,
     readonly caller: Caller,
     private readonly deadlineAt: number,

@@ -7,8 +7,9 @@ import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/er
 import { printable } from '../protocol/node-name.js';
 import { Acceptor, type AcceptorPorts } from './acceptor.js';
 import { Admission, type AdmissionLimits } from './admission.js';
+import { Casts } from './casts.js';
 
-export interface ServerOptions extends AcceptorPorts {
+export interface ServerOptions extends Omit<AcceptorPorts, 'casts'> {
   readonly self: Identity;
   readonly admission: AdmissionLimits;
   /** ms from accept to a finished handshake (gen_rpc: `authentication_timeout`). */
@@ -30,16 +31,20 @@ export class Server {
   private readonly acceptors = new Set<Acceptor>();
   private readonly unproven = new Set<Channel>();
   private readonly admission: Admission;
+  private readonly casts: Casts;
+  private readonly acceptorPorts: AcceptorPorts;
   private closing = false;
   private onIdle: (() => void) | undefined;
 
   constructor(private readonly options: ServerOptions) {
     this.admission = new Admission(options.admission, options.clock);
+    this.casts = new Casts(options);
+    this.acceptorPorts = { ...options, casts: this.casts };
   }
 
-  /** Calls that are running now. */
+  /** Calls and casts that are running now. */
   get running(): number {
-    let running = 0;
+    let running = this.casts.size;
     for (const acceptor of this.acceptors) running += acceptor.running;
     return running;
   }
@@ -64,13 +69,14 @@ export class Server {
     return listener.address;
   }
 
-  /** Stops intake and waits until running calls are answered and connections closed. */
+  /** Stops intake and waits until running calls are answered, casts done and connections closed. */
   async drain(): Promise<void> {
     this.closing = true;
     const listening = Promise.all(this.listeners.map((listener) => listener.close()));
     for (const acceptor of this.acceptors) acceptor.drain();
     this.dropUnproven();
     if (this.acceptors.size > 0) await new Promise<void>((resolve) => (this.onIdle = resolve));
+    await this.casts.idle();
     await listening;
   }
 
@@ -78,6 +84,7 @@ export class Server {
   async close(reason: GenRpcError): Promise<void> {
     this.closing = true;
     this.dropUnproven();
+    this.casts.abort(reason);
     const ended = [...this.acceptors].map((acceptor) => acceptor.close(reason));
     await Promise.all([...ended, ...this.listeners.map((listener) => listener.close())]);
   }
@@ -86,6 +93,7 @@ export class Server {
   abort(reason: GenRpcError): void {
     this.closing = true;
     this.dropUnproven();
+    this.casts.abort(reason);
     for (const acceptor of [...this.acceptors]) acceptor.abort(reason);
     for (const listener of this.listeners) void listener.close();
   }
@@ -149,7 +157,7 @@ export class Server {
       this.options.journal.note('duplicate_node', () => message);
       namesake.abort(new GenRpcError('connection_lost', message));
     }
-    const acceptor = new Acceptor(connection, this.options, (ended) => this.forget(ended));
+    const acceptor = new Acceptor(connection, this.acceptorPorts, (ended) => this.forget(ended));
     this.acceptors.add(acceptor);
     connection.open(acceptor);
   }

@@ -48,7 +48,11 @@ export class VirtualClock implements Clock {
     let earliest: Waiting | undefined;
     for (const entry of this.waiting) {
       if (entry.at > end) continue;
-      if (earliest === undefined || entry.at < earliest.at || (entry.at === earliest.at && entry.order < earliest.order)) {
+      if (
+        earliest === undefined ||
+        entry.at < earliest.at ||
+        (entry.at === earliest.at && entry.order < earliest.order)
+      ) {
         earliest = entry;
       }
     }

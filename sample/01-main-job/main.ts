@@ -50,7 +50,10 @@ async function calls(): Promise<void> {
   say('call', `prices.quote('tea', 3) ${show(quote)}`);
   say('', 'prices asked stock for it: two hops, two connections, one deadline each');
   const version = { module: 'prices', version: '1.0.0' };
-  say('call', `prices 1.0.0: add(20, 22) ${show(await timed(() => rpc.call<number>(PRICES, version, 'add', [20, 22])))}`);
+  say(
+    'call',
+    `prices 1.0.0: add(20, 22) ${show(await timed(() => rpc.call<number>(PRICES, version, 'add', [20, 22])))}`,
+  );
   const accepted = rpc.cast(STOCK, 'stock', 'note', ['tea sells well']);
   say('cast', `stock.note('tea sells well') → ${accepted ? 'accepted' : 'not accepted'}, nobody waits for it`);
   say('call', `stock.notes() ${show(await timed(() => rpc.call(STOCK, 'stock', 'notes')))}`);

@@ -81,7 +81,15 @@ describe('C-01 lengths that the bytes cannot hold', () => {
     const name = { module: 'math', fn: 'add', version: '' };
     const payload = { kind: 'codec', bytes: bytes('ddffffffff') } as const;
     const calls = Array.from({ length: 100 }, (_, n) => {
-      return bytesOf({ type: FrameType.Call, id: n + 1, name, timeoutMs: 5000, single: false, headers: undefined, payload });
+      return bytesOf({
+        type: FrameType.Call,
+        id: n + 1,
+        name,
+        timeoutMs: 5000,
+        single: false,
+        headers: undefined,
+        payload,
+      });
     });
     bench.peer.send(Buffer.concat(calls));
     await bench.peer.until(() => bench.peer.frames.length === 100);
@@ -124,9 +132,26 @@ describe('C-09 texts that are no UTF-8', () => {
   });
 
   it.each([
-    ['module', (bad: Buffer) => Buffer.concat([Buffer.of(bad.length), bad, bytes('0003'), Buffer.from('add'), bytes('00')])],
-    ['function', (bad: Buffer) => Buffer.concat([bytes('04'), Buffer.from('math'), Buffer.of(0, bad.length), bad, bytes('00')])],
-    ['version', (bad: Buffer) => Buffer.concat([bytes('04'), Buffer.from('math'), bytes('0003'), Buffer.from('add'), Buffer.of(bad.length), bad])],
+    [
+      'module',
+      (bad: Buffer) => Buffer.concat([Buffer.of(bad.length), bad, bytes('0003'), Buffer.from('add'), bytes('00')]),
+    ],
+    [
+      'function',
+      (bad: Buffer) => Buffer.concat([bytes('04'), Buffer.from('math'), Buffer.of(0, bad.length), bad, bytes('00')]),
+    ],
+    [
+      'version',
+      (bad: Buffer) =>
+        Buffer.concat([
+          bytes('04'),
+          Buffer.from('math'),
+          bytes('0003'),
+          Buffer.from('add'),
+          Buffer.of(bad.length),
+          bad,
+        ]),
+    ],
   ])('C-09 in the name of a %s ends that connection, and only that one', async (_, nameOf) => {
     for (const hex of INVALID) {
       await using bench = await Bench.open();
@@ -141,25 +166,28 @@ describe('C-09 texts that are no UTF-8', () => {
     }
   });
 
-  it.each(DRIVERS)('C-09 lone surrogates in names, keys, headers and values are refused by the caller, over %s', async (driver) => {
-    await using nodes = await twoNodes({ driver });
-    const { a } = nodes;
-    await a.connect(B);
-    for (const lone of ['\ud800', 'a\udc00b', '\udc00\ud800']) {
-      const invalid = { code: 'invalid_argument', maybeExecuted: false };
-      await expect(a.call(B, lone, 'add')).rejects.toMatchObject(invalid);
-      await expect(a.call(B, 'math', lone)).rejects.toMatchObject(invalid);
-      await expect(a.call(B, { module: 'math', version: lone }, 'add')).rejects.toMatchObject(invalid);
-      await expect(a.call(`${lone}@127.0.0.1`, 'math', 'add')).rejects.toMatchObject(invalid);
-      await expect(a.call(B, 'math', 'add', [], { headers: { [lone]: 'x' } })).rejects.toMatchObject(invalid);
-      await expect(a.call(B, 'math', 'add', [], { headers: { x: lone } })).rejects.toMatchObject(invalid);
-      await expect(a.call({ node: B, key: lone }, 'math', 'add')).rejects.toMatchObject({ code: 'encode_error' });
-      await expect(a.call(B, 'math', 'echo', [lone])).rejects.toMatchObject({ code: 'encode_error' });
-    }
-    expect(nodes.ran).toEqual([]);
-    await expect(a.call(B, 'math', 'add', [1, 2])).resolves.toBe(3);
-    expect(a.stats().counts.connected).toBe(1);
-  });
+  it.each(DRIVERS)(
+    'C-09 lone surrogates in names, keys, headers and values are refused by the caller, over %s',
+    async (driver) => {
+      await using nodes = await twoNodes({ driver });
+      const { a } = nodes;
+      await a.connect(B);
+      for (const lone of ['\ud800', 'a\udc00b', '\udc00\ud800']) {
+        const invalid = { code: 'invalid_argument', maybeExecuted: false };
+        await expect(a.call(B, lone, 'add')).rejects.toMatchObject(invalid);
+        await expect(a.call(B, 'math', lone)).rejects.toMatchObject(invalid);
+        await expect(a.call(B, { module: 'math', version: lone }, 'add')).rejects.toMatchObject(invalid);
+        await expect(a.call(`${lone}@127.0.0.1`, 'math', 'add')).rejects.toMatchObject(invalid);
+        await expect(a.call(B, 'math', 'add', [], { headers: { [lone]: 'x' } })).rejects.toMatchObject(invalid);
+        await expect(a.call(B, 'math', 'add', [], { headers: { x: lone } })).rejects.toMatchObject(invalid);
+        await expect(a.call({ node: B, key: lone }, 'math', 'add')).rejects.toMatchObject({ code: 'encode_error' });
+        await expect(a.call(B, 'math', 'echo', [lone])).rejects.toMatchObject({ code: 'encode_error' });
+      }
+      expect(nodes.ran).toEqual([]);
+      await expect(a.call(B, 'math', 'add', [1, 2])).resolves.toBe(3);
+      expect(a.stats().counts.connected).toBe(1);
+    },
+  );
 });
 
 describe('C-10 the byte that stands for nothing', () => {
@@ -218,11 +246,18 @@ const UNENCODABLE: Readonly<Record<string, () => unknown>> = {
 /** What stands for what. */
 const MAPPED: Readonly<Record<string, readonly [() => unknown, unknown]>> = {
   'a bigint': [() => [2n ** 63n], [2n ** 63n]],
-  'undefined': [() => undefined, undefined],
+  undefined: [() => undefined, undefined],
   'undefined inside': [() => [undefined, { a: undefined }], [undefined, { a: undefined }]],
   // oxlint-disable-next-line no-sparse-arrays
   'a sparse array': [() => [1, , 3], [1, undefined, 3]],
-  'a class instance': [() => new (class User { name = 'Ann'; method(): void {} })(), { name: 'Ann' }],
+  'a class instance': [
+    () =>
+      new (class User {
+        name = 'Ann';
+        method(): void {}
+      })(),
+    { name: 'Ann' },
+  ],
   'a Proxy': [() => new Proxy({ a: 1 }, {}), { a: 1 }],
   'a toJSON': [() => ({ toJSON: () => 'said' }), 'said'],
   'a Date': [() => new Date(5), new Date(5)],
@@ -233,7 +268,8 @@ describe.each(DRIVERS)('C-14 what a function returns, over %s', (driver) => {
   it.each(Object.keys(UNENCODABLE))('C-14 %s fails that call alone, with a typed error', async (name) => {
     await using nodes = await twoNodes({ driver });
     const reply = UNENCODABLE[name] ?? expect.fail();
-    const stream = (): unknown => new Observable((observer) => (observer.next(1), observer.next(reply()), observer.next(3)));
+    const stream = (): unknown =>
+      new Observable((observer) => (observer.next(1), observer.next(reply()), observer.next(3)));
     nodes.b.register('odd', { now: reply, later: async () => reply(), stream });
     for (const caller of [nodes.a, nodes.b]) {
       for (const fn of ['now', 'later', 'stream']) {
@@ -271,7 +307,10 @@ describe.each(DRIVERS)('C-14 what a function returns and nobody can have, over %
       });
     nodes.b.register('odd', { endless });
     for (const [at, caller] of [nodes.a, nodes.b].entries()) {
-      await expect(caller.call(B, 'odd', 'endless')).rejects.toMatchObject({ code: 'encode_error', maybeExecuted: true });
+      await expect(caller.call(B, 'odd', 'endless')).rejects.toMatchObject({
+        code: 'encode_error',
+        maybeExecuted: true,
+      });
       expect(stopped).toBe(at + 1);
     }
     expect(nodes.b.stats().runningCalls).toBe(0);
@@ -358,8 +397,16 @@ describe('C-16 arguments that are no list, or too many', () => {
 
   it('C-16 10,000 headers end the connection that sends them, and only that', async () => {
     await using bench = await Bench.open();
-    const entries = Buffer.concat(Array.from({ length: 8000 }, (_, n) => Buffer.from(`\x04${String(n).padStart(4, '0')}\0\x00`)));
-    const head = Buffer.concat([bytes('000003e8 04'), Buffer.from('math'), bytes('0003'), Buffer.from('add'), bytes('00')]);
+    const entries = Buffer.concat(
+      Array.from({ length: 8000 }, (_, n) => Buffer.from(`\x04${String(n).padStart(4, '0')}\0\x00`)),
+    );
+    const head = Buffer.concat([
+      bytes('000003e8 04'),
+      Buffer.from('math'),
+      bytes('0003'),
+      Buffer.from('add'),
+      bytes('00'),
+    ]);
     const length = Buffer.alloc(2);
     length.writeUInt16BE(entries.length);
     const flags = FrameFlag.PayloadCodec | FrameFlag.Headers;
@@ -373,7 +420,9 @@ describe('C-16 arguments that are no list, or too many', () => {
 const BAD_REPLIES = ['ddffffffff', 'c1', 'a2c328', '81a95f5f70726f746f5f5f01', 'c0c0', ''];
 
 /** A node that calls, and a server that answers with any bytes. */
-async function callerOf(answer: (peer: RawPeer) => unknown): Promise<{ cluster: Cluster; server: RawServer; a: GenRpcNode }> {
+async function callerOf(
+  answer: (peer: RawPeer) => unknown,
+): Promise<{ cluster: Cluster; server: RawServer; a: GenRpcNode }> {
   const cluster = new Cluster();
   const server = await RawServer.listen((peer) => void peer.welcome(B).then(() => answer(peer)));
   cluster.discovery.locations.set(B, { driver: 'tcp', host: '127.0.0.1', port: server.port });

@@ -14,10 +14,48 @@ const B = 'b@127.0.0.1';
 
 /** What every object answers to, and what no registry may. */
 const INHERITED = [
-  ...['constructor', '__proto__', 'prototype', 'toString', 'toLocaleString', 'valueOf', 'hasOwnProperty', 'isPrototypeOf'],
-  ...['__defineGetter__', '__lookupSetter__', 'then', 'catch', 'call', 'apply', 'bind', 'length', 'name', 'get', 'size'],
+  ...[
+    'constructor',
+    '__proto__',
+    'prototype',
+    'toString',
+    'toLocaleString',
+    'valueOf',
+    'hasOwnProperty',
+    'isPrototypeOf',
+  ],
+  ...[
+    '__defineGetter__',
+    '__lookupSetter__',
+    'then',
+    'catch',
+    'call',
+    'apply',
+    'bind',
+    'length',
+    'name',
+    'get',
+    'size',
+  ],
 ];
-const ODD = ['', ' ', '.', '..', 'add.', '.add', 'math.add', 'add\0', '\0', 'add\n', 'ADD', 'a̲dd', '../add', '*', '%s', '🤷'];
+const ODD = [
+  '',
+  ' ',
+  '.',
+  '..',
+  'add.',
+  '.add',
+  'math.add',
+  'add\0',
+  '\0',
+  'add\n',
+  'ADD',
+  'a̲dd',
+  '../add',
+  '*',
+  '%s',
+  '🤷',
+];
 const HOSTILE = [...INHERITED, ...ODD];
 
 /** Two nodes, and a canary that sings in every function of `b`. */
@@ -53,7 +91,11 @@ const WAYS: readonly { readonly way: string; readonly local: boolean; readonly c
 /** The code of the refusal, or `undefined` when the function ran. */
 async function ask(birds: Aviary, way: (typeof WAYS)[number], module: string, fn: string): Promise<string | undefined> {
   const node = way.local ? birds.b : birds.a;
-  if (!way.cast) return node.call(B, module, fn).then(() => undefined, (error: { code: string }) => error.code);
+  if (!way.cast)
+    return node.call(B, module, fn).then(
+      () => undefined,
+      (error: { code: string }) => error.code,
+    );
   const before = { sung: birds.sung.length, refused: birds.b.stats().counts.call_refused ?? 0 };
   expect(node.cast(B, module, fn)).toBe(true);
   // Frames of one connection are handled in order: the answer to this one comes after the cast.
@@ -98,7 +140,9 @@ describe('Z-01 names that are too long to be sent', () => {
     await peer.login('raw@127.0.0.1', B);
     const name = { module: 'math', fn: 'a'.repeat(10 * 1024), version: '' };
     const payload = { kind: 'none', bytes: new Uint8Array(0) } as const;
-    peer.send(bytesOf({ type: FrameType.Call, id: 1, name, timeoutMs: 1000, single: false, headers: undefined, payload }));
+    peer.send(
+      bytesOf({ type: FrameType.Call, id: 1, name, timeoutMs: 1000, single: false, headers: undefined, payload }),
+    );
     await peer.until(() => peer.frames.length === 1);
     const [answer] = peer.frames;
     expect(answer).toMatchObject({ type: FrameType.Error, id: 1, code: 'undefined_function' });
@@ -177,7 +221,18 @@ class PlainController extends Base {
 }
 
 const UNREACHABLE = [
-  ...['undecorated', '#hidden', 'hidden', 'inherited', 'getter', 'field', 'fixed', 'repository', 'repository.find', 'find'],
+  ...[
+    'undecorated',
+    '#hidden',
+    'hidden',
+    'inherited',
+    'getter',
+    'field',
+    'fixed',
+    'repository',
+    'repository.find',
+    'find',
+  ],
   ...['destroyed', 'onModuleDestroy', 'onModuleInit', 'onApplicationShutdown', 'constructor', '__proto__', 'toString'],
 ];
 const NEST = { controllers: [Birds, PlainController], providers: [Repository] };

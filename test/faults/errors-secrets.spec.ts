@@ -41,7 +41,10 @@ function printed(value: unknown): string {
 function expectNoCookie(values: Readonly<Record<string, unknown>>): void {
   for (const [name, value] of Object.entries(values)) {
     const text = printed(value);
-    expect(SHAPES.filter((shape) => text.includes(shape)), `the cookie in ${name}`).toEqual([]);
+    expect(
+      SHAPES.filter((shape) => text.includes(shape)),
+      `the cookie in ${name}`,
+    ).toEqual([]);
   }
 }
 
@@ -130,7 +133,13 @@ const WRONG: Readonly<Record<string, unknown>> = {
   'a Set': { name: B, secret: new Set([COOKIE]) },
   'under another name': { name: B, secrets: COOKIE },
   'under the name of gen_rpc': { name: B, cookie: COOKIE, secret: COOKIE },
-  'good, with everything else wrong': { ...LONG, name: 'x', listen: { port: -1 }, callTimeout: 'soon', nodes: { y: {} } },
+  'good, with everything else wrong': {
+    ...LONG,
+    name: 'x',
+    listen: { port: -1 },
+    callTimeout: 'soon',
+    nodes: { y: {} },
+  },
   'good, with nested options wrong': { ...LONG, reconnect: { min: COOKIE.length, max: -1 }, admission: 7 },
 };
 
@@ -143,7 +152,9 @@ describe('E-04 the cookie in options that are wrong', () => {
     const client = await caught(() => new GenRpcClient({ ...options, target: B }));
     const log = new CapturedLogger();
     const module = moduleOf({ imports: [GenRpcModule.forRoot(options)] });
-    const forRoot = await caught(() => NestFactory.createApplicationContext(module, { logger: log, abortOnError: false }));
+    const forRoot = await caught(() =>
+      NestFactory.createApplicationContext(module, { logger: log, abortOnError: false }),
+    );
     expectNoCookie({ core, problems: (core as { problems: unknown }).problems, server, client, forRoot, log });
   });
 });

@@ -205,7 +205,10 @@ describe.each(DRIVERS)('E-06 nothing is left unhandled, over %s', (driver) => {
     await using nodes = await twoNodes({ driver, options: { codec } });
     nodes.b.register('wrong', { unencodable: () => 'unencodable', undecodable: () => 'undecodable' });
     const codes = [];
-    for (const [fn, args] of [['echo', ['unencodable']], ['echo', ['undecodable']]] as const) {
+    for (const [fn, args] of [
+      ['echo', ['unencodable']],
+      ['echo', ['undecodable']],
+    ] as const) {
       codes.push(await codeOf(nodes.a.call(B, 'math', fn, args)));
     }
     codes.push(await codeOf(nodes.a.call(B, 'wrong', 'unencodable')));

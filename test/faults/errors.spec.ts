@@ -23,7 +23,13 @@ const hostile = (target: object): object => {
   const trap = (): never => {
     throw new Error(`${HIDDEN} trap`);
   };
-  return new Proxy(target, { get: trap, has: trap, getPrototypeOf: trap, ownKeys: trap, getOwnPropertyDescriptor: trap });
+  return new Proxy(target, {
+    get: trap,
+    has: trap,
+    getPrototypeOf: trap,
+    ownKeys: trap,
+    getOwnPropertyDescriptor: trap,
+  });
 };
 
 class Unprintable extends Error {
@@ -39,7 +45,8 @@ class Unprintable extends Error {
 /** Everything that a function may throw, by name. */
 const THROWN: Readonly<Record<string, () => unknown>> = {
   'an Error with a stack and a path': () => new Error(`${HIDDEN} at /home/app/src/orders.ts:17`),
-  'an Error with SQL': () => Object.assign(new Error(`${HIDDEN}: duplicate key`), { sql: `INSERT ${HIDDEN}`, code: '23505' }),
+  'an Error with SQL': () =>
+    Object.assign(new Error(`${HIDDEN}: duplicate key`), { sql: `INSERT ${HIDDEN}`, code: '23505' }),
   'an Error with a chain of causes': () =>
     new Error(`${HIDDEN} outer`, { cause: new Error(`${HIDDEN} middle`, { cause: new Error(`${HIDDEN} inner`) }) }),
   'an Error with circular fields': circular,
@@ -51,8 +58,8 @@ const THROWN: Readonly<Record<string, () => unknown>> = {
   'a number': () => 42,
   'a symbol': () => Symbol(HIDDEN),
   'a function': () => (): string => HIDDEN,
-  'null': () => null,
-  'undefined': () => undefined,
+  null: () => null,
+  undefined: () => undefined,
   'an object': () => ({ [HIDDEN]: HIDDEN }),
   'an object without prototype': () => Object.assign(Object.create(null) as object, { message: HIDDEN }),
   'a Proxy that throws at whoever looks': () => hostile({}),
@@ -62,7 +69,7 @@ const THROWN: Readonly<Record<string, () => unknown>> = {
 
 /** Every way in which a function may throw. */
 const MANNERS: Readonly<Record<string, (cause: () => unknown) => unknown>> = {
-  'throws': (cause) => {
+  throws: (cause) => {
     throw cause() as Error;
   },
   'rejects with': (cause) => Promise.reject(cause() as Error),
@@ -88,7 +95,9 @@ async function rejectionOf(reply: Promise<unknown>): Promise<GenRpcError> {
 
 /** All that a remote caller got to see of an error. */
 function seenOf(error: GenRpcError): string {
-  return [error.message, error.stack, JSON.stringify(error), JSON.stringify(error.details), String(error.cause)].join('\n');
+  return [error.message, error.stack, JSON.stringify(error), JSON.stringify(error.details), String(error.cause)].join(
+    '\n',
+  );
 }
 
 describe('E-01 what a function throws', () => {
@@ -97,7 +106,12 @@ describe('E-01 what a function throws', () => {
     nodes.b.register('wrong', { fn: failing(fault) });
     for (const caller of [nodes.a, nodes.b]) {
       const error = await rejectionOf(caller.call(B, 'wrong', 'fn'));
-      expect(error).toMatchObject({ code: 'handler_failed', message: 'wrong.fn failed.', details: undefined, maybeExecuted: true });
+      expect(error).toMatchObject({
+        code: 'handler_failed',
+        message: 'wrong.fn failed.',
+        details: undefined,
+        maybeExecuted: true,
+      });
       expect(seenOf(error)).not.toContain(HIDDEN);
     }
     expect(nodes.log.lines).toHaveLength(1);
@@ -153,7 +167,10 @@ describe('E-01 what a function throws', () => {
     expect(Buffer.byteLength(long.message)).toBeLessThanOrEqual(1024);
     expect(long.details).toEqual({ kept: true });
     for (const caller of [nodes.a, nodes.b]) {
-      await expect(caller.call(B, 'wrong', 'unsendable')).rejects.toMatchObject({ message: 'said', details: undefined });
+      await expect(caller.call(B, 'wrong', 'unsendable')).rejects.toMatchObject({
+        message: 'said',
+        details: undefined,
+      });
     }
   });
 });
@@ -184,12 +201,25 @@ describe('E-01 what a Nest handler throws', () => {
   });
 });
 
-const OURS = ['timeout', 'cancelled', 'node_down', 'connection_lost', 'protocol_error', 'refused', 'unauthorized'] as const;
+const OURS = [
+  'timeout',
+  'cancelled',
+  'node_down',
+  'connection_lost',
+  'protocol_error',
+  'refused',
+  'unauthorized',
+] as const;
 
 describe('E-02 an application error that looks like one of ours', () => {
   it.each([...OURS, 'DEADLINE_EXCEEDED', 'ECONNRESET'])('E-02 is told from the real one: code %s', async (code) => {
     await using nodes = await twoNodes();
-    const error = Object.assign(new Error('app'), { code, name: 'GenRpcError', family: 'badtcp', maybeExecuted: false });
+    const error = Object.assign(new Error('app'), {
+      code,
+      name: 'GenRpcError',
+      family: 'badtcp',
+      maybeExecuted: false,
+    });
     nodes.b.register('wrong', { fn: () => Promise.reject(error) });
     const expected = { code: 'handler_failed', family: 'badrpc', maybeExecuted: true };
     await expect(nodes.a.call(B, 'wrong', 'fn')).rejects.toMatchObject(expected);
@@ -198,7 +228,9 @@ describe('E-02 an application error that looks like one of ours', () => {
 
   it.each(OURS)('E-02 is told from the real one: a GenRpcError %s that the function met itself', async (code) => {
     await using nodes = await twoNodes();
-    nodes.b.register('wrong', { fn: () => Promise.reject(new GenRpcError(code, 'of db@10.0.0.1', { maybeExecuted: false })) });
+    nodes.b.register('wrong', {
+      fn: () => Promise.reject(new GenRpcError(code, 'of db@10.0.0.1', { maybeExecuted: false })),
+    });
     for (const caller of [nodes.a, nodes.b]) {
       const error = await rejectionOf(caller.call(B, 'wrong', 'fn'));
       expect(error).toMatchObject({ code: 'handler_failed', maybeExecuted: true, details: { code } });
@@ -263,7 +295,9 @@ describe('E-03 names that would forge log lines', () => {
     await peer.login('raw@127.0.0.1', B);
     const name = { module: 'm'.repeat(255), fn: `\n${'f'.repeat(30_000)}`, version: '' };
     const payload = { kind: 'none', bytes: new Uint8Array(0) } as const;
-    peer.send(bytesOf({ type: FrameType.Call, id: 1, name, timeoutMs: 1000, single: false, headers: undefined, payload }));
+    peer.send(
+      bytesOf({ type: FrameType.Call, id: 1, name, timeoutMs: 1000, single: false, headers: undefined, payload }),
+    );
     await peer.until(() => peer.frames.length === 1);
     expectCleanLines(nodes.log.lines);
     peer.destroy();
@@ -312,7 +346,11 @@ describe('E-05 a flood of errors', () => {
     const b = await cluster.start('b');
     b.register('wrong', { fn: () => Promise.reject(new Error('failed')) });
     const a = cluster.create('a', { listen: false });
-    const stranger = cluster.create('stranger', { listen: false, secret: 'another-fine-long-cookie', reconnect: { min: 1, max: 1 } });
+    const stranger = cluster.create('stranger', {
+      listen: false,
+      secret: 'another-fine-long-cookie',
+      reconnect: { min: 1, max: 1 },
+    });
     let settled = 0;
     const count = (): void => void (settled += 1);
     for (let second = 0; second < 5; second += 1) {

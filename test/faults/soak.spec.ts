@@ -95,31 +95,35 @@ function bytesKeptPerCall(heaps: readonly number[]): number {
   return risen / ((CALLS / SAMPLES) * (steady.length - third));
 }
 
-describe.each(SOAK ? DRIVERS : ['tcp' as const])('K-02 calls of every ending over %s', { timeout: SOAK ? 600_000 : 60_000 }, (driver) => {
-  it(`K-02 ${CALLS} of them leave no call, no timer and no memory behind`, async () => {
-    Object.assign(tally, { ok: 0, handler_failed: 0, timeout: 0, cancelled: 0 });
-    const clock = new CountedClock();
-    await using cluster = new Cluster({ driver, ports: { clock } });
-    const b = await cluster.start('b');
-    b.register('soak', {
-      ok: (args) => args,
-      fail: () => {
-        throw new GenRpcError('handler_failed', 'on purpose');
-      },
-      wait: untilAborted,
+describe.each(SOAK ? DRIVERS : ['tcp' as const])(
+  'K-02 calls of every ending over %s',
+  { timeout: SOAK ? 600_000 : 60_000 },
+  (driver) => {
+    it(`K-02 ${CALLS} of them leave no call, no timer and no memory behind`, async () => {
+      Object.assign(tally, { ok: 0, handler_failed: 0, timeout: 0, cancelled: 0 });
+      const clock = new CountedClock();
+      await using cluster = new Cluster({ driver, ports: { clock } });
+      const b = await cluster.start('b');
+      b.register('soak', {
+        ok: (args) => args,
+        fail: () => {
+          throw new GenRpcError('handler_failed', 'on purpose');
+        },
+        wait: untilAborted,
+      });
+      const a = cluster.create('a', { listen: false });
+      const heaps: number[] = [];
+      const batches = CALLS / (4 * PER_KIND);
+      for (let done = 1; done <= batches; done += 1) {
+        await batch(a);
+        if (done % (batches / SAMPLES) === 0) heaps.push(heapAfterCollection());
+      }
+      expect(tally).toEqual({ ok: CALLS / 4, handler_failed: CALLS / 4, timeout: CALLS / 4, cancelled: CALLS / 4 });
+      while (b.stats().runningCalls > 0 || clock.pending > 0) await new Promise(setImmediate);
+      expect(a.stats()).toMatchObject({ pendingCalls: 0, counts: { connected: 1, dialled: 1 } });
+      expect(b.stats().runningCalls).toBe(0);
+      // The least that can be kept of a call, one entry of a table, has more than a hundred bytes.
+      expect(bytesKeptPerCall(heaps), `heaps: ${heaps.join(', ')}`).toBeLessThan(SOAK ? 1 : 12);
     });
-    const a = cluster.create('a', { listen: false });
-    const heaps: number[] = [];
-    const batches = CALLS / (4 * PER_KIND);
-    for (let done = 1; done <= batches; done += 1) {
-      await batch(a);
-      if (done % (batches / SAMPLES) === 0) heaps.push(heapAfterCollection());
-    }
-    expect(tally).toEqual({ ok: CALLS / 4, handler_failed: CALLS / 4, timeout: CALLS / 4, cancelled: CALLS / 4 });
-    while (b.stats().runningCalls > 0 || clock.pending > 0) await new Promise(setImmediate);
-    expect(a.stats()).toMatchObject({ pendingCalls: 0, counts: { connected: 1, dialled: 1 } });
-    expect(b.stats().runningCalls).toBe(0);
-    // The least that can be kept of a call, one entry of a table, has more than a hundred bytes.
-    expect(bytesKeptPerCall(heaps), `heaps: ${heaps.join(', ')}`).toBeLessThan(SOAK ? 1 : 12);
-  });
-});
+  },
+);

@@ -1,7 +1,13 @@
 import { createServer, type AddressInfo } from 'node:net';
 import { Controller, Get, Injectable, type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { MessagePattern, Payload, Transport, type AsyncMicroserviceOptions, type MicroserviceOptions } from '@nestjs/microservices';
+import {
+  MessagePattern,
+  Payload,
+  Transport,
+  type AsyncMicroserviceOptions,
+  type MicroserviceOptions,
+} from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
@@ -115,7 +121,9 @@ describe('a microservice', () => {
   it('gives its node once it listens, and before that says what to do', async () => {
     const server = new GenRpcServer(OPTIONS);
     const app = await strategyApp(server);
-    expect(() => server.unwrap()).toThrow('The server is not listening yet: call "listen" or "startAllMicroservices" first.');
+    expect(() => server.unwrap()).toThrow(
+      'The server is not listening yet: call "listen" or "startAllMicroservices" first.',
+    );
     await app.listen();
     expect(app.unwrap<GenRpcNode>()).toBeInstanceOf(GenRpcNode);
     expect(app.unwrap<GenRpcNode>().name).toBe(SERVER);
@@ -140,7 +148,12 @@ describe('a microservice', () => {
 
   it('does not listen at all when it is told so, and still calls', async () => {
     await using answering = await App.start(PARTS);
-    const server = new GenRpcServer({ ...OPTIONS, name: 'caller@127.0.0.1', listen: false, clientPort: answering.address.port });
+    const server = new GenRpcServer({
+      ...OPTIONS,
+      name: 'caller@127.0.0.1',
+      listen: false,
+      clientPort: answering.address.port,
+    });
     const app = await strategyApp(server);
     await expect(app.listen()).resolves.toBeUndefined();
     const node = server.unwrap();
@@ -218,7 +231,10 @@ describe('beside HTTP', () => {
 
 describe('a testing module', () => {
   it('makes a microservice of it', async () => {
-    const testing = await Test.createTestingModule(PARTS).overrideProvider(Words).useValue({ greet: () => 'stubbed' }).compile();
+    const testing = await Test.createTestingModule(PARTS)
+      .overrideProvider(Words)
+      .useValue({ greet: () => 'stubbed' })
+      .compile();
     const app = testing.createNestMicroservice<MicroserviceOptions>({ strategy: new GenRpcServer(OPTIONS) });
     const { port } = (await app.listen()) as unknown as Endpoint;
     await expect(greet(port)).resolves.toBe('stubbed');

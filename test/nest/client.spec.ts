@@ -155,7 +155,9 @@ describe('the connection of a client', () => {
     const client = new GenRpcClient({ target: SERVER, secret: SECRET, clientPort: app.address.port });
     await echo(client);
     const replies = Array.from({ length: 20 }, () => firstValueFrom(client.send('slow', 1)));
-    const failed = replies.map((reply) => expect(reply).rejects.toMatchObject({ code: 'connection_lost', maybeExecuted: true }));
+    const failed = replies.map((reply) =>
+      expect(reply).rejects.toMatchObject({ code: 'connection_lost', maybeExecuted: true }),
+    );
     await stage.started.promise;
     app.node.abort();
     await Promise.all(failed);
@@ -199,7 +201,10 @@ describe('a producer stops when nobody waits for it', () => {
 
   it('because the deadline passes', async () => {
     await using pair = await pairOf(APP, { callTimeout: 40 });
-    await expect(itemsOf(pair.caller.send('naturals', {}))).rejects.toMatchObject({ code: 'timeout', maybeExecuted: true });
+    await expect(itemsOf(pair.caller.send('naturals', {}))).rejects.toMatchObject({
+      code: 'timeout',
+      maybeExecuted: true,
+    });
     await stage.stopped.promise;
   });
 

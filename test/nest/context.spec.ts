@@ -54,7 +54,10 @@ function ask(pair: Pair, pattern: unknown, data: unknown = {}): Promise<unknown>
 describe('the context of a call', () => {
   it('names the calling node, as the handshake proved it', async () => {
     await using pair = await pairOf(APP, { name: 'web@127.0.0.1' });
-    await expect(ask(pair, 'whoami', { node: 'liar@10.0.0.1' })).resolves.toEqual({ node: 'web@127.0.0.1', local: true });
+    await expect(ask(pair, 'whoami', { node: 'liar@10.0.0.1' })).resolves.toEqual({
+      node: 'web@127.0.0.1',
+      local: true,
+    });
   });
 
   it('names a client without a name too', async () => {
@@ -248,14 +251,17 @@ class Hooks {
 }
 
 describe('the processing hooks', () => {
-  it.each(['echo', 'promise', 'stream', 'none', 'throws', 'stream.fails'])('run once each around %s', async (pattern) => {
-    const hooks = new Hooks();
-    await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
-    await itemsOf(pair.caller.send(pattern, 3)).catch(() => {});
-    await expect(hooks.until(2)).resolves.toEqual([`start ${pattern}`, `end ${pattern}`]);
-    await ask(pair, 'echo');
-    await expect(hooks.until(4)).resolves.toHaveLength(4);
-  });
+  it.each(['echo', 'promise', 'stream', 'none', 'throws', 'stream.fails'])(
+    'run once each around %s',
+    async (pattern) => {
+      const hooks = new Hooks();
+      await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
+      await itemsOf(pair.caller.send(pattern, 3)).catch(() => {});
+      await expect(hooks.until(2)).resolves.toEqual([`start ${pattern}`, `end ${pattern}`]);
+      await ask(pair, 'echo');
+      await expect(hooks.until(4)).resolves.toHaveLength(4);
+    },
+  );
 
   it('run once each around an event', async () => {
     const hooks = new Hooks();
@@ -274,7 +280,9 @@ describe('the processing hooks', () => {
   it('end when the deadline passes', async () => {
     const hooks = new Hooks();
     await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
-    await expect(ask(pair, 'never', new GenRpcRecordBuilder({}).setTimeout(30).build())).rejects.toMatchObject({ code: 'timeout' });
+    await expect(ask(pair, 'never', new GenRpcRecordBuilder({}).setTimeout(30).build())).rejects.toMatchObject({
+      code: 'timeout',
+    });
     await expect(hooks.until(2)).resolves.toEqual(['start never', 'end never']);
   });
 

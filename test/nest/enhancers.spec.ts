@@ -44,7 +44,9 @@ function guard(level: Level): Type<CanActivate> {
   @Injectable()
   class Guard implements CanActivate {
     canActivate(context: ExecutionContext): boolean {
-      steps.push(`${level} guard ${context.getType()} ${context.switchToRpc().getContext<GenRpcContext>().getPattern()}`);
+      steps.push(
+        `${level} guard ${context.getType()} ${context.switchToRpc().getContext<GenRpcContext>().getPattern()}`,
+      );
       return context.switchToRpc().getData<unknown>() !== `no ${level} guard`;
     }
   }
@@ -210,7 +212,10 @@ describe('filters', () => {
         throw new TypeError('at /home/app/filter.ts:7');
       }
     }
-    await using pair = await pairOf({ controllers: [refusing('global')], configure: (app) => app.useGlobalFilters(new Broken()) });
+    await using pair = await pairOf({
+      controllers: [refusing('global')],
+      configure: (app) => app.useGlobalFilters(new Broken()),
+    });
     const reply = firstValueFrom(pair.caller.send('refuse', {}));
     await expect(reply).rejects.toEqual({ status: 'error', message: 'refuse failed.' });
     expect(pair.log.said('error', 'filter.ts:7')).toHaveLength(1);
@@ -220,7 +225,11 @@ describe('filters', () => {
     ['an RpcException with text', () => new RpcException('m'), { status: 'error', message: 'm' }],
     ['an RpcException with an object', () => new RpcException({ why: 1 }), { why: 1 }],
     ['text', () => 'm', 'm'],
-    ['an Error that nobody looked at', () => new Error('SELECT secret'), { status: 'error', message: 'refuse failed.' }],
+    [
+      'an Error that nobody looked at',
+      () => new Error('SELECT secret'),
+      { status: 'error', message: 'refuse failed.' },
+    ],
   ])('may answer with %s', async (_, answer: () => unknown, expected) => {
     @Catch(Refusal)
     class Answering implements ExceptionFilter {
@@ -228,7 +237,10 @@ describe('filters', () => {
         return throwError(answer);
       }
     }
-    await using pair = await pairOf({ controllers: [refusing('global')], configure: (app) => app.useGlobalFilters(new Answering()) });
+    await using pair = await pairOf({
+      controllers: [refusing('global')],
+      configure: (app) => app.useGlobalFilters(new Answering()),
+    });
     await expect(firstValueFrom(pair.caller.send('refuse', {}))).rejects.toEqual(expected);
   });
 
@@ -239,7 +251,10 @@ describe('filters', () => {
         return of('never mind');
       }
     }
-    await using pair = await pairOf({ controllers: [refusing('global')], configure: (app) => app.useGlobalFilters(new Forgiving()) });
+    await using pair = await pairOf({
+      controllers: [refusing('global')],
+      configure: (app) => app.useGlobalFilters(new Forgiving()),
+    });
     await expect(firstValueFrom(pair.caller.send('refuse', {}))).resolves.toBe('never mind');
   });
 });
@@ -255,7 +270,9 @@ class AddDto {
 
 @Controller()
 class Parameters {
-  @UsePipes(new ValidationPipe({ exceptionFactory: (errors) => new RpcException({ invalid: errors.map((e) => e.property) }) }))
+  @UsePipes(
+    new ValidationPipe({ exceptionFactory: (errors) => new RpcException({ invalid: errors.map((e) => e.property) }) }),
+  )
   @MessagePattern('validated')
   validated(@Payload() dto: AddDto): string {
     return `${dto.a} ${dto.b}`;
@@ -348,7 +365,10 @@ describe('a request-scoped controller', () => {
       await expect(reply).resolves.toEqual([count, { count }, { count }, 'scoped', 'caller@127.0.0.1']);
     }
     await expect(itemsOf(pair.caller.send('scoped.stream', {}))).resolves.toEqual([3, 3]);
-    await expect(firstValueFrom(pair.caller.send('scoped.fails', {}))).rejects.toEqual({ status: 'error', message: 'scoped' });
+    await expect(firstValueFrom(pair.caller.send('scoped.fails', {}))).rejects.toEqual({
+      status: 'error',
+      message: 'scoped',
+    });
     pair.caller.emit('scoped.event', 'happened');
     await expect(event.promise).resolves.toBe('5 happened scoped.event');
   });

@@ -141,7 +141,9 @@ describe("with the client's default, errors look as with Nest's own transports",
     await using app = await App.start(APP);
     const own = new Own({ target: SERVER, secret: SECRET, clientPort: app.address.port });
     await expect(firstValueFrom(own.send('works', {}))).resolves.toEqual({ wrapped: 'works' });
-    await expect(firstValueFrom(own.send('fails.rpc.text', {}))).rejects.toEqual({ wrapped: { status: 'error', message: 'm' } });
+    await expect(firstValueFrom(own.send('fails.rpc.text', {}))).rejects.toEqual({
+      wrapped: { status: 'error', message: 'm' },
+    });
     await own.close();
   });
 });
@@ -149,7 +151,10 @@ describe("with the client's default, errors look as with Nest's own transports",
 describe("with errors: 'gen_rpc', every error is a GenRpcError", () => {
   it.each([
     ['fails.rpc.text', { code: 'handler_failed', message: 'm', details: { status: 'error', message: 'm' } }],
-    ['fails.rpc.object', { code: 'handler_failed', details: { code: 'OUT_OF_STOCK', left: 0, nested: { at: new Date(0) } } }],
+    [
+      'fails.rpc.object',
+      { code: 'handler_failed', details: { code: 'OUT_OF_STOCK', left: 0, nested: { at: new Date(0) } } },
+    ],
     ['fails.plain', { code: 'handler_failed', message: 'Internal server error' }],
     ['fails.unknown', { code: 'undefined_function', maybeExecuted: false }],
     ['returns.function', { code: 'encode_error', maybeExecuted: true }],

@@ -4,7 +4,7 @@ import { firstValueFrom, lastValueFrom, Observable, of } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { GenRpcContext } from '../../lib/nest/gen-rpc.context.js';
 import { GenRpcRecordBuilder } from '../../lib/nest/gen-rpc.record-builder.js';
-import { itemsOf, pairOf } from './support.js';
+import { App, itemsOf, pairOf, signalOf } from './support.js';
 
 /** What ran, in order; a test waits for the next entries. */
 class Journal {
@@ -72,7 +72,13 @@ class EventsController {
 
   @EventPattern<string>('context')
   context(@Payload() data: unknown, @Ctx() context: GenRpcContext): void {
-    journal.add([data, context.getPattern(), context.getMetadata(), context.getRemainingTime(), context.getSignal().aborted]);
+    journal.add([
+      data,
+      context.getPattern(),
+      context.getMetadata(),
+      context.getRemainingTime(),
+      context.getSignal().aborted,
+    ]);
   }
 
   @MessagePattern('message')
@@ -149,6 +155,77 @@ describe('an event', () => {
     await using pair = await pairOf(APP);
     pair.caller.emit('streaming', 3);
     await expect(journal.of(1)).resolves.toEqual(['subscribed']);
+  });
+
+  it('is finished when its sender is gone', async () => {
+    const [started, release, subscribed] = [signalOf(), signalOf(), signalOf()];
+    @Controller()
+    class Working {
+      @EventPattern<string>('work')
+      async work(@Payload() _data: unknown, @Ctx() context: GenRpcContext): Promise<Observable<number>> {
+        started.resolve();
+        await release.promise;
+        return new Observable((observer) => {
+          subscribed.resolve();
+          journal.add(context.getSignal().aborted);
+          observer.complete();
+          return () => journal.add('finished');
+        });
+      }
+    }
+    await using pair = await pairOf({ controllers: [Working] });
+    pair.caller.emit('work', 1);
+    await started.promise;
+    await pair.caller.close();
+    while (pair.node.stats().acceptedConnections > 0) await new Promise(setImmediate);
+    expect(pair.node.stats().runningCalls).toBe(1);
+    release.resolve();
+    await subscribed.promise;
+    await expect(journal.of(2)).resolves.toEqual([false, 'finished']);
+    expect(pair.node.stats().runningCalls).toBe(0);
+  });
+
+  it('is finished before the application closes', async () => {
+    const [started, release] = [signalOf(), signalOf()];
+    @Controller()
+    class Working {
+      @EventPattern('work')
+      async work(@Payload() _data: unknown): Promise<void> {
+        started.resolve();
+        await release.promise;
+        journal.add('finished');
+      }
+    }
+    const app = await App.start({ controllers: [Working] });
+    const client = app.client();
+    client.emit('work', 1);
+    await started.promise;
+    const closed = app.app.close().then(() => journal.add('closed'));
+    await client.close();
+    release.resolve();
+    await closed;
+    expect(journal.entries).toEqual(['finished', 'closed']);
+  });
+
+  it('whose handler never ends is told when the grace period is over', async () => {
+    const [started, aborted] = [signalOf(), signalOf()];
+    @Controller()
+    class Working {
+      @EventPattern<string>('work')
+      work(@Payload() _data: unknown, @Ctx() context: GenRpcContext): Promise<never> {
+        context.getSignal().addEventListener('abort', () => aborted.resolve());
+        started.resolve();
+        return new Promise(() => {});
+      }
+    }
+    const app = await App.start({ controllers: [Working], options: { gracePeriod: 30 } });
+    const client = app.client();
+    client.emit('work', 1);
+    await started.promise;
+    await client.close();
+    await app.app.close();
+    await aborted.promise;
+    expect(app.node.stats().runningCalls).toBe(0);
   });
 
   it('that nobody handles is logged there, and is no error here', async () => {

@@ -1,4 +1,12 @@
-import { Global, Inject, Injectable, Module, type DynamicModule, type INestApplicationContext, type Type } from '@nestjs/common';
+import {
+  Global,
+  Inject,
+  Injectable,
+  Module,
+  type DynamicModule,
+  type INestApplicationContext,
+  type Type,
+} from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import {
   Client,
@@ -237,7 +245,11 @@ describe('an application that answers and calls on one node', () => {
 });
 
 describe('clients out of the container', () => {
-  const clientOptions = (app: App): GenRpcClientOptions => ({ target: SERVER, secret: SECRET, clientPort: app.address.port });
+  const clientOptions = (app: App): GenRpcClientOptions => ({
+    target: SERVER,
+    secret: SECRET,
+    clientPort: app.address.port,
+  });
 
   async function echoBy(imported: DynamicModule): Promise<unknown> {
     @Injectable()
@@ -286,7 +298,9 @@ describe('clients out of the container', () => {
 
     const useFactory = (): ClientProvider => ({ customClass: GenRpcClient, options: clientOptions(app) });
     await expect(echoBy(ClientsModule.registerAsync([{ name: 'ECHO', useFactory }]))).resolves.toBe('by a client');
-    await expect(echoBy(ClientsModule.registerAsync([{ name: 'ECHO', useClass: Factory }]))).resolves.toBe('by a client');
+    await expect(echoBy(ClientsModule.registerAsync([{ name: 'ECHO', useClass: Factory }]))).resolves.toBe(
+      'by a client',
+    );
     const existing = ClientsModule.registerAsync([{ name: 'ECHO', imports: [FactoryModule], useExisting: Factory }]);
     await expect(echoBy(existing)).resolves.toBe('by a client');
   });
@@ -328,7 +342,10 @@ describe('clients out of the container', () => {
           {
             name: 'ECHO',
             inject: [GenRpcNode],
-            useFactory: (node: GenRpcNode): ClientProvider => ({ customClass: GenRpcClient, options: { node, target: SERVER } }),
+            useFactory: (node: GenRpcNode): ClientProvider => ({
+              customClass: GenRpcClient,
+              options: { node, target: SERVER },
+            }),
           },
         ]),
       ],

@@ -85,10 +85,13 @@ class RequestsController {
 const APP = { controllers: [RequestsController] };
 
 describe('a request over two applications', () => {
-  it.each(['value', 'promise', 'observable.of.one', 'promise.of.observable'])('is answered by a %s', async (pattern) => {
-    await using pair = await pairOf(APP);
-    await expect(itemsOf(pair.caller.send(pattern, { a: 1, b: 2 }))).resolves.toEqual([3]);
-  });
+  it.each(['value', 'promise', 'observable.of.one', 'promise.of.observable'])(
+    'is answered by a %s',
+    async (pattern) => {
+      await using pair = await pairOf(APP);
+      await expect(itemsOf(pair.caller.send(pattern, { a: 1, b: 2 }))).resolves.toEqual([3]);
+    },
+  );
 
   it.each([2, 3, 17, 1000])('is answered by an Observable of %i values, in order', async (count) => {
     await using pair = await pairOf(APP);
@@ -100,7 +103,10 @@ describe('a request over two applications', () => {
     await using pair = await pairOf(APP);
     const seen: unknown[] = [];
     await new Promise<void>((resolve) => {
-      const observer = { next: (item: unknown) => seen.push(item), error: (error: unknown) => resolve(void seen.push(error)) };
+      const observer = {
+        next: (item: unknown) => seen.push(item),
+        error: (error: unknown) => resolve(void seen.push(error)),
+      };
       pair.caller.send('items.then.error', {}).subscribe(observer);
     });
     expect(seen).toEqual([1, 2, { status: 'error', message: 'Internal server error' }]);

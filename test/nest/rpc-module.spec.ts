@@ -213,7 +213,10 @@ describe('what an @RpcModule throws', () => {
 
   it('is an accident otherwise, and stays here', async () => {
     await using pair = await pairOf(APP);
-    await expect(call(pair, 'plain')).rejects.toMatchObject({ code: 'handler_failed', message: 'Internal server error' });
+    await expect(call(pair, 'plain')).rejects.toMatchObject({
+      code: 'handler_failed',
+      message: 'Internal server error',
+    });
     expect(pair.log.said('error', 'SELECT secret')).toHaveLength(1);
   });
 
@@ -306,7 +309,10 @@ describe("filters of the user on an @RpcModule come before the library's own", (
   ])('and leave it what they do not catch: %s', async (_, module, fn) => {
     await using pair = await pairOf(FILTERED);
     const reply = pair.caller.unwrap().call(SERVER, module, fn);
-    await expect(reply).rejects.toMatchObject({ code: 'handler_failed', details: { statusCode: 409, message: 'sold out' } });
+    await expect(reply).rejects.toMatchObject({
+      code: 'handler_failed',
+      details: { statusCode: 409, message: 'sold out' },
+    });
   });
 });
 
@@ -342,11 +348,14 @@ describe('versions of an @RpcModule', () => {
     await expect(pair.caller.unwrap().call(SERVER, { module: 'versioned', version }, fn)).resolves.toBe(expected);
   });
 
-  it.each(['3.0.0', '1.0', 'v1.0.0', '__proto__', ' 1.0.0'])('that are not here are incompatible: %s', async (version) => {
-    await using pair = await pairOf(VERSIONED);
-    const reply = pair.caller.unwrap().call(SERVER, { module: 'versioned', version }, 'which');
-    await expect(reply).rejects.toMatchObject({ code: 'incompatible', maybeExecuted: false });
-  });
+  it.each(['3.0.0', '1.0', 'v1.0.0', '__proto__', ' 1.0.0'])(
+    'that are not here are incompatible: %s',
+    async (version) => {
+      await using pair = await pairOf(VERSIONED);
+      const reply = pair.caller.unwrap().call(SERVER, { module: 'versioned', version }, 'which');
+      await expect(reply).rejects.toMatchObject({ code: 'incompatible', maybeExecuted: false });
+    },
+  );
 
   it('have functions of their own', async () => {
     await using pair = await pairOf(VERSIONED);
@@ -354,7 +363,9 @@ describe('versions of an @RpcModule', () => {
     await expect(node.call(SERVER, { module: 'versioned', version: '1.0.0' }, 'onlyOne')).resolves.toBe('one');
     const missing = node.call(SERVER, { module: 'versioned', version: '2.0.0' }, 'onlyOne');
     await expect(missing).rejects.toMatchObject({ code: 'undefined_function' });
-    await expect(node.call(SERVER, { module: 'unknown', version: '1.0.0' }, 'which')).rejects.toMatchObject({ code: 'incompatible' });
+    await expect(node.call(SERVER, { module: 'unknown', version: '1.0.0' }, 'which')).rejects.toMatchObject({
+      code: 'incompatible',
+    });
   });
 
   it('give no warning about two handlers', async () => {

@@ -31,7 +31,9 @@ export class CapturedLogger implements LoggerService {
   }
 
   private keep(level: string, ...parts: unknown[]): void {
-    const shown = parts.map((part) => (part instanceof Error ? part.stack : typeof part === 'string' ? part : JSON.stringify(part)));
+    const shown = parts.map((part) =>
+      part instanceof Error ? part.stack : typeof part === 'string' ? part : JSON.stringify(part),
+    );
     this.lines.push(`${level} ${shown.join(' ')}`);
   }
 }
@@ -87,7 +89,12 @@ export class App {
       expect(node.stats()).toMatchObject({ pendingCalls: 0, connectedNodes: 0 });
     }
     await this.app.close();
-    expect(this.node.stats()).toMatchObject({ pendingCalls: 0, runningCalls: 0, acceptedConnections: 0, handshakes: 0 });
+    expect(this.node.stats()).toMatchObject({
+      pendingCalls: 0,
+      runningCalls: 0,
+      acceptedConnections: 0,
+      handshakes: 0,
+    });
   }
 }
 

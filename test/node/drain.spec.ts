@@ -3,7 +3,7 @@ import type { CallContext } from '../../lib/server/module-registry.js';
 import { DRIVERS, twoNodes, type TwoNodes } from '../support/cluster.js';
 
 /** A function of `b` that ends when the test says so. */
-function gate(nodes: TwoNodes): { open(value: unknown): void; entered: Promise<CallContext> } {
+function gate(nodes: TwoNodes): { open: (value: unknown) => void; entered: Promise<CallContext> } {
   let open: (value: unknown) => void = () => {};
   let enter: (context: CallContext) => void = () => {};
   const entered = new Promise<CallContext>((resolve) => (enter = resolve));

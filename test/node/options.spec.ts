@@ -30,33 +30,40 @@ const bytes = (least: number): string => `a whole number from ${least} to ${1024
 
 /** Each option: what is allowed, and values that are not. */
 const RULES: Readonly<Record<string, readonly [expected: string | RegExp, ...wrong: unknown[]]>> = {
-  'name': [/^name@host: /, 'a', '@', 'a@', '@b', 'a b@c', 'a@b/c', 'a@b\n', 'ä@b', `${'a'.repeat(300)}@b`, 7, null],
-  'clientPort': ['1..65535', 0, -1, 65_536, 1.5, '5369', Number.NaN, null],
-  'driver': [/driver/, 7, null, 'tls', ''],
-  'codec': ["'msgpackr', 'msgpack5' or an object { id, encode, decode }", 'json', 7, null, {}, { id: 'X', encode() {}, decode() {} }],
-  'callTimeout': [MS, ...NOT_MS],
-  'connectTimeout': [MS, ...NOT_MS],
-  'handshakeTimeout': [MS, ...NOT_MS],
-  'sendTimeout': [MS, ...NOT_MS],
-  'frameReadTimeout': [MS, ...NOT_MS],
-  'gracePeriod': [MS, ...NOT_MS],
-  'maxMessageBytes': [bytes(1024), 0, 1023, 1024 ** 3 + 1, 2048.5, '4096', null],
-  'maxQueuedBytes': [bytes(1024), 0, 1023, 1024 ** 3 + 1, 2048.5, '4096', null],
-  'maxQueuedCasts': ['a whole number from 0 to 10000000', -1, 0.5, 10_000_001, '1', null],
-  'maxLanesPerNode': ['a whole number from 1 to 1024', 0, 1025, 1.5, '16', null],
-  'moduleControl': ['disabled, whitelist or blacklist', 'Whitelist', 'none', true, null],
-  'moduleList': ['a list of module names', 'math', [7], [null], { 0: 'math' }, null],
-  'duplicateNodes': ['newest or refuse', 'oldest', true, null],
-  'exposeErrors': ['true or false', 'true', 1, null],
-  'listen': ['an object', true, 5369, 'localhost', null, []],
+  name: [/^name@host: /, 'a', '@', 'a@', '@b', 'a b@c', 'a@b/c', 'a@b\n', 'ä@b', `${'a'.repeat(300)}@b`, 7, null],
+  clientPort: ['1..65535', 0, -1, 65_536, 1.5, '5369', Number.NaN, null],
+  driver: [/driver/, 7, null, 'tls', ''],
+  codec: [
+    "'msgpackr', 'msgpack5' or an object { id, encode, decode }",
+    'json',
+    7,
+    null,
+    {},
+    { id: 'X', encode() {}, decode() {} },
+  ],
+  callTimeout: [MS, ...NOT_MS],
+  connectTimeout: [MS, ...NOT_MS],
+  handshakeTimeout: [MS, ...NOT_MS],
+  sendTimeout: [MS, ...NOT_MS],
+  frameReadTimeout: [MS, ...NOT_MS],
+  gracePeriod: [MS, ...NOT_MS],
+  maxMessageBytes: [bytes(1024), 0, 1023, 1024 ** 3 + 1, 2048.5, '4096', null],
+  maxQueuedBytes: [bytes(1024), 0, 1023, 1024 ** 3 + 1, 2048.5, '4096', null],
+  maxQueuedCasts: ['a whole number from 0 to 10000000', -1, 0.5, 10_000_001, '1', null],
+  maxLanesPerNode: ['a whole number from 1 to 1024', 0, 1025, 1.5, '16', null],
+  moduleControl: ['disabled, whitelist or blacklist', 'Whitelist', 'none', true, null],
+  moduleList: ['a list of module names', 'math', [7], [null], { 0: 'math' }, null],
+  duplicateNodes: ['newest or refuse', 'oldest', true, null],
+  exposeErrors: ['true or false', 'true', 1, null],
+  listen: ['an object', true, 5369, 'localhost', null, []],
   'listen.host': [/host/, '', 'a b', 'http://a', 7, null, 'a/24'],
   'listen.port': ['0..65535', -1, 65_536, 1.5, '80', null],
   'listen.allowPlaintext': ['true or false', 'yes', 1, null],
-  'nodes': ['an object from node name to location', true, 'b@c', null, []],
-  'reconnect': ['an object', true, 100, null, []],
+  nodes: ['an object from node name to location', true, 'b@c', null, []],
+  reconnect: ['an object', true, 100, null, []],
   'reconnect.min': [MS, ...NOT_MS],
   'reconnect.max': [MS, ...NOT_MS],
-  'admission': ['an object', true, 100, null, []],
+  admission: ['an object', true, 100, null, []],
   'admission.total': ['a whole number from 1 to 1000000', 0, 1.5, 1_000_001, '1', null],
   'admission.perAddress': ['a whole number from 1 to 1000000', 0, 1.5, 1_000_001, '1', null],
   'admission.failuresPerMinute': ['a whole number from 1 to 1000000', 0, 1.5, 1_000_001, '1', null],
@@ -190,8 +197,12 @@ describe('a secret', () => {
     ['of one letter', 'a'.repeat(32), 'one must not repeat a few characters'],
     ['of a few letters', 'abcab'.repeat(8), 'one must not repeat a few characters'],
     ['out of a sample', 'change-me-please-12345', 'one looks like a sample; make one with: openssl rand -base64 32'],
-    ['that says password', 'my-long-Password-0123456', 'one looks like a sample; make one with: openssl rand -base64 32'],
-    ['that is none', 12_345_678_901_234_567, 'one must be a string'],
+    [
+      'that says password',
+      'my-long-Password-0123456',
+      'one looks like a sample; make one with: openssl rand -base64 32',
+    ],
+    ['that is none', 1_234_567_890_123_456, 'one must be a string'],
     ['that is null', null, 'one must be a string'],
     ['in a list with a good one', [SECRET, 'short'], 'one must have at least 16 bytes, has 5'],
     ['among too many', Array.from({ length: 5 }, (_, n) => `${SECRET}${n}`), 'one is too many'],
@@ -214,16 +225,27 @@ describe('a secret', () => {
 });
 
 describe('listening beyond this machine without encryption', () => {
-  it.each(['0.0.0.0', '::', '10.0.0.1', '192.168.1.5', 'example.com', '127.0.0.1.example.com', '127.evil', '::2', 'localhost.example'])(
-    'is refused unless it is asked for: %s',
-    (host) => {
-      const [problem, ...more] = problemsOf({ listen: { host } });
-      expect(more).toEqual([]);
-      expect(problem).toMatchObject({ path: 'listen.host', got: host, expected: expect.stringContaining('allowPlaintext: true') });
-      expect(problemsOf({ listen: { host, allowPlaintext: false } })).toHaveLength(1);
-      expect(() => createNode({ ...GOOD, listen: { host, allowPlaintext: true } })).not.toThrow();
-    },
-  );
+  it.each([
+    '0.0.0.0',
+    '::',
+    '10.0.0.1',
+    '192.168.1.5',
+    'example.com',
+    '127.0.0.1.example.com',
+    '127.evil',
+    '::2',
+    'localhost.example',
+  ])('is refused unless it is asked for: %s', (host) => {
+    const [problem, ...more] = problemsOf({ listen: { host } });
+    expect(more).toEqual([]);
+    expect(problem).toMatchObject({
+      path: 'listen.host',
+      got: host,
+      expected: expect.stringContaining('allowPlaintext: true'),
+    });
+    expect(problemsOf({ listen: { host, allowPlaintext: false } })).toHaveLength(1);
+    expect(() => createNode({ ...GOOD, listen: { host, allowPlaintext: true } })).not.toThrow();
+  });
 
   it.each(['127.0.0.1', '127.1.2.3', '::1', 'localhost', 'LOCALHOST', undefined])('is not what this is: %s', (host) => {
     const listen = host === undefined ? {} : { host };
@@ -262,8 +284,16 @@ describe('options that are right', () => {
   });
 
   it('that are undefined have their defaults too', () => {
-    const undefineds = Object.fromEntries(Object.keys(RULES).filter((path) => !path.includes('.') && path !== 'name').map((path) => [path, undefined]));
-    const inside = { listen: { host: undefined, port: undefined }, reconnect: { min: undefined }, admission: { total: undefined } };
+    const undefineds = Object.fromEntries(
+      Object.keys(RULES)
+        .filter((path) => !path.includes('.') && path !== 'name')
+        .map((path) => [path, undefined]),
+    );
+    const inside = {
+      listen: { host: undefined, port: undefined },
+      reconnect: { min: undefined },
+      admission: { total: undefined },
+    };
     const defaults = resolveOptions(GOOD, 'a test');
     expect(resolveOptions({ ...GOOD, ...undefineds } as GenRpcOptions, 'a test')).toEqual(defaults);
     expect(resolveOptions({ ...GOOD, ...inside } as unknown as GenRpcOptions, 'a test')).toEqual(defaults);

@@ -15,7 +15,10 @@ async function script(port: number, body: string): Promise<string> {
     const rpc = createNode(${JSON.stringify(options)});
     const call = (...rest) => rpc.call('b@127.0.0.1', 'math', 'add', [1, 2], ...rest);
     ${body}`;
-  const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', code], { cwd: root, timeout: 10_000 });
+  const { stdout } = await run(process.execPath, ['--input-type=module', '--eval', code], {
+    cwd: root,
+    timeout: 10_000,
+  });
   return stdout.trim();
 }
 
@@ -37,7 +40,7 @@ describe('a process with nothing else to do', () => {
   });
 
   it('lives as long as a call waits for a node that is down', async () => {
-    const body = "console.log(await call({ timeout: 400, waitForReady: true }).catch((error) => error.code));";
+    const body = 'console.log(await call({ timeout: 400, waitForReady: true }).catch((error) => error.code));';
     await expect(script(1, body)).resolves.toBe('timeout');
   });
 });

@@ -10,13 +10,20 @@ describe.each(DRIVERS)('verbs over %s', (driver) => {
   it('call of an unknown function names it', async () => {
     await using nodes = await twoNodes({ driver });
     const reply = nodes.a.call('b@127.0.0.1', 'math', 'sub', [1, 2]);
-    await expect(reply).rejects.toMatchObject({ code: 'undefined_function', message: expect.stringContaining('math.sub') });
+    await expect(reply).rejects.toMatchObject({
+      code: 'undefined_function',
+      message: expect.stringContaining('math.sub'),
+    });
   });
 
   it('call of a throwing function hides what it threw', async () => {
     await using nodes = await twoNodes({ driver });
     const reply = nodes.a.call('b@127.0.0.1', 'math', 'fail');
-    await expect(reply).rejects.toMatchObject({ code: 'handler_failed', maybeExecuted: true, message: 'math.fail failed.' });
+    await expect(reply).rejects.toMatchObject({
+      code: 'handler_failed',
+      maybeExecuted: true,
+      message: 'math.fail failed.',
+    });
   });
 
   it('call times out and the connection lives', async () => {

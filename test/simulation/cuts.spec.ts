@@ -130,7 +130,8 @@ describe('three nodes whose connections are cut at random', () => {
     for (const seed of SEEDS) {
       const world = await run(seed);
       expect(verdictOf(world), `seed ${seed}; replay with GEN_RPC_SEED=${seed}`).toEqual([]);
-      for (const { result } of world.outcomes) if (result !== undefined && result !== 'wrong value') results[result] += 1;
+      for (const { result } of world.outcomes)
+        if (result !== undefined && result !== 'wrong value') results[result] += 1;
     }
     // The faults must have bitten, and must not have been all there was.
     if (ONLY === undefined) for (const count of Object.values(results)) expect(count).toBeGreaterThan(SEEDS.length);

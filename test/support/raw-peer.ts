@@ -30,7 +30,13 @@ export function bytesOf(...frames: readonly Frame[]): Buffer {
 }
 
 /** A frame header followed by a body, whatever they say. */
-export function rawFrame(type: number, flags: number, stream: number, body: Uint8Array, declared = body.length): Buffer {
+export function rawFrame(
+  type: number,
+  flags: number,
+  stream: number,
+  body: Uint8Array,
+  declared = body.length,
+): Buffer {
   const header = Buffer.alloc(12);
   header.writeUInt32BE(declared >>> 0, 0);
   header[4] = type;
