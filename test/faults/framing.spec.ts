@@ -147,14 +147,17 @@ describe('F-02 the length in a header', () => {
     expect(door.counts.protocol_error).toBe(1);
   });
 
-  it('F-02 that is the most allowed is accepted', async () => {
+  it.each([
+    ['the largest message is accepted', MAX_MESSAGE, { type: FrameType.Result, id: 1 }],
+    ['a larger one in a frame of the most allowed fails its call alone', undefined, { type: FrameType.Error, id: 1 }],
+  ])('F-02 %s', async (_, payload, answer) => {
     await using door = await openDoor({ maxMessageBytes: MAX_MESSAGE });
     const peer = await login(door);
     const head = Buffer.from('00001388046d617468000473697a6500', 'hex');
-    const bytes = Buffer.alloc(MAX - head.length);
+    const bytes = Buffer.alloc(payload ?? MAX - head.length);
     peer.send(rawFrame(FrameType.Call, 0x0a, 1, Buffer.concat([head, bytes])));
     await peer.until(() => peer.frames.length > 0);
-    expect(peer.frames).toMatchObject([{ type: FrameType.Result, id: 1 }]);
+    expect(peer.frames).toMatchObject([answer]);
     expect(door.counts.protocol_error).toBeUndefined();
   });
 });
