@@ -21,8 +21,8 @@ export {
 export type { Target } from './client/dispatcher.js';
 export type { Endpoint } from './driver/driver.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
-export { Msgpack5Codec } from './protocol/msgpack5.codec.js';
-export type { Msgpack5Registry } from './protocol/msgpack5-registry.js';
-export { MsgpackrCodec } from './protocol/msgpackr.codec.js';
+export { Msgpack5Codec } from './protocol/msgpack/msgpack5.codec.js';
+export type { Msgpack5Registry } from './protocol/msgpack/msgpack5-registry.js';
+export { MsgpackrCodec } from './protocol/msgpack/msgpackr.codec.js';
 export type { Codec } from './protocol/payload.js';
-export type { PayloadLimits } from './protocol/payload-scan.js';
+export type { PayloadLimits } from './protocol/msgpack/scan.js';

@@ -3,7 +3,7 @@ import { Observable } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { FrameFlag, FrameType, type ErrorFrame, type Frame, type ResultFrame } from '../../lib/protocol/frame.js';
-import { MsgpackrCodec } from '../../lib/protocol/msgpackr.codec.js';
+import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';
 import { Cluster, DRIVERS, twoNodes, type TwoNodes } from '../support/cluster.js';
 import { bytesOf, rawFrame, RawPeer, RawServer } from '../support/raw-peer.js';
 

@@ -1,7 +1,7 @@
 import { createServer, type AddressInfo } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { FrameType } from '../../lib/protocol/frame.js';
-import { MsgpackrCodec } from '../../lib/protocol/msgpackr.codec.js';
+import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';
 import { Cluster, DRIVERS, twoNodes } from '../support/cluster.js';
 import { bytesOf, RawPeer } from '../support/raw-peer.js';
 

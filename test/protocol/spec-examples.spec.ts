@@ -31,7 +31,7 @@ import {
   HandshakeType,
   RejectReason,
 } from '../../lib/protocol/handshake-frames.js';
-import { MsgpackrCodec } from '../../lib/protocol/msgpackr.codec.js';
+import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';
 import { decodePayload, type Payload } from '../../lib/protocol/payload.js';
 import { framesIn } from '../support/frames.js';
 import { bytesOf, TCP_BINDING } from '../support/raw-peer.js';

@@ -1,5 +1,5 @@
 /** The two MessagePack extensions of the profile: `undefined` (type 0) and the timestamp (type -1). */
-import { refused } from './payload-refused.js';
+import { refused } from './refused.js';
 
 export const UNDEFINED_TYPE = 0;
 const TIMESTAMP_TYPE = -1;

@@ -1,14 +1,14 @@
 /** The codec for extension types of one's own: the profile on msgpack5. */
 import { types } from 'node:util';
 import msgpack5 from 'msgpack5';
-import { GenRpcError } from './errors.js';
+import { GenRpcError } from '../errors.js';
 import { ExtensionRegistry, ownCopy, type Msgpack5Registry } from './msgpack5-registry.js';
-import type { Codec } from './payload.js';
-import { encodeTimestamp, UNDEFINED_TYPE } from './payload-extension.js';
-import { viewOf } from './payload-keys.js';
-import { PayloadScanner, resolveLimits, Trait, type PayloadLimits } from './payload-scan.js';
-import { nextToken } from './payload-token.js';
-import { PayloadWalk, Refusal, type Leaf } from './payload-walk.js';
+import type { Codec } from '../payload.js';
+import { encodeTimestamp, UNDEFINED_TYPE } from './extension.js';
+import { viewOf } from './keys.js';
+import { PayloadScanner, resolveLimits, Trait, type PayloadLimits } from './scan.js';
+import { nextToken } from './token.js';
+import { PayloadWalk, Refusal, type Leaf } from './walk.js';
 
 /**
  * Extensions that stay inside the codec. msgpack5 rounds 64-bit integers and decodes binaries into views of what it

@@ -1,4 +1,4 @@
-import { GenRpcError } from './errors.js';
+import { GenRpcError } from '../errors.js';
 
 /** Why payload bytes are not decoded. `rule` says what is wrong, and what is allowed where that is not plain. */
 export function refused(offset: number, rule: string): GenRpcError {

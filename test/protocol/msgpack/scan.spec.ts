@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { viewOf } from '../../lib/protocol/payload-keys.js';
-import { PAYLOAD_LIMITS, PayloadScanner, resolveLimits, Trait } from '../../lib/protocol/payload-scan.js';
+import { viewOf } from '../../../lib/protocol/msgpack/keys.js';
+import { PAYLOAD_LIMITS, PayloadScanner, resolveLimits, Trait } from '../../../lib/protocol/msgpack/scan.js';
 import { errorOf, fromHex, map, map32, nested, str } from './codecs.js';
 
 const ONE = Buffer.of(1);

@@ -1,6 +1,6 @@
 /** Tells in one look whether a value is within the profile as it stands, so that a library may encode it directly. */
-import { FORBIDDEN_KEYS } from './payload-keys.js';
-import type { PayloadLimits } from './payload-scan.js';
+import { FORBIDDEN_KEYS } from './keys.js';
+import type { PayloadLimits } from './scan.js';
 
 const MIN_INT64 = -(2n ** 63n);
 const MAX_UINT64 = 2n ** 64n - 1n;

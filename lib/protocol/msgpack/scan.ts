@@ -1,10 +1,10 @@
 /** Reads the structure of received MessagePack before anything is decoded, and refuses what the profile does not allow. */
-import { GenRpcError } from './errors.js';
-import { checkExtension } from './payload-extension.js';
-import { hex, refused } from './payload-refused.js';
-import { bitOf, EMPTY_MASK, fingerprint, isForbiddenKey, KeyStack, KeyTable, PAIRWISE_KEYS } from './payload-keys.js';
-import { findInvalidUtf8, isAscii, NATIVE_FROM_BYTES } from './payload-text.js';
-import { LENGTH_BYTES, readLength, VALUE_BYTES } from './payload-token.js';
+import { GenRpcError } from '../errors.js';
+import { checkExtension } from './extension.js';
+import { hex, refused } from './refused.js';
+import { bitOf, EMPTY_MASK, fingerprint, isForbiddenKey, KeyStack, KeyTable, PAIRWISE_KEYS } from './keys.js';
+import { findInvalidUtf8, isAscii, NATIVE_FROM_BYTES } from './text.js';
+import { LENGTH_BYTES, readLength, VALUE_BYTES } from './token.js';
 
 /** The most that one payload may hold. */
 export interface PayloadLimits {

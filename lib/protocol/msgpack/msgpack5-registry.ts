@@ -1,5 +1,5 @@
 /** The extension types that a user adds to msgpack5, kept known to the codec around it. */
-import { GenRpcError } from './errors.js';
+import { GenRpcError } from '../errors.js';
 
 /** msgpack5's own methods, by their own names. Types are 1 to 125, and both ends must register the same. */
 export interface Msgpack5Registry {

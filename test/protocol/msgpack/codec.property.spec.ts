@@ -1,10 +1,10 @@
 import { isDeepStrictEqual } from 'node:util';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isGenRpcError } from '../../lib/protocol/errors.js';
-import type { Codec } from '../../lib/protocol/payload.js';
-import { FORBIDDEN_KEYS } from '../../lib/protocol/payload-keys.js';
-import { readPlain } from '../../lib/protocol/payload-plain.js';
+import { isGenRpcError } from '../../../lib/protocol/errors.js';
+import type { Codec } from '../../../lib/protocol/payload.js';
+import { FORBIDDEN_KEYS } from '../../../lib/protocol/msgpack/keys.js';
+import { readPlain } from '../../../lib/protocol/msgpack/plain.js';
 import { codecs } from './codecs.js';
 
 /** Printed with every failure; set it to see the failure again. */

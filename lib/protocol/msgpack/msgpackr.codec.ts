@@ -1,12 +1,12 @@
 /** The default codec: the profile on msgpackr. */
 import { Packr } from 'msgpackr';
-import { GenRpcError } from './errors.js';
-import type { Codec } from './payload.js';
-import { viewOf } from './payload-keys.js';
-import { readPlain } from './payload-plain.js';
-import { PayloadScanner, resolveLimits, Trait, type PayloadLimits } from './payload-scan.js';
-import { isPlain } from './payload-value.js';
-import { PayloadWalk } from './payload-walk.js';
+import { GenRpcError } from '../errors.js';
+import type { Codec } from '../payload.js';
+import { viewOf } from './keys.js';
+import { readPlain } from './plain.js';
+import { PayloadScanner, resolveLimits, Trait, type PayloadLimits } from './scan.js';
+import { isPlain } from './value.js';
+import { PayloadWalk } from './walk.js';
 
 /** Payloads up to this size are decoded on the desk. */
 const DESK_BYTES = 8192;

@@ -1,8 +1,8 @@
 /** Turns any value into the plain one that stands for it in the profile, or tells which part of it has none. */
 import { types } from 'node:util';
-import { GenRpcError } from './errors.js';
-import type { PayloadLimits } from './payload-scan.js';
-import { is64Bit, isForbiddenName, isPlainPrototype, isWellFormed } from './payload-value.js';
+import { GenRpcError } from '../errors.js';
+import type { PayloadLimits } from './scan.js';
+import { is64Bit, isForbiddenName, isPlainPrototype, isWellFormed } from './value.js';
 
 export type Leaf = number | bigint | undefined | Date | Buffer;
 

@@ -1,6 +1,6 @@
-import { isGenRpcError, type GenRpcError } from '../../lib/protocol/errors.js';
-import { Msgpack5Codec } from '../../lib/protocol/msgpack5.codec.js';
-import { MsgpackrCodec } from '../../lib/protocol/msgpackr.codec.js';
+import { isGenRpcError, type GenRpcError } from '../../../lib/protocol/errors.js';
+import { Msgpack5Codec } from '../../../lib/protocol/msgpack/msgpack5.codec.js';
+import { MsgpackrCodec } from '../../../lib/protocol/msgpack/msgpackr.codec.js';
 
 /** Both adapters of the profile. */
 export const codecs = [new MsgpackrCodec(), new Msgpack5Codec()] as const;

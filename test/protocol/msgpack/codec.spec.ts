@@ -4,9 +4,9 @@ import { inspect } from 'node:util';
 import { plainToInstance } from 'class-transformer';
 import { addExtension, Packr } from 'msgpackr';
 import { describe, expect, it } from 'vitest';
-import type { GenRpcError } from '../../lib/protocol/errors.js';
-import { Msgpack5Codec } from '../../lib/protocol/msgpack5.codec.js';
-import { MsgpackrCodec } from '../../lib/protocol/msgpackr.codec.js';
+import type { GenRpcError } from '../../../lib/protocol/errors.js';
+import { Msgpack5Codec } from '../../../lib/protocol/msgpack/msgpack5.codec.js';
+import { MsgpackrCodec } from '../../../lib/protocol/msgpack/msgpackr.codec.js';
 import { codecs, errorOf, fromHex, map, map32, nested, str, type Entry } from './codecs.js';
 import { runCompiled } from './compiled.js';
 
@@ -208,7 +208,7 @@ describe.each(codecs)('$id', (codec) => {
   it('C-02 refuses nested arrays of 65,535 in a process of 128 MiB, which lives', () => {
     const name = codec.id === 'msgpackr' ? 'MsgpackrCodec' : 'Msgpack5Codec';
     const script = `
-      const { ${name} } = await import('./protocol/${codec.id}.codec.js');
+      const { ${name} } = await import('./protocol/msgpack/${codec.id}.codec.js');
       const codec = new ${name}();
       const bytes = Buffer.concat(Array.from({ length: 24000 }, () => Buffer.of(0xdc, 0xff, 0xff)));
       let code = 'none';
@@ -566,7 +566,7 @@ describe.each(codecs)('$id', (codec) => {
 });
 
 describe('docs/payload-profile.md', () => {
-  const text = readFileSync(new URL('../../docs/payload-profile.md', import.meta.url), 'utf8');
+  const text = readFileSync(new URL('../../../docs/payload-profile.md', import.meta.url), 'utf8');
 
   it.each<[string, unknown]>([
     ['c0', null],
@@ -623,7 +623,7 @@ describe('MsgpackrCodec', () => {
 
   it('keeps a byte order mark without the native part of msgpackr', () => {
     const script = `
-      const { MsgpackrCodec } = await import('./protocol/msgpackr.codec.js');
+      const { MsgpackrCodec } = await import('./protocol/msgpack/msgpackr.codec.js');
       const { isNativeAccelerationEnabled } = await import('msgpackr');
       const codec = new MsgpackrCodec();
       const sent = { ['\\ufeff' + 'k'.repeat(90)]: ['\\ufeff' + 'v'.repeat(90), 'x'.repeat(300)] };
