@@ -10,11 +10,11 @@ import { Cluster, DRIVERS } from '../support/cluster.js';
 
 /** `GEN_RPC_SOAK=1` makes the full million calls; otherwise as many as fit a few seconds. */
 const SOAK = process.env['GEN_RPC_SOAK'] === '1';
-const CALLS = SOAK ? 1_000_000 : 40_000;
+const CALLS = SOAK ? 1_000_000 : 80_000;
 const PER_KIND = 250;
 const SAMPLES = 20;
 /** The first samples are left out: code is compiled, buffers and tables find their size. */
-const WARM_UP = 5;
+const WARM_UP = 8;
 
 const B = 'b@127.0.0.1';
 const TIMEOUT_MS = 20;
@@ -122,8 +122,8 @@ describe.each(SOAK ? DRIVERS : ['tcp' as const])(
       while (b.stats().runningCalls > 0 || clock.pending > 0) await new Promise(setImmediate);
       expect(a.stats()).toMatchObject({ pendingCalls: 0, counts: { connected: 1, dialled: 1 } });
       expect(b.stats().runningCalls).toBe(0);
-      // The least that can be kept of a call, one entry of a table, has more than a hundred bytes.
-      expect(bytesKeptPerCall(heaps), `heaps: ${heaps.join(', ')}`).toBeLessThan(SOAK ? 1 : 12);
+      // One entry of a table has more than a hundred bytes: kept of one call in four, that is 25. Noise alone reached 15.
+      expect(bytesKeptPerCall(heaps), `heaps: ${heaps.join(', ')}`).toBeLessThan(SOAK ? 1 : 20);
     });
   },
 );
