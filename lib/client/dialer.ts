@@ -1,10 +1,9 @@
 /** From a node's name to an authenticated connection: resolve, connect, prove. */
 import { initiate, type Authenticated, type Identity } from '../connection/authenticate.js';
-import type { Journal } from '../connection/journal.js';
+import type { Journal, Occurrence } from '../connection/journal.js';
 import type { Discovery } from '../discovery/discovery.js';
 import type { Driver } from '../driver/driver.js';
 import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
-import type { Occurrence } from '../connection/journal.js';
 
 export interface DialerOptions {
   readonly self: Identity;

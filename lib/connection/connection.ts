@@ -54,12 +54,12 @@ export interface ConnectionEvents {
 const FLUSH_BYTES = 1024;
 const FLUSH_FRAMES = 16;
 
-type State = { name: 'open' } | { name: 'closing' } | { name: 'closed'; reason: GenRpcError };
+type State = 'open' | 'closing' | 'closed';
 
 export class Connection {
   /** Resolves when no frame comes or goes any more. */
   readonly ended: Promise<void>;
-  private state: State = { name: 'open' };
+  private state: State = 'open';
   private resolveEnded: () => void = () => {};
   private events: ConnectionEvents | undefined;
   private readonly batch = new WriteBatch();
@@ -91,7 +91,7 @@ export class Connection {
   }
 
   get isOpen(): boolean {
-    return this.state.name === 'open';
+    return this.state === 'open';
   }
 
   /** Where the next frame will begin, in bytes since the beginning: see `hasWritten`. */
@@ -139,7 +139,7 @@ export class Connection {
 
   /** Queues a frame for the turn's end. @throws GenRpcError when the frame cannot be written; nothing is sent then. */
   send(frame: Frame): void {
-    if (this.state.name !== 'open') return;
+    if (this.state !== 'open') return;
     this.wire.encoder.encode(frame, this.batch);
     if (this.batch.bytes >= FLUSH_BYTES || this.batch.frames >= FLUSH_FRAMES) return this.flush();
     if (this.flushScheduled) return;
@@ -154,15 +154,15 @@ export class Connection {
 
   /** Flushes what was queued, then ends. Safe to repeat. */
   close(): void {
-    if (this.state.name !== 'open') return;
+    if (this.state !== 'open') return;
     this.flush();
-    this.state = { name: 'closing' };
+    this.state = 'closing';
     this.channel.close();
   }
 
   /** Ends now; the owner is told `reason`. Safe to repeat. */
   abort(reason: GenRpcError): void {
-    if (this.state.name === 'closed') return;
+    if (this.state === 'closed') return;
     this.channel.abort(reason);
     this.onClosed(reason);
   }
@@ -173,13 +173,13 @@ export class Connection {
   }
 
   private flush(): void {
-    if (this.batch.bytes === 0 || this.state.name !== 'open') return;
+    if (this.batch.bytes === 0 || this.state !== 'open') return;
     this.handedOver += this.batch.bytes;
     if (!this.channel.send(this.batch.take())) this.watchProgress();
   }
 
   private onData(bytes: Buffer): void {
-    if (this.state.name !== 'open') return;
+    if (this.state !== 'open') return;
     try {
       this.wire.decoder.push(bytes, this.onFrame);
     } catch (error) {
@@ -224,8 +224,8 @@ export class Connection {
   }
 
   private onClosed(reason: GenRpcError): void {
-    if (this.state.name === 'closed') return;
-    this.state = { name: 'closed', reason };
+    if (this.state === 'closed') return;
+    this.state = 'closed';
     this.wire.decoder.stop();
     this.readTimer?.cancel();
     this.sendTimer?.cancel();

@@ -23,7 +23,6 @@ export type Occurrence =
   | 'call_refused'
   | 'cast_failed'
   | 'cast_not_accepted'
-  | 'reply_dropped'
   | 'handler_failed'
   | 'listener_failed';
 

@@ -130,8 +130,8 @@ function encodeHeaders(headers: Headers): Buffer {
         'The headers do not fit a frame: expected names and values of valid text.',
       );
     }
-    const nameBytes = headerText(name);
-    const valueBytes = headerText(value);
+    const nameBytes = Buffer.from(name);
+    const valueBytes = Buffer.from(value);
     length += 3 + nameBytes.length + valueBytes.length;
     if (nameBytes.length === 0 || nameBytes.length > 255 || length > MAX_HEADERS_BYTES) {
       const rule = `names of 1 to 255 bytes, ${MAX_HEADERS_BYTES} bytes in all`;
@@ -145,13 +145,7 @@ function encodeHeaders(headers: Headers): Buffer {
   return Buffer.concat(parts);
 }
 
-/** Half a character would arrive as another text, and two such names as one. */
-function headerText(text: unknown): Buffer {
-  if (typeof text === 'string' && text.isWellFormed()) return Buffer.from(text);
-  throw new GenRpcError('invalid_argument', 'Names and values of headers must be valid text.');
-}
-
-/** Callers may have brought anything; and a lone surrogate would silently become another character. */
+/** Callers may have brought anything; and half a character would arrive as another text, two such names as one. */
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value.isWellFormed();
 }

@@ -55,11 +55,6 @@ export class ModuleRegistry {
     module.functions.set(name.fn, callable);
   }
 
-  has(name: FunctionName): boolean {
-    const module = this.modules.get(name.module)?.find(({ version }) => version === name.version);
-    return module?.functions.has(name.fn) ?? false;
-  }
-
   /** The function behind a name, or why there is none: `unauthorized`, `incompatible`, `undefined_function`. */
   resolve(name: FunctionName): Callable | GenRpcError {
     if (!this.policy.allows(name.module)) {

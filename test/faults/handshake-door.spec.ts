@@ -4,8 +4,8 @@ import type { Channel, ChannelEvents } from '../../lib/driver/driver.js';
 import { HandshakeType } from '../../lib/protocol/handshake-frames.js';
 import { isNodeName } from '../../lib/protocol/node-name.js';
 import { Cluster, SECRET } from '../support/cluster.js';
-import { CANARY_CALL, Door, greet, OTHER_SECRET, proofFrame, serverHello } from '../support/door.js';
-import { bytesOf, helloFor, rawFrame, RawServer } from '../support/raw-peer.js';
+import { CANARY_CALL, Door, greet, OTHER_SECRET, proofFrame } from '../support/door.js';
+import { bytesOf, helloFor, rawFrame, RawServer, serverHello } from '../support/raw-peer.js';
 
 const HANDSHAKE_TIMEOUT = 200;
 

@@ -15,11 +15,10 @@ import {
   proofFrame,
   redirect,
   refusalOf,
-  serverHello,
   until,
 } from '../support/door.js';
 import { Proxy, type Direction } from '../support/proxy.js';
-import { bytesOf, helloFor, rawFrame, RawPeer, RawServer, TCP_BINDING } from '../support/raw-peer.js';
+import { bytesOf, helloFor, rawFrame, RawPeer, RawServer, TCP_BINDING, serverHello } from '../support/raw-peer.js';
 
 const DENIED = { reason: RejectReason.Denied, minVersion: 1, maxVersion: 1 };
 

@@ -4,11 +4,10 @@ import { getHeapSnapshot } from 'node:v8';
 import { describe, expect, it } from 'vitest';
 import { createNode } from '../../lib/node/create-node.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
-import { systemClock } from '../../lib/driver/system.js';
-import type { Clock, Timer } from '../../lib/ports/clock.js';
 import { silentLog } from '../../lib/ports/log.js';
 import { HandshakeType } from '../../lib/protocol/handshake-frames.js';
 import { Cluster, SECRET } from '../support/cluster.js';
+import { CountedClock } from '../support/counted-clock.js';
 import { Door, greet, OTHER_SECRET, portOf, proofFrame, until } from '../support/door.js';
 import { helloFor, RawPeer } from '../support/raw-peer.js';
 
@@ -26,30 +25,6 @@ function belongings() {
   // Immediates and timeouts of the test runner come and go.
   const { Immediate: _, Timeout: timeouts = 0, ...lasting } = resources;
   return { timeouts, lasting, fds: readdirSync('/proc/self/fd').length, listeners };
-}
-
-/** The system's clock, and how many of its timers are still to run: those of a node never count as active resources. */
-class CountedClock implements Clock {
-  pending = 0;
-
-  now(): number {
-    return systemClock.now();
-  }
-
-  after(ms: number, run: () => void): Timer {
-    let waits = true;
-    const over = (): void => {
-      if (waits) this.pending -= 1;
-      waits = false;
-    };
-    this.pending += 1;
-    const timer = systemClock.after(ms, () => [over(), run()]);
-    return { cancel: () => [over(), timer.cancel()] };
-  }
-
-  soon(run: () => void): void {
-    systemClock.soon(run);
-  }
 }
 
 async function cycles(count: number, cycle: (index: number) => Promise<void>): Promise<void> {

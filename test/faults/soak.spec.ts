@@ -1,12 +1,11 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import { describe, expect, it } from 'vitest';
-import { systemClock } from '../../lib/driver/system.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { GenRpcError } from '../../lib/protocol/errors.js';
-import type { Clock, Timer } from '../../lib/ports/clock.js';
 import type { CallContext } from '../../lib/server/module-registry.js';
 import { Cluster, DRIVERS } from '../support/cluster.js';
+import { CountedClock } from '../support/counted-clock.js';
 
 /** `GEN_RPC_SOAK=1` makes the full million calls; otherwise as many as fit a few seconds. */
 const SOAK = process.env['GEN_RPC_SOAK'] === '1';
@@ -19,30 +18,6 @@ const WARM_UP = 8;
 const B = 'b@127.0.0.1';
 const TIMEOUT_MS = 20;
 const PATIENCE_MS = 2_000;
-
-/** The system's clock, and how many of its timers have neither run nor been cancelled. */
-class CountedClock implements Clock {
-  pending = 0;
-
-  now(): number {
-    return systemClock.now();
-  }
-
-  after(ms: number, run: () => void): Timer {
-    let waits = true;
-    const over = (): void => {
-      this.pending -= waits ? 1 : 0;
-      waits = false;
-    };
-    this.pending += 1;
-    const timer = systemClock.after(ms, () => (over(), run()));
-    return { cancel: () => (over(), timer.cancel()) };
-  }
-
-  soon(run: () => void): void {
-    systemClock.soon(run);
-  }
-}
 
 /** Runs until nobody waits for it any more. */
 function untilAborted(_: unknown, { signal }: CallContext): Promise<string> {

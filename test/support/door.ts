@@ -1,19 +1,17 @@
 /** The door of a node as strangers meet it: handshakes step by step, beside a caller that must not notice any of it. */
-import { randomBytes } from 'node:crypto';
 import { expect } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { FrameType, type Frame } from '../../lib/protocol/frame.js';
 import { deriveKeys, proveClient, proveServer, transcript, type RoleKeys } from '../../lib/protocol/handshake.js';
 import {
   decodeReject,
-  encodeServerHello,
   handshakeFrame,
   HandshakeType,
   type Reject,
   type ServerHello,
 } from '../../lib/protocol/handshake-frames.js';
 import { Cluster, SECRET, type NodeSettings } from './cluster.js';
-import { helloFor, RawPeer, TCP_BINDING } from './raw-peer.js';
+import { helloFor, RawPeer, serverHello, TCP_BINDING } from './raw-peer.js';
 
 export const OTHER_SECRET = 'another-long-cookie-for-tests-4567';
 
@@ -57,22 +55,6 @@ export async function answerAs(peer: RawPeer, node: string, changes: Partial<Ser
   const answer = serverHello(node, changes);
   peer.send(answer);
   return { hello, answer, script: transcript(hello, answer, TCP_BINDING) };
-}
-
-export function serverHello(node: string, changes: Partial<ServerHello> = {}): Buffer {
-  return handshakeFrame(
-    HandshakeType.ServerHello,
-    encodeServerHello({
-      version: 1,
-      features: 0,
-      nonce: randomBytes(32),
-      incarnation: randomBytes(16),
-      node,
-      maxMessageBytes: 4 * 1024 * 1024,
-      codec: 'msgpackr',
-      ...changes,
-    }),
-  );
 }
 
 /** As a server that knows the secret: proof in, verdict out. */

@@ -6,7 +6,6 @@ import { FrameEncoder } from '../../lib/protocol/frame-encoder.js';
 import type { Frame } from '../../lib/protocol/frame.js';
 import { deriveKeys, proveClient, proveServer, transcript, verifyClient } from '../../lib/protocol/handshake.js';
 import {
-  decodeClientHello,
   decodeServerHello,
   encodeClientHello,
   encodeServerHello,
@@ -14,6 +13,7 @@ import {
   HandshakeReader,
   HandshakeType,
   type ClientHello,
+  type ServerHello,
 } from '../../lib/protocol/handshake-frames.js';
 import { WriteBatch } from '../../lib/connection/write-batch.js';
 import { SECRET } from './cluster.js';
@@ -58,6 +58,22 @@ export function helloFor(node: string, wanted: string, changes: Partial<ClientHe
       wanted,
       maxMessageBytes: 4 * 1024 * 1024,
       codecs: ['msgpackr'],
+      ...changes,
+    }),
+  );
+}
+
+export function serverHello(node: string, changes: Partial<ServerHello> = {}): Buffer {
+  return handshakeFrame(
+    HandshakeType.ServerHello,
+    encodeServerHello({
+      version: 1,
+      features: 0,
+      nonce: randomBytes(32),
+      incarnation: randomBytes(16),
+      node,
+      maxMessageBytes: 4 * 1024 * 1024,
+      codec: 'msgpackr',
       ...changes,
     }),
   );
@@ -152,19 +168,7 @@ export class RawPeer {
   async welcome(node: string, secret = SECRET): Promise<this> {
     const keys = deriveKeys(Buffer.from(secret));
     const hello = await this.handshake(HandshakeType.ClientHello);
-    decodeClientHello(hello.body);
-    const answer = handshakeFrame(
-      HandshakeType.ServerHello,
-      encodeServerHello({
-        version: 1,
-        features: 0,
-        nonce: randomBytes(32),
-        incarnation: randomBytes(16),
-        node,
-        maxMessageBytes: 4 * 1024 * 1024,
-        codec: 'msgpackr',
-      }),
-    );
+    const answer = serverHello(node);
     this.send(answer);
     const proof = await this.handshake(HandshakeType.Proof);
     const script = transcript(hello.frame, answer, TCP_BINDING);

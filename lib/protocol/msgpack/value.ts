@@ -12,11 +12,6 @@ export function is64Bit(value: bigint): boolean {
   return value >= MIN_INT64 && value <= MAX_UINT64;
 }
 
-/** No lone surrogate? UTF-8 has no bytes for one. */
-export function isWellFormed(text: string): boolean {
-  return (text as string & { isWellFormed(): boolean }).isWellFormed();
-}
-
 export function isForbiddenName(key: string): boolean {
   const { length } = key;
   return (length === 9 || length === 11) && FORBIDDEN_KEYS.includes(key);
@@ -38,7 +33,8 @@ export function isPlain(value: unknown, limits: PayloadLimits): boolean {
 function weigh(value: unknown, limits: PayloadLimits, depthLeft: number): number {
   switch (typeof value) {
     case 'string':
-      return isWellFormed(value) ? 1 : NOT_PLAIN;
+      // UTF-8 has no bytes for a lone surrogate.
+      return value.isWellFormed() ? 1 : NOT_PLAIN;
     case 'number':
     case 'boolean':
     case 'undefined':
@@ -81,7 +77,7 @@ function weighEntries(entries: Record<string, unknown>, limits: PayloadLimits, d
   let nodes = 1;
   let keys = 0;
   for (const key in entries) {
-    if (isForbiddenName(key) || !isWellFormed(key)) return NOT_PLAIN;
+    if (isForbiddenName(key) || !key.isWellFormed()) return NOT_PLAIN;
     const weight = weigh(entries[key], limits, depthLeft);
     nodes += weight;
     if (weight === NOT_PLAIN || nodes > limits.nodes || ++keys > limits.keysPerMap) return NOT_PLAIN;

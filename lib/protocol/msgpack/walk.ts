@@ -2,7 +2,7 @@
 import { types } from 'node:util';
 import { GenRpcError } from '../errors.js';
 import type { PayloadLimits } from './scan.js';
-import { is64Bit, isForbiddenName, isPlainPrototype, isWellFormed } from './value.js';
+import { is64Bit, isForbiddenName, isPlainPrototype } from './value.js';
 
 export type Leaf = number | bigint | undefined | Date | Buffer;
 
@@ -48,7 +48,7 @@ export class PayloadWalk {
     if (++this.nodes > this.limits.nodes) throw new Refusal(`is beyond the ${this.limits.nodes} values of a payload`);
     switch (typeof value) {
       case 'string':
-        if (!isWellFormed(value)) throw new Refusal('is a string with a lone surrogate');
+        if (!value.isWellFormed()) throw new Refusal('is a string with a lone surrogate');
         return value;
       case 'bigint':
         if (!is64Bit(value)) throw new Refusal('is a bigint outside 64 bits');
@@ -122,7 +122,7 @@ export class PayloadWalk {
     const copy: Record<string, unknown> = {};
     for (const key of keys) {
       if (isForbiddenName(key)) throw new Refusal(`has the key ${key}, which reaches for a prototype`);
-      if (!isWellFormed(key)) throw new Refusal('has a key with a lone surrogate');
+      if (!key.isWellFormed()) throw new Refusal('has a key with a lone surrogate');
       this.path.push(key);
       copy[key] = this.part(entries[key]);
       this.path.pop();
