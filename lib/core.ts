@@ -1,15 +1,21 @@
 /** The same node without Nest. */
 export { createNode, type NodePorts } from './node/create-node.js';
 export { GenRpcConfigError, type Problem } from './node/config-error.js';
-export type { CallOptions, CastOptions, ModuleFunction, ModuleRef } from './node/call-options.js';
+export { AsyncCall } from './node/async-call.js';
+export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
+export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
 export { GenRpcNode, type NodeStats } from './node/gen-rpc-node.js';
 export {
   AdmissionOptions,
-  GenRpcOptions,
+  BatchingOptions,
+  CompressionOptions,
+  KeepaliveOptions,
   ListenOptions,
   NodeLocationOptions,
   ReconnectOptions,
-} from './node/options.js';
+  type LocateNode,
+} from './node/option-groups.js';
+export { GenRpcOptions } from './node/options.js';
 export type { Target } from './client/dispatcher.js';
 export type { Discovery, Location } from './discovery/discovery.js';
 export type { Channel, ChannelEvents, Driver, Endpoint, Listener } from './driver/driver.js';

@@ -1,4 +1,5 @@
 /** For Nest applications: module, strategy, client, decorators, options, errors. */
+export { GenRpcAsyncCall } from './nest/gen-rpc.async-call.js';
 export { GenRpcClient } from './nest/gen-rpc.client.js';
 export type { GenRpcClientEvents, GenRpcClientStatus } from './nest/gen-rpc.client.js';
 export type { GenRpcClientOptions, GenRpcSharedClientOptions } from './nest/gen-rpc.client-options.js';
@@ -9,15 +10,21 @@ export { GenRpcRecord, GenRpcRecordBuilder, type GenRpcDirections } from './nest
 export { GenRpcServer, type GenRpcServerEvents, type GenRpcServerStatus } from './nest/gen-rpc.server.js';
 export { GEN_RPC_TRANSPORT, InjectGenRpc } from './nest/gen-rpc.tokens.js';
 export { GenRpcConfigError, type Problem } from './node/config-error.js';
-export type { CallOptions, CastOptions, ModuleFunction, ModuleRef } from './node/call-options.js';
+export { AsyncCall } from './node/async-call.js';
+export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
+export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
 export { GenRpcNode, type NodeStats } from './node/gen-rpc-node.js';
 export {
   AdmissionOptions,
-  GenRpcOptions,
+  BatchingOptions,
+  CompressionOptions,
+  KeepaliveOptions,
   ListenOptions,
   NodeLocationOptions,
   ReconnectOptions,
-} from './node/options.js';
+  type LocateNode,
+} from './node/option-groups.js';
+export { GenRpcOptions } from './node/options.js';
 export type { Target } from './client/dispatcher.js';
 export type { Endpoint } from './driver/driver.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';

@@ -2,11 +2,13 @@
 import type { Authenticated } from '../connection/authenticate.js';
 import type { Timer } from '../ports/clock.js';
 import type { Random } from '../ports/random.js';
-import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import { GenRpcError } from '../protocol/errors.js';
 import type { Invocation } from '../protocol/invocation.js';
 import { Backoff, type BackoffLimits } from './backoff.js';
 import type { PendingCall } from './pending-calls.js';
+import { QueuedCast, type CastOutcome } from './queued-cast.js';
 import { Session, type SessionEvents, type SessionPorts } from './session.js';
+import { nodeDown, withNextAttempt } from './unreachable.js';
 
 export interface LanePorts extends SessionPorts {
   readonly random: Random;
@@ -15,6 +17,14 @@ export interface LanePorts extends SessionPorts {
   readonly maxQueuedCasts: number;
   /** Resolves, connects, authenticates. Rejects with a GenRpcError. */
   dial(node: string, signal: AbortSignal): Promise<Authenticated>;
+}
+
+/** What a lane tells its dispatcher. */
+export interface LaneEvents {
+  /** It has an open connection from now on, or none any more. */
+  status(lane: Lane, connected: boolean): void;
+  /** Its connection was closed for want of use: nothing is lost with it. */
+  unused(lane: Lane): void;
 }
 
 type Open = { name: 'open'; session: Session; since: number };
@@ -26,19 +36,13 @@ type State =
   | { name: 'waiting'; until: number; error: GenRpcError; timer: Timer | undefined }
   | { name: 'closed'; reason: GenRpcError };
 
-/** Told once what became of a cast that was accepted. */
-export interface CastOutcome {
-  /** It stands in the connection's stream. */
-  written(): void;
-  /** The connection that it waited for was not made, or would not take it. */
-  dropped(error: GenRpcError): void;
-}
-
 /** Whoever needs the connection: told once, `ready` or `fail`. */
 interface Waiter {
   /** Gave up meanwhile. */
   readonly settled: boolean;
   ready(session: Session, now: number): void;
+  /** An attempt failed, but it goes on waiting. */
+  waitOn?(failure: GenRpcError): void;
   fail(error: GenRpcError): void;
 }
 
@@ -50,32 +54,35 @@ interface Queued {
 /** A connection that lived this long, or answered, was a good one: the next failure starts from the shortest wait. */
 const STABLE_AFTER_MS = 5000;
 
-/** Failures of a dial that keep their own code; all others are `node_down`. */
-const NAMED_FAILURES: ReadonlySet<GenRpcErrorCode> = new Set<GenRpcErrorCode>([
-  'invalid_cookie',
-  'wrong_node',
-  'version_mismatch',
-  'external_source_error',
-  'node_certificate_mismatch',
-]);
-
 export class Lane implements SessionEvents {
   private state: State = { name: 'idle' };
   private queue: Queued[] = [];
   private queuedCasts = 0;
   private readonly drainingSessions = new Set<Session>();
   private readonly backoff: Backoff;
+  /** Ordered casts that were accepted. */
+  private sequence = 0;
+  /** When it was last asked for, as its dispatcher counts. */
+  usedAt = 0;
 
+  /** @param number tells the lanes of this process apart. */
   constructor(
     readonly node: string,
+    readonly name: string,
+    private readonly number: number,
     private readonly ports: LanePorts,
-    private readonly onStatus: (connected: boolean) => void,
+    private readonly events: LaneEvents,
   ) {
     this.backoff = new Backoff(ports.backoff, ports.random);
   }
 
   get connected(): boolean {
     return this.state.name === 'open';
+  }
+
+  /** May it be forgotten? Nobody waits for it, and it stands in no back-off. */
+  get isIdle(): boolean {
+    return (this.state.name === 'open' || this.state.name === 'idle') && this.pendingCalls === 0;
   }
 
   get pendingCalls(): number {
@@ -90,29 +97,12 @@ export class Lane implements SessionEvents {
 
   /** @throws GenRpcError when the cast is not accepted; `outcome` then hears nothing. */
   cast(invocation: Invocation, outcome?: CastOutcome): void {
-    if (this.state.name === 'open') {
-      this.state.session.cast(invocation);
-      return outcome?.written();
-    }
-    const refusal = this.refusal(false);
-    if (refusal !== undefined) throw refusal;
-    if (this.queuedCasts >= this.ports.maxQueuedCasts) {
-      throw new GenRpcError('refused', `${this.queuedCasts} casts wait for the connection to ${this.node} already.`);
-    }
-    this.queuedCasts += 1;
-    const fail = (error: GenRpcError): void => {
-      this.ports.journal.note('cast_not_accepted', () => `A cast to ${this.node} was dropped: ${error.message}`);
-      outcome?.dropped(error);
-    };
-    const ready = (session: Session): void => {
-      try {
-        session.cast(invocation);
-      } catch (error) {
-        return fail(error as GenRpcError);
-      }
-      outcome?.written();
-    };
-    this.enqueue({ settled: false, ready, fail }, false);
+    const { state } = this;
+    const order = invocation.ordered === true ? { lane: this.number, sequence: (this.sequence + 1) >>> 0 } : undefined;
+    if (state.name === 'open') state.session.cast(invocation, order);
+    else this.enqueueCast(new QueuedCast(this.node, invocation, order, outcome, this.ports.journal));
+    if (order !== undefined) this.sequence = order.sequence;
+    if (state.name === 'open') outcome?.written();
   }
 
   /** Resolves once there is a connection; rejects when the attempt under way, or the next one, fails. */
@@ -146,8 +136,25 @@ export class Lane implements SessionEvents {
     this.leave(this.state, new GenRpcError('refused', 'It is shutting down.'));
   }
 
+  retired(session: Session): void {
+    if (this.state.name !== 'open' || this.state.session !== session) return;
+    this.drainingSessions.add(session);
+    this.backoff.reset();
+    this.state = { name: 'idle' };
+    this.events.status(this, false);
+  }
+
+  /** Closes the connection, if there is one, as soon as it is of no use. */
+  retire(): void {
+    if (this.state.name === 'open') this.state.session.retire();
+  }
+
   ended(session: Session, reason: GenRpcError): void {
-    if (this.drainingSessions.delete(session) || this.state.name === 'closed') return;
+    if (this.drainingSessions.delete(session)) {
+      if (this.state.name === 'idle' && this.pendingCalls === 0 && this.sequence === 0) this.events.unused(this);
+      return;
+    }
+    if (this.state.name === 'closed') return;
     if (!session.draining) {
       this.ports.journal.note('connection_lost', () => `Lost the connection to ${this.node}: ${reason.message}`);
     }
@@ -162,7 +169,7 @@ export class Lane implements SessionEvents {
     } else {
       this.wait(nodeDown(this.node, reason), this.backoff.next());
     }
-    this.onStatus(false);
+    this.events.status(this, false);
   }
 
   private get sessions(): Session[] {
@@ -175,9 +182,19 @@ export class Lane implements SessionEvents {
     this.state = { name: 'closed', reason };
     if (state.name === 'dialling') state.attempt.abort();
     if (state.name === 'waiting') state.timer?.cancel();
-    if (state.name === 'open') this.onStatus(false);
+    if (state.name === 'open') this.events.status(this, false);
     this.failQueue(reason, true);
     return sessions;
+  }
+
+  private enqueueCast(cast: QueuedCast): void {
+    const refusal = this.refusal(false);
+    if (refusal !== undefined) throw refusal;
+    if (this.queuedCasts >= this.ports.maxQueuedCasts) {
+      throw new GenRpcError('refused', `${this.queuedCasts} casts wait for the connection to ${this.node} already.`);
+    }
+    this.queuedCasts += 1;
+    this.enqueue(cast, false);
   }
 
   private enqueue(waiter: Waiter, waitForReady: boolean): void {
@@ -224,7 +241,7 @@ export class Lane implements SessionEvents {
     this.ports.journal.count('connected');
     const session = new Session(connection, this.ports, this);
     this.state = { name: 'open', session, since: this.ports.clock.now() };
-    this.onStatus(true);
+    this.events.status(this, true);
     connection.open(session, early);
     this.flushQueue();
   }
@@ -260,21 +277,9 @@ export class Lane implements SessionEvents {
     const stays = ({ waiter, waitForReady }: Queued): boolean => !everyone && waitForReady && !waiter.settled;
     this.queue = queue.filter(stays);
     this.queuedCasts = 0;
-    for (const queued of queue) if (!stays(queued)) queued.waiter.fail(error);
+    for (const queued of queue) {
+      if (stays(queued)) queued.waiter.waitOn?.(error);
+      else queued.waiter.fail(error);
+    }
   }
-}
-
-function nodeDown(node: string, cause: unknown): GenRpcError {
-  if (isGenRpcError(cause) && NAMED_FAILURES.has(cause.code)) return cause;
-  const reason = cause instanceof Error ? cause.message : String(cause);
-  const details = isGenRpcError(cause) && typeof cause.details === 'object' ? cause.details : {};
-  return new GenRpcError('node_down', `${node} is down. ${reason}`, { cause, details: { ...details } });
-}
-
-function withNextAttempt(error: GenRpcError, nextAttemptMs: number): GenRpcError {
-  const details = { ...(error.details as object | undefined), nextAttemptMs };
-  return new GenRpcError(error.code, `${error.message} Next attempt in ${nextAttemptMs} ms.`, {
-    cause: error,
-    details,
-  });
 }

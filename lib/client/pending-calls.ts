@@ -29,6 +29,8 @@ export class PendingCall extends Deadline {
   position = 0;
   carrier: CallCarrier | undefined;
   settled = false;
+  /** Why the last attempt to reach the node failed, while the call waits for the next one. */
+  private unreachable: GenRpcError | undefined;
 
   constructor(
     readonly target: string,
@@ -45,6 +47,11 @@ export class PendingCall extends Deadline {
   /** There is a connection for it. */
   ready(session: { call(call: PendingCall, remainingMs: number): void }, now: number): void {
     session.call(this, this.deadlineAt - now);
+  }
+
+  /** The attempt that it waited for failed; it waits for the next. */
+  waitOn(failure: GenRpcError): void {
+    this.unreachable = failure;
   }
 
   item(value: unknown): void {
@@ -70,12 +77,20 @@ export class PendingCall extends Deadline {
   }
 
   override expire(): void {
-    const maybeExecuted = this.carrier?.mayHaveStarted(this) ?? false;
+    const error = this.lateness();
+    if (this.settle(true)) this.sink.failed(error);
+  }
+
+  private lateness(): GenRpcError {
     const what = `${joinRoute(this.invocation.name)} on ${this.target}`;
-    if (!this.settle(true)) return;
-    this.sink.failed(
-      new GenRpcError('timeout', `${what} did not reply within ${this.timeoutMs} ms.`, { maybeExecuted }),
-    );
+    const { unreachable, carrier } = this;
+    if (carrier === undefined && unreachable !== undefined) {
+      const { code, message, details } = unreachable;
+      const waited = `${what} was not sent within ${this.timeoutMs} ms`;
+      return new GenRpcError(code, `${waited}: ${message}`, { details, cause: unreachable });
+    }
+    const maybeExecuted = carrier?.mayHaveStarted(this) ?? false;
+    return new GenRpcError('timeout', `${what} did not reply within ${this.timeoutMs} ms.`, { maybeExecuted });
   }
 
   private settle(cancel: boolean): boolean {

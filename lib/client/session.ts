@@ -1,8 +1,9 @@
 /** The client's end of one connection: frames out, replies in, and nobody left waiting when it ends. */
 import type { Connection, ConnectionEvents } from '../connection/connection.js';
+import { Inactivity } from '../connection/inactivity.js';
 import type { Journal } from '../connection/journal.js';
 import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
-import { FrameType, type ErrorFrame, type Frame } from '../protocol/frame.js';
+import { FrameType, GOAWAY_UNUSED, type CastOrder, type ErrorFrame, type Frame } from '../protocol/frame.js';
 import { joinRoute, type Invocation } from '../protocol/invocation.js';
 import type { Payload } from '../protocol/payload.js';
 import type { Clock } from '../ports/clock.js';
@@ -11,12 +12,16 @@ import { PendingCalls, type CallCarrier, type PendingCall } from './pending-call
 export interface SessionPorts {
   readonly clock: Clock;
   readonly journal: Journal;
+  /** ms without a call or cast, after which the connection is closed; never while one is pending. */
+  readonly inactivityTimeout: number;
 }
 
 /** What a session tells its lane. */
 export interface SessionEvents {
   /** The peer takes no new calls. */
   draining(session: Session): void;
+  /** Nobody has called for a while, here or, as the peer says, there: it takes no more, and will be missed by nobody. */
+  retired(session: Session): void;
   ended(session: Session, reason: GenRpcError): void;
 }
 
@@ -26,6 +31,9 @@ export class Session implements ConnectionEvents, CallCarrier {
   private readonly pending = new PendingCalls();
   /** Takes no more calls: its end is no loss. */
   draining = false;
+  private readonly inactivity: Inactivity;
+  /** Where casts stand that may not have left yet. */
+  private unsentCasts: number[] = [];
 
   constructor(
     private readonly connection: Connection,
@@ -33,6 +41,9 @@ export class Session implements ConnectionEvents, CallCarrier {
     private readonly events: SessionEvents,
   ) {
     connection.keepAlive(false);
+    const busy = (): boolean => this.pending.size > 0;
+    this.inactivity = new Inactivity(ports.clock, ports.inactivityTimeout, busy, () => this.retire());
+    this.inactivity.watch();
   }
 
   get node(): string {
@@ -47,23 +58,27 @@ export class Session implements ConnectionEvents, CallCarrier {
   call(call: PendingCall, remainingMs: number): void {
     try {
       const payload = this.encode(call.invocation);
-      const { name, single, headers } = call.invocation;
+      const { name, single, headers, deliver = false } = call.invocation;
       const timeoutMs = Math.max(1, Math.ceil(remainingMs));
       if (this.pending.size === 0) this.connection.keepAlive(true);
       call.carrier = this;
       call.position = this.connection.position;
       const id = this.pending.open(call);
-      this.connection.send({ type: FrameType.Call, id, name, timeoutMs, single, headers, payload });
+      this.connection.send({ type: FrameType.Call, id, name, timeoutMs, single, deliver, headers, payload });
     } catch (error) {
       call.fail(error as GenRpcError);
     }
   }
 
   /** @throws GenRpcError when the cast is not accepted; nothing is sent then. */
-  cast(invocation: Invocation): void {
+  cast(invocation: Invocation, order: CastOrder | undefined): void {
     const payload = this.encode(invocation);
     const { name, single, headers } = invocation;
-    this.connection.send({ type: FrameType.Cast, name, single, headers, payload });
+    const { position, queuedBytes } = this.connection;
+    this.connection.send({ type: FrameType.Cast, name, single, order, headers, payload });
+    if (queuedBytes === 0) this.unsentCasts = [];
+    this.unsentCasts.push(position);
+    this.inactivity.used();
   }
 
   release(call: PendingCall, cancel: boolean): void {
@@ -95,7 +110,9 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** The lane hears of it first: a caller that tries again as soon as it is told must not come back to this session. */
   closed(reason: GenRpcError): void {
     const cause = reason.message;
+    this.inactivity.stop();
     this.events.ended(this, reason);
+    this.countDroppedCasts();
     this.pending.failAll(
       () => true,
       (call) => {
@@ -130,11 +147,26 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private onIdle(): void {
+    this.inactivity.used();
     this.connection.keepAlive(false);
     if (this.draining) this.connection.close();
   }
 
+  /** Takes no more calls, tells its lane so, and closes once the pending ones have settled. */
+  retire(): void {
+    this.events.retired(this);
+    void this.drain();
+  }
+
+  private countDroppedCasts(): void {
+    const dropped = this.unsentCasts.filter((position) => !this.connection.hasWritten(position)).length;
+    if (dropped === 0) return;
+    const message = (): string => `${dropped} casts to ${this.node} had not left when the connection ended.`;
+    this.ports.journal.note('cast_dropped', message, undefined, dropped);
+  }
+
   private onGoAway(lastId: number): void {
+    if (lastId === GOAWAY_UNUSED) return this.retire();
     this.events.draining(this);
     this.pending.failAll(
       (call) => call.id > lastId,
@@ -167,7 +199,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     if (this.connection.congested) {
       throw new GenRpcError('refused', `Too many bytes wait for ${this.node}, which reads slowly. Nothing was sent.`);
     }
-    return this.connection.encode(invocation.args);
+    return this.connection.encode(invocation.args, invocation.shared);
   }
 }
 

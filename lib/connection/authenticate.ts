@@ -1,11 +1,14 @@
 /** The handshake over a channel: a `Connection`, or a throw. There is no other way to get one. */
+import { createHash } from 'node:crypto';
 import type { Channel } from '../driver/driver.js';
+import type { Compression } from '../protocol/compression.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { PROTOCOL_VERSION } from '../protocol/frame.js';
 import { FrameDecoder } from '../protocol/frame-decoder.js';
 import { FrameEncoder } from '../protocol/frame-encoder.js';
 import {
   INCARNATION_BYTES,
+  LIFE_BYTES,
   NONCE_BYTES,
   proveClient,
   proveServer,
@@ -20,6 +23,7 @@ import {
   decodeServerHello,
   encodeClientHello,
   encodeServerHello,
+  Feature,
   handshakeFrame,
   HandshakeType,
   MANDATORY_FEATURES,
@@ -32,7 +36,7 @@ import { isNodeName, printable } from '../protocol/node-name.js';
 import type { Codec } from '../protocol/payload.js';
 import type { Clock } from '../ports/clock.js';
 import type { Random } from '../ports/random.js';
-import { Connection, type ConnectionLimits, type Peer } from './connection.js';
+import { Connection, type ConnectionSettings, type Peer } from './connection.js';
 import { HandshakeChannel } from './handshake-channel.js';
 
 /** Who this node is, and what it brings to every handshake. */
@@ -43,7 +47,9 @@ export interface Identity {
   readonly keys: readonly RoleKeys[];
   /** Best first. */
   readonly codecs: readonly Codec[];
-  readonly limits: ConnectionLimits;
+  readonly settings: ConnectionSettings;
+  /** `undefined`: payloads are neither sent nor taken compressed. */
+  readonly compression: Compression | undefined;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -61,8 +67,15 @@ export interface Authenticated {
   readonly early: Buffer;
 }
 
-export function newIncarnation(random: Random): Uint8Array {
-  return random.bytes(INCARNATION_BYTES);
+/**
+ * Which life of a node this is, and which process of it, half the bytes each. Both are drawn, so that a restart is
+ * another life; processes that are to be one node are given a name for their life instead.
+ */
+export function newIncarnation(random: Random, life?: string): Uint8Array {
+  const drawn = random.bytes(INCARNATION_BYTES);
+  if (life === undefined) return drawn;
+  const named = createHash('sha256').update(life).digest().subarray(0, LIFE_BYTES);
+  return Buffer.concat([named, drawn.subarray(LIFE_BYTES)]);
 }
 
 /**
@@ -106,7 +119,7 @@ export async function respond(
     const hello = await talk.receive(HandshakeType.ClientHello);
     const client = decodeClientHello(hello.body);
     const codec = checkClient(self, client, talk);
-    const answer = handshakeFrame(HandshakeType.ServerHello, encodeServerHello(answerOf(self, codec)));
+    const answer = handshakeFrame(HandshakeType.ServerHello, encodeServerHello(answerOf(self, client, codec)));
     talk.send(answer);
     const proof = await talk.receive(HandshakeType.Proof);
     const script = transcript(hello.frame, answer, task.channelBinding);
@@ -134,24 +147,29 @@ function helloOf(self: Identity, wanted: string): ClientHello {
   return {
     minVersion: PROTOCOL_VERSION,
     maxVersion: PROTOCOL_VERSION,
-    features: 0,
+    features: featuresOf(self),
     nonce: self.random.bytes(NONCE_BYTES),
     incarnation: self.incarnation,
     node: self.node,
     wanted,
-    maxMessageBytes: self.limits.maxMessageBytes,
+    maxMessageBytes: self.settings.maxMessageBytes,
     codecs: self.codecs.map((codec) => codec.id),
   };
 }
 
-function answerOf(self: Identity, codec: Codec): ServerHello {
+function featuresOf(self: Identity): number {
+  return self.compression === undefined ? 0 : Feature.Compression;
+}
+
+/** Of what the client offers, the server takes what it has too. */
+function answerOf(self: Identity, client: ClientHello, codec: Codec): ServerHello {
   return {
     version: PROTOCOL_VERSION,
-    features: 0,
+    features: client.features & featuresOf(self),
     nonce: self.random.bytes(NONCE_BYTES),
     incarnation: self.incarnation,
     node: self.node,
-    maxMessageBytes: self.limits.maxMessageBytes,
+    maxMessageBytes: self.settings.maxMessageBytes,
     codec: codec.id,
   };
 }
@@ -212,14 +230,18 @@ function unproven(wanted: string, cause?: GenRpcError): GenRpcError {
 }
 
 function connectionOf(self: Identity, channel: Channel, hello: ClientHello | ServerHello, codec: Codec): Connection {
+  const incarnation = Buffer.from(hello.incarnation).toString('hex');
   const peer: Peer = {
     node: hello.node,
-    incarnation: Buffer.from(hello.incarnation).toString('hex'),
+    incarnation,
+    life: incarnation.slice(0, 2 * LIFE_BYTES),
     address: channel.remoteAddress,
     maxMessageBytes: hello.maxMessageBytes,
   };
-  const wire = { peer, codec, encoder: new FrameEncoder(), decoder: new FrameDecoder(self.limits.maxMessageBytes) };
-  return new Connection(channel, wire, self.clock, self.limits);
+  const compression = (hello.features & Feature.Compression) === 0 ? undefined : self.compression;
+  const decoder = new FrameDecoder(self.settings.maxMessageBytes, compression !== undefined);
+  const wire = { peer, codec, compression, encoder: new FrameEncoder(), decoder };
+  return new Connection(channel, wire, self.clock, self.settings);
 }
 
 /** What the calling side makes of a refusal. */

@@ -1,26 +1,38 @@
 /** An authenticated conversation: frames both ways over a channel. Only `authenticate` makes one. */
 import type { Channel } from '../driver/driver.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
-import type { Frame } from '../protocol/frame.js';
+import { deflated, inflated, type Compression } from '../protocol/compression.js';
+import { FrameType, type Frame } from '../protocol/frame.js';
 import type { ByteSink } from '../protocol/frame-encoder.js';
-import { decodePayload, encodePayload, type Codec, type Payload } from '../protocol/payload.js';
+import { decodePayload, encodePayload, type Codec, type Payload, type SharedPayload } from '../protocol/payload.js';
 import type { Clock, Timer } from '../ports/clock.js';
+import { Heartbeat, type HeartbeatSettings } from './heartbeat.js';
 import { WriteBatch } from './write-batch.js';
 
 /** The node at the other end, as the handshake proved it. */
 export interface Peer {
   readonly node: string;
-  /** Hex; another one after every start of the node. */
+  /** Hex: tells this process of it from every other. */
   readonly incarnation: string;
+  /** The part of it that processes serving one node together have in common. */
+  readonly life: string;
   readonly address: string;
   /** Largest message that the peer accepts, in payload bytes. */
   readonly maxMessageBytes: number;
+}
+
+/** How many frames and bytes wait for each other before they are written, at most: they never wait beyond their turn. */
+export interface Batching {
+  readonly frames: number;
+  readonly bytes: number;
 }
 
 /** How frames look in bytes: what two nodes agreed on in their handshake. */
 export interface Wire {
   readonly peer: Peer;
   readonly codec: Codec;
+  /** `undefined`: not agreed on. */
+  readonly compression: Compression | undefined;
   readonly encoder: { encode(frame: Frame, sink: ByteSink): void };
   readonly decoder: {
     /** @throws GenRpcError when the bytes are outside the protocol. */
@@ -33,7 +45,7 @@ export interface Wire {
   };
 }
 
-export interface ConnectionLimits {
+export interface ConnectionSettings {
   /** A frame whose header has arrived must be whole within this many ms. */
   readonly frameReadTimeout: number;
   /** Bytes that wait must make progress within this many ms. */
@@ -42,6 +54,9 @@ export interface ConnectionLimits {
   readonly maxQueuedBytes: number;
   /** Largest message that this side accepts and sends, in payload bytes. */
   readonly maxMessageBytes: number;
+  readonly batching: Batching;
+  /** `undefined`: a peer that is silent is not asked whether it is there. */
+  readonly keepalive: HeartbeatSettings | undefined;
 }
 
 export interface ConnectionEvents {
@@ -49,10 +64,6 @@ export interface ConnectionEvents {
   /** No frame comes or goes any more. Called exactly once. */
   closed(reason: GenRpcError): void;
 }
-
-/** A write costs 9–10 µs on each side, whatever its size; past these the peer had better start working. */
-const FLUSH_BYTES = 1024;
-const FLUSH_FRAMES = 16;
 
 type State = 'open' | 'closing' | 'closed';
 
@@ -71,7 +82,11 @@ export class Connection {
   private halfFrame = -1;
   private halfFrameSince = 0;
   private sendTimer: Timer | undefined;
-  private readonly onFrame = (frame: Frame): void => this.events?.frame(frame);
+  private readonly heartbeat: Heartbeat | undefined;
+  private readonly onFrame = (frame: Frame): void => {
+    if (frame.type === FrameType.Ping) this.send({ type: FrameType.Pong });
+    else if (frame.type !== FrameType.Pong) this.events?.frame(frame);
+  };
   private readonly onTurnEnd = (): void => {
     this.flushScheduled = false;
     this.flush();
@@ -81,9 +96,15 @@ export class Connection {
     private readonly channel: Channel,
     private readonly wire: Wire,
     private readonly clock: Clock,
-    private readonly limits: ConnectionLimits,
+    private readonly settings: ConnectionSettings,
   ) {
     this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
+    if (settings.keepalive !== undefined) {
+      this.heartbeat = new Heartbeat(clock, settings.keepalive, {
+        ask: () => this.send({ type: FrameType.Ping }),
+        dead: (silentMs) => this.abort(silent(this.peer.node, silentMs)),
+      });
+    }
   }
 
   get peer(): Peer {
@@ -105,12 +126,13 @@ export class Connection {
 
   /** Is so much waiting that nothing more should be added? */
   get congested(): boolean {
-    return this.queuedBytes > this.limits.maxQueuedBytes;
+    return this.queuedBytes > this.settings.maxQueuedBytes;
   }
 
   /** Names the owner; `early` bytes, which came with the handshake's last frame, are the first it hears of. */
   open(events: ConnectionEvents, early: Buffer = Buffer.alloc(0)): void {
     this.events = events;
+    this.heartbeat?.start();
     this.channel.open({
       data: (bytes) => this.onData(bytes),
       drain: () => this.onDrain(),
@@ -123,25 +145,28 @@ export class Connection {
    * The bytes of a value, as both ends have agreed to write them.
    * @throws GenRpcError `encode_error`; `message_too_large` for either of them.
    */
-  encode(value: unknown): Payload {
-    const payload = encodePayload(this.wire.codec, value);
-    const limit = Math.min(this.limits.maxMessageBytes, this.peer.maxMessageBytes);
+  encode(value: unknown, shared?: SharedPayload): Payload {
+    const { codec } = this.wire;
+    const payload = shared === undefined ? encodePayload(codec, value) : shared.encode(codec, value);
+    const limit = Math.min(this.settings.maxMessageBytes, this.peer.maxMessageBytes);
     if (payload.bytes.length > limit) throw tooLarge(payload, limit);
-    return payload;
+    const { compression } = this.wire;
+    return compression === undefined ? payload : deflated(payload, compression);
   }
 
   /** The way back. @throws GenRpcError `protocol_error`, `message_too_large`. */
   decode(payload: Payload): unknown {
-    const limit = this.limits.maxMessageBytes;
+    const limit = this.settings.maxMessageBytes;
     if (payload.bytes.length > limit) throw tooLarge(payload, limit);
-    return decodePayload(this.wire.codec, payload);
+    return decodePayload(this.wire.codec, inflated(payload, limit));
   }
 
   /** Queues a frame for the turn's end. @throws GenRpcError when the frame cannot be written; nothing is sent then. */
   send(frame: Frame): void {
     if (this.state !== 'open') return;
     this.wire.encoder.encode(frame, this.batch);
-    if (this.batch.bytes >= FLUSH_BYTES || this.batch.frames >= FLUSH_FRAMES) return this.flush();
+    const { batching } = this.settings;
+    if (this.batch.bytes >= batching.bytes || this.batch.frames >= batching.frames) return this.flush();
     if (this.flushScheduled) return;
     this.flushScheduled = true;
     this.clock.soon(this.onTurnEnd);
@@ -180,6 +205,7 @@ export class Connection {
 
   private onData(bytes: Buffer): void {
     if (this.state !== 'open') return;
+    this.heartbeat?.heard();
     try {
       this.wire.decoder.push(bytes, this.onFrame);
     } catch (error) {
@@ -194,7 +220,7 @@ export class Connection {
     if (!decoder.midFrame || decoder.frames === this.halfFrame) return;
     this.halfFrame = decoder.frames;
     this.halfFrameSince = this.clock.now();
-    if (this.readTimer === undefined) this.armReadTimer(this.limits.frameReadTimeout);
+    if (this.readTimer === undefined) this.armReadTimer(this.settings.frameReadTimeout);
   }
 
   private armReadTimer(ms: number): void {
@@ -202,9 +228,11 @@ export class Connection {
       this.readTimer = undefined;
       const { decoder } = this.wire;
       if (!decoder.midFrame) return;
-      const left = this.limits.frameReadTimeout - (this.clock.now() - this.halfFrameSince);
+      const left = this.settings.frameReadTimeout - (this.clock.now() - this.halfFrameSince);
       if (left > 0) return this.armReadTimer(left);
-      this.abort(new GenRpcError('protocol_error', `A frame was not whole after ${this.limits.frameReadTimeout} ms.`));
+      this.abort(
+        new GenRpcError('protocol_error', `A frame was not whole after ${this.settings.frameReadTimeout} ms.`),
+      );
     });
   }
 
@@ -216,10 +244,10 @@ export class Connection {
   private watchProgress(): void {
     if (this.sendTimer !== undefined) return;
     const written = this.handedOver - this.channel.queuedBytes;
-    this.sendTimer = this.clock.after(this.limits.sendTimeout, () => {
+    this.sendTimer = this.clock.after(this.settings.sendTimeout, () => {
       this.sendTimer = undefined;
       if (this.handedOver - this.channel.queuedBytes > written) return this.watchProgress();
-      this.abort(new GenRpcError('send_timeout', `The peer took no byte for ${this.limits.sendTimeout} ms.`));
+      this.abort(new GenRpcError('send_timeout', `The peer took no byte for ${this.settings.sendTimeout} ms.`));
     });
   }
 
@@ -227,11 +255,16 @@ export class Connection {
     if (this.state === 'closed') return;
     this.state = 'closed';
     this.wire.decoder.stop();
+    this.heartbeat?.stop();
     this.readTimer?.cancel();
     this.sendTimer?.cancel();
     this.resolveEnded();
     this.events?.closed(reason);
   }
+}
+
+function silent(node: string, ms: number): GenRpcError {
+  return new GenRpcError('connection_lost', `${node} has sent nothing for ${Math.round(ms)} ms, and answers no ping.`);
 }
 
 function tooLarge({ bytes }: Payload, limit: number): GenRpcError {

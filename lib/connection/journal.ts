@@ -23,6 +23,10 @@ export type Occurrence =
   | 'call_refused'
   | 'cast_failed'
   | 'cast_not_accepted'
+  | 'cast_dropped'
+  | 'ordered_cast_missing'
+  | 'ordered_cast_late'
+  | 'ordered_cast_dropped'
   | 'handler_failed'
   | 'listener_failed';
 
@@ -37,13 +41,13 @@ export class Journal {
     private readonly clock: Clock,
   ) {}
 
-  count(kind: Occurrence): void {
-    this.counts.set(kind, this.countOf(kind) + 1);
+  count(kind: Occurrence, times = 1): void {
+    this.counts.set(kind, this.countOf(kind) + times);
   }
 
   /** Counts, and warns unless this kind has been spoken of within the last second; the next line says how many were not. */
-  note(kind: Occurrence, message: () => string, cause?: unknown): void {
-    this.count(kind);
+  note(kind: Occurrence, message: () => string, cause?: unknown, times = 1): void {
+    this.count(kind, times);
     const now = this.clock.now();
     const last = this.lastSaid.get(kind);
     if (last !== undefined && now - last.at < LOG_EVERY_MS) {

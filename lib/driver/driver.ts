@@ -7,6 +7,12 @@ export interface Endpoint {
   readonly port: number;
 }
 
+/** Where to listen, and how. */
+export interface ListenAt extends Endpoint {
+  /** With an address that stands for both: IPv6 connections only. Default false. */
+  readonly ipv6Only?: boolean;
+}
+
 /** Makes and accepts channels. */
 export interface Driver {
   /** As options and discovery name it: `tcp`, `memory`. */
@@ -19,7 +25,7 @@ export interface Driver {
    */
   connect(endpoint: Endpoint, signal: AbortSignal): Promise<Channel>;
   /** Resolves once channels are really accepted; rejects with the system's error, its `code` kept. */
-  listen(endpoint: Endpoint, onChannel: (channel: Channel) => void, onError: (error: Error) => void): Promise<Listener>;
+  listen(endpoint: ListenAt, onChannel: (channel: Channel) => void, onError: (error: Error) => void): Promise<Listener>;
 }
 
 export interface Listener {

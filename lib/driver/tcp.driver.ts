@@ -2,7 +2,7 @@
 import { connect, createServer, type AddressInfo, type Server } from 'node:net';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock } from '../ports/clock.js';
-import type { Channel, Driver, Endpoint, Listener } from './driver.js';
+import type { Channel, Driver, Endpoint, ListenAt, Listener } from './driver.js';
 import { SocketChannel } from './socket-channel.js';
 
 /** Kernel keepalive, first probe after this long without traffic (gen_rpc: `socket_keepalive_idle`). */
@@ -37,7 +37,7 @@ export class TcpDriver implements Driver {
   }
 
   listen(
-    endpoint: Endpoint,
+    endpoint: ListenAt,
     onChannel: (channel: Channel) => void,
     onError: (error: Error) => void,
   ): Promise<Listener> {

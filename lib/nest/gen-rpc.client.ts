@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events';
 import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '@nestjs/microservices';
 import { from, Observable, of, throwError, type Subscriber } from 'rxjs';
 import type { Target } from '../client/dispatcher.js';
-import type { CastOutcome } from '../client/lane.js';
+import type { CastOutcome } from '../client/queued-cast.js';
 import type { ReplySink } from '../client/pending-calls.js';
 import type { CallOptions } from '../node/call-options.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
@@ -15,6 +15,7 @@ import {
   type GenRpcSharedClientOptions,
   type NodeSource,
 } from './gen-rpc.client-options.js';
+import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { nestErrorOf } from './gen-rpc.exceptions.js';
 import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
 
@@ -90,6 +91,22 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     });
   }
 
+  /**
+   * Hot: called at once, and the result is there for one subscriber, or for `yield` and `nbYield`. Its errors are those
+   * of `send`. (gen_rpc: `async_call`)
+   */
+  asyncSend<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): GenRpcAsyncCall<TResult> {
+    const { value, error } = this.shape;
+    const call = this.currentNode().asyncRequest<TResult>((sink) =>
+      this.request(this.createPacket(pattern, data), {
+        item: (one) => sink.item(value(one)),
+        done: (last) => sink.done(last === undefined ? undefined : value(last)),
+        failed: (failure) => sink.failed(error(failure) as GenRpcError),
+      }),
+    );
+    return new GenRpcAsyncCall(call);
+  }
+
   /** Hot: sent at once. Completes when the event is accepted: written, or queued for writing. */
   override emit<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return super.emit(pattern, data);
@@ -153,18 +170,20 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     const { metadata } = packet as { metadata?: Record<string, string> };
     const headers = metadata === undefined ? directions.headers : { ...directions.headers, ...metadata };
     return {
-      name: this.nameOf(packet.pattern),
+      name: this.nameOf(packet.pattern, directions.version),
       args,
       single: true,
       headers: headers === undefined ? undefined : new Map(Object.entries(headers)),
+      ordered: directions.ordered === true,
     };
   }
 
   /** Remembered for patterns that are text: most are, and few are many. */
-  private nameOf(pattern: unknown): FunctionName {
-    const known = this.names.get(pattern);
+  private nameOf(pattern: unknown, version: string | undefined): FunctionName {
+    const known = version === undefined ? this.names.get(pattern) : undefined;
     if (known !== undefined) return known;
     const { module, fn } = splitRoute(String(this.normalizePattern(pattern as MsPattern)));
+    if (version !== undefined) return this.currentNode().functionName({ module, version }, fn);
     const name = this.currentNode().functionName(module, fn);
     if (typeof pattern === 'string' && this.names.size < MAX_NAMES) this.names.set(pattern, name);
     return name;
@@ -194,8 +213,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 }
 
 interface ReplyShape {
-  value(value: unknown): unknown;
-  error(error: GenRpcError): unknown;
+  readonly value: (value: unknown) => unknown;
+  readonly error: (error: GenRpcError) => unknown;
 }
 
 /** Hands a reply to an observer. A class, because an object of closures a call is what the collector feels first. */

@@ -5,6 +5,10 @@ export interface GenRpcDirections {
   readonly target?: string;
   /** Picks the connection: the same key always takes the same one. Any encodable value. */
   readonly key?: unknown;
+  /** The version of the module to call, exactly or as a range: `^1.2.0`. */
+  readonly version?: string;
+  /** Events of one target and key with this run one after the other, in the order emitted. */
+  readonly ordered?: boolean;
   readonly headers?: Readonly<Record<string, string>>;
   /** ms for everything: connect, queue, send, reply. */
   readonly timeout?: number;
@@ -38,6 +42,16 @@ export class GenRpcRecordBuilder<TData = unknown> {
   /** See `GenRpcDirections.key`. */
   setKey(key: unknown): this {
     return this.set({ key });
+  }
+
+  /** See `GenRpcDirections.version`. */
+  setVersion(version: string): this {
+    return this.set({ version });
+  }
+
+  /** See `GenRpcDirections.ordered`. */
+  setOrdered(ordered = true): this {
+    return this.set({ ordered });
   }
 
   setHeaders(headers: Readonly<Record<string, string>>): this {

@@ -5,17 +5,28 @@ import { GenRpcError } from '../protocol/errors.js';
 import { joinRoute, MAX_ARGUMENTS, type Headers, type Invocation } from '../protocol/invocation.js';
 import { MAX_TIMER_MS } from '../ports/clock.js';
 
-/** A module, or a module in exactly one version (gen_rpc: `{Module, Version}`). */
+/**
+ * A module; or a module in one version, which is meant exactly unless it is written as a range (`^1.2.0`, `1.x`,
+ * `>=1 <3`) of semantic versions. (gen_rpc: `{Module, Version}`)
+ */
 export type ModuleRef = string | { readonly module: string; readonly version: string };
 
 /** `([a, b]: [number, number], context) => a + b` */
 export type ModuleFunction = (args: never, context: CallContext) => unknown;
 
+/** `(message, context) => …` */
+export type EventHandler = (message: never, context: CallContext) => unknown;
+
 export interface CastOptions {
   readonly headers?: Headers | Readonly<Record<string, string>>;
+  /**
+   * Casts to one target with this option run one after the other, in the order sent; others may overtake them and be
+   * overtaken. Default false. (gen_rpc: `ordered_cast`)
+   */
+  readonly ordered?: boolean;
 }
 
-export interface CallOptions extends CastOptions {
+export interface CallOptions extends Omit<CastOptions, 'ordered'> {
   /** ms for everything: connect, queue, send, reply. Default: the node's `callTimeout`. */
   readonly timeout?: number;
   /** Gives the call up: it fails with `cancelled`, and the remote function is told. */

@@ -5,6 +5,7 @@ import { newIncarnation, type Identity } from '../connection/authenticate.js';
 import { Deadlines } from '../connection/deadlines.js';
 import { Journal } from '../connection/journal.js';
 import type { Discovery, Location } from '../discovery/discovery.js';
+import { ExternalDiscovery } from '../discovery/external.discovery.js';
 import { StaticDiscovery } from '../discovery/static.discovery.js';
 import type { Driver } from '../driver/driver.js';
 import { systemClock, systemRandom } from '../driver/system.js';
@@ -22,6 +23,8 @@ import { Invoker } from '../server/invoker.js';
 import { ModulePolicy } from '../server/module-policy.js';
 import { ModuleRegistry } from '../server/module-registry.js';
 import { Server } from '../server/server.js';
+import { Broadcasts } from './broadcasts.js';
+import { Calls } from './calls.js';
 import { GenRpcNode, type StatusListener } from './gen-rpc-node.js';
 import { LocalCalls } from './local-call.js';
 import type { GenRpcOptions } from './options.js';
@@ -66,31 +69,34 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
     statusListeners: new Set(),
     self: identityOf(resolved, clock, ports.random ?? systemRandom),
   };
-  const registry = new ModuleRegistry(new ModulePolicy(resolved.moduleControl, resolved.moduleList));
-  const { journal } = shared;
+  const policy = new ModulePolicy(resolved.moduleControl, resolved.moduleList);
+  const registry = new ModuleRegistry(policy);
+  const { journal, deadlines } = shared;
   const invoker = new Invoker({ registry, journal, clock, exposeErrors: resolved.exposeErrors });
   const codec = shared.self.codecs[0] ?? new MsgpackrCodec();
+  const { name: node, callTimeout, sbcastTimeout } = resolved;
+  const dispatcher = dispatcherOf(shared, ports.discovery);
+  const server = serverOf(shared, invoker);
+  const local = new LocalCalls({ clock, deadlines, node, codec, invoker, server });
+  const names = new FunctionNames();
+  const calls = new Calls({ node, callTimeout, clock, journal, deadlines, names, dispatcher, local });
+  const everyone = (): string[] => [node, ...dispatcher.nodes()];
+  const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
   // The secrets end here: what the node keeps are keys that cannot be read back.
   const { secrets: _, ...options } = resolved;
-  return new GenRpcNode({
-    ...shared,
-    options,
-    registry,
-    names: new FunctionNames(),
-    dispatcher: dispatcherOf(shared, ports.discovery),
-    server: serverOf(shared, invoker),
-    local: new LocalCalls({ clock, deadlines: shared.deadlines, node: resolved.name, codec, invoker }),
-  });
+  return new GenRpcNode({ ...shared, options, registry, policy, dispatcher, server, local, calls, broadcasts });
 }
 
 function identityOf(options: ResolvedOptions, clock: Clock, random: Random): Identity {
-  const { name, secrets, codec, maxMessageBytes, frameReadTimeout, sendTimeout, maxQueuedBytes } = options;
+  const { name, secrets, codec, life, compression } = options;
+  const { maxMessageBytes, frameReadTimeout, sendTimeout, maxQueuedBytes, batching, keepalive } = options;
   return {
     node: name,
-    incarnation: newIncarnation(random),
+    incarnation: newIncarnation(random, life),
     keys: secrets.map((secret) => deriveKeys(Buffer.from(secret))),
     codecs: [codecOf(codec)],
-    limits: { frameReadTimeout, sendTimeout, maxQueuedBytes, maxMessageBytes },
+    settings: { frameReadTimeout, sendTimeout, maxQueuedBytes, maxMessageBytes, batching, keepalive },
+    compression,
     clock,
     random,
   };
@@ -103,10 +109,8 @@ function codecOf(codec: 'msgpackr' | 'msgpack5' | Codec): Codec {
 
 function dispatcherOf(shared: Shared, source: Discovery | undefined): Dispatcher {
   const { options, self, clock, journal, drivers, statusListeners } = shared;
-  const fallback = { driver: options.driver, port: options.clientPort };
-  const nodes = options.nodes as ReadonlyMap<string, Partial<Location>>;
-  const discovery = source ?? new StaticDiscovery(nodes, fallback);
-  const { connectTimeout, handshakeTimeout, maxQueuedCasts, maxLanesPerNode, reconnect } = options;
+  const discovery = source ?? discoveryOf(options);
+  const { connectTimeout, handshakeTimeout, maxQueuedCasts, maxLanesPerNode, maxLanes, castLanes, reconnect } = options;
   const dialer = new Dialer({ self, discovery, drivers, journal, connectTimeout, handshakeTimeout });
   const keyCodec = new MsgpackrCodec();
   return new Dispatcher({
@@ -115,6 +119,9 @@ function dispatcherOf(shared: Shared, source: Discovery | undefined): Dispatcher
     random: self.random,
     maxQueuedCasts,
     maxLanesPerNode,
+    maxLanes,
+    castLanes,
+    inactivityTimeout: options.clientInactivityTimeout,
     backoff: reconnect,
     dial: (node, signal) => dialer.dial(node, signal),
     hashOf: (key) => hashKey(keyCodec, key),
@@ -122,6 +129,12 @@ function dispatcherOf(shared: Shared, source: Discovery | undefined): Dispatcher
       for (const listener of statusListeners) tell(listener, node, connected, journal);
     },
   });
+}
+
+function discoveryOf({ driver, clientPort, nodes }: ResolvedOptions): Discovery {
+  const fallback = { driver, port: clientPort };
+  if (typeof nodes === 'function') return new ExternalDiscovery(nodes as (node: string) => Partial<Location>, fallback);
+  return new StaticDiscovery(nodes as ReadonlyMap<string, Partial<Location>>, fallback);
 }
 
 /** What a listener does must not keep the connection from being used. */
@@ -134,6 +147,10 @@ function tell(listener: StatusListener, node: string, connected: boolean, journa
 }
 
 function serverOf({ options, self, clock, journal, deadlines }: Shared, invoker: Invoker): Server {
-  const { admission, handshakeTimeout, duplicateNodes } = options;
-  return new Server({ self, clock, journal, deadlines, invoker, admission, handshakeTimeout, duplicateNodes });
+  const { admission, handshakeTimeout, duplicateNodes, maxQueuedCasts, maxQueuedBytes } = options;
+  return new Server({
+    ...{ self, clock, journal, deadlines, invoker },
+    ...{ admission, handshakeTimeout, duplicateNodes, maxQueuedCasts, maxQueuedBytes },
+    inactivityTimeout: options.serverInactivityTimeout,
+  });
 }

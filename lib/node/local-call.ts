@@ -2,19 +2,25 @@
 import { encodePayload, decodePayload, type Codec } from '../protocol/payload.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { CallCarrier, PendingCall } from '../client/pending-calls.js';
+import type { IncomingCast } from '../server/casts.js';
 import type { Invoker } from '../server/invoker.js';
 import { RunningCall, type Answers, type Caller, type CallPorts } from '../server/running-call.js';
+import type { Server } from '../server/server.js';
 import type { Invocation } from '../protocol/invocation.js';
 
 export interface LocalPorts extends CallPorts {
   readonly node: string;
   readonly codec: Codec;
   readonly invoker: Invoker;
+  /** Where casts run, those of other nodes too. */
+  readonly server: Pick<Server, 'cast'>;
 }
 
 /** Values are encoded and decoded as if they had travelled, so that local and remote calls cannot differ. */
 export class LocalCalls {
   private readonly pending = new Set<LocalCall>();
+  /** Ordered casts so far, by lane. */
+  private readonly sequences = new Map<number, number>();
 
   constructor(private readonly ports: LocalPorts) {}
 
@@ -23,24 +29,47 @@ export class LocalCalls {
   }
 
   call(call: PendingCall): void {
+    if (call.invocation.deliver === true) return this.deliver(call);
     const local = new LocalCall(call, this.ports, () => this.pending.delete(local));
     this.pending.add(local);
     local.run();
   }
 
-  /** @throws GenRpcError `encode_error`. */
-  cast(invocation: Invocation): void {
-    const args = travelled(this.ports.codec, invocation.args);
-    const caller = callerOf(this.ports.node);
-    this.ports.invoker.run(new RunningCall(0, invocation, caller, Infinity, NO_ANSWERS, this.ports), () => args);
+  /** @param lane whose ordered casts run one after the other. @throws GenRpcError `encode_error`. */
+  cast(invocation: Invocation, lane: number): void {
+    const cast = this.castOf(invocation);
+    if (invocation.ordered !== true) return this.ports.server.cast(cast);
+    const sequence = ((this.sequences.get(lane) ?? 0) + 1) >>> 0;
+    this.sequences.set(lane, sequence);
+    this.ports.server.cast(cast, { lane, sequence });
   }
 
   close(reason: GenRpcError): void {
     for (const local of [...this.pending]) local.abort(reason);
   }
-}
 
-const NO_ANSWERS: Answers = { item() {}, done() {}, failed() {}, ended() {} };
+  private castOf(invocation: Invocation): IncomingCast {
+    const payload = encodePayload(this.ports.codec, invocation.args);
+    return {
+      what: { name: invocation.name, single: invocation.single, headers: invocation.headers },
+      caller: callerOf(this.ports.node),
+      bytes: payload.bytes.length,
+      readArgs: () => decodePayload(this.ports.codec, payload),
+    };
+  }
+
+  private deliver(call: PendingCall): void {
+    try {
+      const receipt = {
+        begun: () => call.succeed(undefined),
+        refused: (error: GenRpcError) => call.fail(new GenRpcError(error.code, error.message)),
+      };
+      this.ports.server.cast({ ...this.castOf(call.invocation), receipt });
+    } catch (error) {
+      call.fail(error as GenRpcError);
+    }
+  }
+}
 
 class LocalCall implements CallCarrier, Answers {
   private readonly running: RunningCall;

@@ -1,105 +1,21 @@
 /** What a node can be told. Checked once, at the door; inside, everything is there. */
-import { Allow, IsBoolean, IsIn, IsInt, Max, Min, ValidateBy, ValidateIf } from 'class-validator';
+import { Allow, IsBoolean, IsIn } from 'class-validator';
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../protocol/frame.js';
 import { MAX_SECRETS, MIN_SECRET_BYTES, weaknessOf } from '../protocol/handshake.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import type { Codec } from '../protocol/payload.js';
-import { MAX_TIMER_MS } from '../ports/clock.js';
 import type { ModuleControl } from '../server/module-policy.js';
-
-/** `expected` is what the error says is allowed. */
-function Matches(matches: (value: unknown) => boolean, expected: string): PropertyDecorator {
-  return ValidateBy({ name: 'matches', validator: { validate: matches, defaultMessage: () => expected } });
-}
-
-/** May be left out, or `undefined`. Not `null`: class-validator's own `IsOptional` lets that through unseen. */
-function Optional(): PropertyDecorator {
-  return ValidateIf((_, value) => value !== undefined);
-}
-
-function Milliseconds(): PropertyDecorator {
-  const rule = `whole ms from 1 to ${MAX_TIMER_MS}`;
-  return Matches((value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MAX_TIMER_MS, rule);
-}
-
-function Port(least: 0 | 1): PropertyDecorator {
-  const rule = `${least}..65535`;
-  return Matches((value) => Number.isInteger(value) && Number(value) >= least && Number(value) <= 65535, rule);
-}
-
-function Count(least: number, most: number): PropertyDecorator {
-  const message = `a whole number from ${least} to ${most}`;
-  const rules = [IsInt({ message }), Min(least, { message }), Max(most, { message })];
-  return (target, key) => rules.forEach((rule) => rule(target, key));
-}
-
-const isHost = (value: unknown): boolean => typeof value === 'string' && /^[A-Za-z0-9_.:-]{1,253}$/.test(value);
-const isText = (value: unknown): boolean => typeof value === 'string';
-
-/** Where this node accepts connections. */
-export class ListenOptions {
-  /** Address to bind. Default `127.0.0.1`. Any other than loopback needs `allowPlaintext`. (gen_rpc: `socket_ip`) */
-  @Optional()
-  @Matches(isHost, 'a host name or address')
-  host?: string;
-
-  /** Default 5369; 0: any free port. (gen_rpc: `tcp_server_port`) */
-  @Optional()
-  @Port(0)
-  port?: number;
-
-  /** Accept unencrypted connections from beyond this machine. The secret never travels, but everything else does. */
-  @Optional()
-  @IsBoolean({ message: 'true or false' })
-  allowPlaintext?: boolean;
-}
-
-/** Where one other node is, as far as that is not told by its name. (gen_rpc: `client_config_per_node`) */
-export class NodeLocationOptions {
-  @Optional()
-  @Matches(isHost, 'a host name or address')
-  host?: string;
-
-  @Optional()
-  @Port(1)
-  port?: number;
-
-  /** A driver's name. */
-  @Optional()
-  @Matches(isText, 'the name of a driver')
-  driver?: string;
-}
-
-/** Waits between attempts to reach a node: doubling from `min` to `max`, with full jitter. */
-export class ReconnectOptions {
-  /** ms. Default 100. */
-  @Optional()
-  @Milliseconds()
-  min?: number;
-
-  /** ms. Default 30,000. */
-  @Optional()
-  @Milliseconds()
-  max?: number;
-}
-
-/** The door: what strangers may cost before they have proved anything. */
-export class AdmissionOptions {
-  /** Unauthenticated connections at a time. Default 512. */
-  @Optional()
-  @Count(1, 1_000_000)
-  total?: number;
-
-  /** Of one address. Default 32. */
-  @Optional()
-  @Count(1, 1_000_000)
-  perAddress?: number;
-
-  /** Failed proofs of one address within a minute, after which it is sent away unheard. Default 10. */
-  @Optional()
-  @Count(1, 1_000_000)
-  failuresPerMinute?: number;
-}
+import type {
+  AdmissionOptions,
+  BatchingOptions,
+  CompressionOptions,
+  KeepaliveOptions,
+  ListenOptions,
+  LocateNode,
+  NodeLocationOptions,
+  ReconnectOptions,
+} from './option-groups.js';
+import { Count, isText, Matches, Milliseconds, MillisecondsOrInfinity, Optional, Port } from './option-rules.js';
 
 /** Options of a node. Times are in ms, sizes in bytes. */
 export class GenRpcOptions {
@@ -123,9 +39,12 @@ export class GenRpcOptions {
   @Port(1)
   clientPort?: number;
 
-  /** Nodes that are elsewhere than their name says, by name. */
+  /**
+   * Nodes that are elsewhere than their name says, by name; or a function that is asked for each, and whose failure
+   * fails the call with `external_source_error`. (gen_rpc: `client_config_per_node`, internal and external)
+   */
   @Allow()
-  nodes?: Readonly<Record<string, NodeLocationOptions>>;
+  nodes?: Readonly<Record<string, NodeLocationOptions>> | LocateNode;
 
   /** Driver of nodes that `nodes` says nothing about. Default `tcp`. (gen_rpc: `default_client_driver`) */
   @Optional()
@@ -141,6 +60,32 @@ export class GenRpcOptions {
   @Optional()
   @Milliseconds()
   callTimeout?: number;
+
+  /** Deadline of an `sbcast` that brings none. Default 15,000. (gen_rpc: `sbcast_receive_timeout`) */
+  @Optional()
+  @Milliseconds()
+  sbcastTimeout?: number;
+
+  /**
+   * A connection from here on which nothing was called and nothing is pending for this long is closed. Default
+   * `Infinity`. (gen_rpc: `client_inactivity_timeout`)
+   */
+  @Optional()
+  @MillisecondsOrInfinity()
+  clientInactivityTimeout?: number;
+
+  /** The same for connections to here: the client is asked to close. (gen_rpc: `server_inactivity_timeout`) */
+  @Optional()
+  @MillisecondsOrInfinity()
+  serverInactivityTimeout?: number;
+
+  /**
+   * How long the result of an `asyncCall` is kept for somebody to fetch it. Default `Infinity`: as long as the handle.
+   * (gen_rpc: `async_call_inactivity_timeout`)
+   */
+  @Optional()
+  @MillisecondsOrInfinity()
+  asyncCallInactivityTimeout?: number;
 
   /** For finding and reaching a node. Default 5,000. (gen_rpc: `connect_timeout`) */
   @Optional()
@@ -170,6 +115,17 @@ export class GenRpcOptions {
   @Allow()
   reconnect?: ReconnectOptions;
 
+  /** `false`: a silent peer is taken to be alive. */
+  @Allow()
+  keepalive?: KeepaliveOptions | false;
+
+  @Allow()
+  batching?: BatchingOptions;
+
+  /** Default `false`. */
+  @Allow()
+  compression?: CompressionOptions | false;
+
   @Allow()
   admission?: AdmissionOptions;
 
@@ -183,7 +139,7 @@ export class GenRpcOptions {
   @Count(1024, 1024 ** 3)
   maxQueuedBytes?: number;
 
-  /** Casts that may wait while a connection is made. Default 10,000. */
+  /** Casts that may wait while a connection is made, or ordered ones of a lane for their turn. Default 10,000. */
   @Optional()
   @Count(0, 10_000_000)
   maxQueuedCasts?: number;
@@ -193,17 +149,35 @@ export class GenRpcOptions {
   @Count(1, 1024)
   maxLanesPerNode?: number;
 
+  /** Connections to all nodes: to make another, the least recently used idle one is closed. Default 4,096. */
+  @Optional()
+  @Count(1, 1_000_000)
+  maxLanes?: number;
+
+  /** Do casts take connections of their own, beside those of calls? Default `shared`: they do not. */
+  @Optional()
+  @IsIn(['shared', 'separate'], { message: 'shared or separate' })
+  castLanes?: 'shared' | 'separate';
+
   /** Narrows what may be called. Default `disabled`: every registered module. (gen_rpc: `rpc_module_control`) */
   @Optional()
   @IsIn(['disabled', 'whitelist', 'blacklist'], { message: 'disabled, whitelist or blacklist' })
   moduleControl?: ModuleControl;
 
-  /** Modules for `moduleControl`. (gen_rpc: `rpc_module_list`) */
+  /** Modules for `moduleControl`; one that ends in `*` stands for all that begin like it. (gen_rpc: `rpc_module_list`) */
   @Optional()
   @Matches((value) => Array.isArray(value) && value.every(isText), 'a list of module names')
   moduleList?: readonly string[];
 
-  /** A second process with a connected node's name: replaces it (`newest`, default) or is sent away (`refuse`). */
+  /**
+   * Processes of one name and one `life` are one node, of which each serves some connections. Default: drawn at the
+   * start, so that a second process is a stranger. Any text, the same in all of them, another after every restart.
+   */
+  @Optional()
+  @Matches((value) => typeof value === 'string' && value.length >= 1 && value.length <= 255, '1 to 255 characters')
+  life?: string;
+
+  /** A stranger with a connected node's name: replaces it (`newest`, default) or is sent away (`refuse`). */
   @Optional()
   @IsIn(['newest', 'refuse'], { message: 'newest or refuse' })
   duplicateNodes?: 'newest' | 'refuse';
@@ -220,6 +194,10 @@ export const DEFAULT_OPTIONS = {
   driver: 'tcp',
   codec: 'msgpackr',
   callTimeout: 15_000,
+  sbcastTimeout: 15_000,
+  clientInactivityTimeout: Infinity,
+  serverInactivityTimeout: Infinity,
+  asyncCallInactivityTimeout: Infinity,
   connectTimeout: 5_000,
   handshakeTimeout: 5_000,
   sendTimeout: 5_000,
@@ -229,15 +207,13 @@ export const DEFAULT_OPTIONS = {
   maxQueuedBytes: 8 * 1024 * 1024,
   maxQueuedCasts: 10_000,
   maxLanesPerNode: 16,
+  maxLanes: 4096,
+  castLanes: 'shared',
   moduleControl: 'disabled',
   moduleList: [],
   duplicateNodes: 'newest',
   exposeErrors: false,
 } as const satisfies Partial<GenRpcOptions>;
-
-export const DEFAULT_LISTEN = { host: '127.0.0.1', port: 5369, allowPlaintext: false } as const;
-export const DEFAULT_RECONNECT = { min: 100, max: 30_000 } as const;
-export const DEFAULT_ADMISSION = { total: 512, perAddress: 32, failuresPerMinute: 10 } as const;
 
 function areSecrets(value: unknown): boolean {
   const secrets = Array.isArray(value) ? value : [value];

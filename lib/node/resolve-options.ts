@@ -1,36 +1,68 @@
 /** From what a user wrote to what a node runs on, or one error that names every problem. */
 import { getMetadataStorage, validateSync } from 'class-validator';
 import { weaknessOf } from '../protocol/handshake.js';
+import { nearestName } from '../protocol/nearest-name.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { GenRpcConfigError, type Problem } from './config-error.js';
-import { nearestName } from './nearest-name.js';
 import {
   AdmissionOptions,
+  BatchingOptions,
+  CompressionOptions,
   DEFAULT_ADMISSION,
+  DEFAULT_BATCHING,
+  DEFAULT_COMPRESSION,
+  DEFAULT_KEEPALIVE,
   DEFAULT_LISTEN,
-  DEFAULT_OPTIONS,
   DEFAULT_RECONNECT,
-  GenRpcOptions,
+  KeepaliveOptions,
   ListenOptions,
   NodeLocationOptions,
   ReconnectOptions,
-} from './options.js';
+  type LocateNode,
+} from './option-groups.js';
+import { DEFAULT_OPTIONS, GenRpcOptions } from './options.js';
 
 export interface ResolvedOptions extends Required<
-  Omit<GenRpcOptions, 'secret' | 'listen' | 'nodes' | 'reconnect' | 'admission'>
+  Omit<GenRpcOptions, 'secret' | 'listen' | 'nodes' | 'life' | GroupName>
 > {
   readonly secrets: readonly string[];
   readonly listen: Required<ListenOptions> | false;
-  readonly nodes: ReadonlyMap<string, NodeLocationOptions>;
+  readonly nodes: ReadonlyMap<string, NodeLocationOptions> | LocateNode;
+  readonly life: string | undefined;
   readonly reconnect: Required<ReconnectOptions>;
   readonly admission: Required<AdmissionOptions>;
+  readonly batching: Required<BatchingOptions>;
+  readonly keepalive: Required<KeepaliveOptions> | undefined;
+  readonly compression: Required<CompressionOptions> | undefined;
 }
+
+/** Options that are groups of options. */
+const GROUPS = {
+  reconnect: ReconnectOptions,
+  admission: AdmissionOptions,
+  batching: BatchingOptions,
+  keepalive: KeepaliveOptions,
+  compression: CompressionOptions,
+} as const;
+
+type GroupName = keyof typeof GROUPS;
+
+/** Groups that may be switched off. */
+const SWITCHES: ReadonlySet<string> = new Set<GroupName>(['keepalive', 'compression']);
 
 /** What gen_rpc calls it, where that is another word. */
 const RENAMED = new Map([
   ['cookie', 'secret'],
   ['authentication_timeout', 'handshakeTimeout'],
   ['call_receive_timeout', 'callTimeout'],
+  ['sbcast_receive_timeout', 'sbcastTimeout'],
+  ['socket_keepalive_idle', 'keepalive.idle'],
+  ['socket_keepalive_interval', 'keepalive.interval'],
+  ['socket_keepalive_count', 'keepalive.count'],
+  ['max_batch_size', 'batching.frames'],
+  ['compress', 'compression.level'],
+  ['compression_threshold', 'compression.threshold'],
+  ['ipv6_only', 'listen.ipv6Only'],
   ['tcp_server_port', 'listen.port'],
   ['socket_ip', 'listen.host'],
   ['tcp_client_port', 'clientPort'],
@@ -55,32 +87,50 @@ export function resolveOptions(
   }
   const problems = problemsOf(given, drivers);
   if (problems.length > 0) throw new GenRpcConfigError(where, problems);
-  const { secret, listen, nodes, reconnect, admission, ...rest } = withoutUndefined(given);
-  const flat = { ...DEFAULT_OPTIONS, ...rest };
+  const { secret, listen, nodes, life, ...rest } = withoutUndefined(given);
+  const { reconnect, admission, batching, keepalive, compression, ...flat } = { ...DEFAULT_OPTIONS, ...rest };
   return {
     ...flat,
     // One message that is allowed must not close the way to all others.
     maxQueuedBytes: rest.maxQueuedBytes ?? Math.max(DEFAULT_OPTIONS.maxQueuedBytes, 2 * flat.maxMessageBytes),
     secrets: typeof secret === 'string' ? [secret] : secret,
-    listen: listen === false ? false : { ...DEFAULT_LISTEN, ...withoutUndefined(listen ?? {}) },
-    nodes: new Map(Object.entries(nodes ?? {}).map(([node, location]) => [node, withoutUndefined(location)])),
-    reconnect: { ...DEFAULT_RECONNECT, ...withoutUndefined(reconnect ?? {}) },
-    admission: { ...DEFAULT_ADMISSION, ...withoutUndefined(admission ?? {}) },
+    life,
+    listen: listen === false ? false : withDefaults(DEFAULT_LISTEN, listen),
+    nodes: typeof nodes === 'function' ? nodes : locationsOf(nodes ?? {}),
+    reconnect: withDefaults(DEFAULT_RECONNECT, reconnect),
+    admission: withDefaults(DEFAULT_ADMISSION, admission),
+    batching: withDefaults(DEFAULT_BATCHING, batching),
+    keepalive: keepalive === false ? undefined : withDefaults(DEFAULT_KEEPALIVE, keepalive),
+    compression: compression ? withDefaults(DEFAULT_COMPRESSION, compression) : undefined,
   };
 }
 
+function locationsOf(nodes: Readonly<Record<string, NodeLocationOptions>>): ReadonlyMap<string, NodeLocationOptions> {
+  return new Map(Object.entries(nodes).map(([node, location]) => [node, withoutUndefined(location)]));
+}
+
+function withDefaults<T extends object>(defaults: Required<T>, given: T = {} as T): Required<T> {
+  return { ...defaults, ...withoutUndefined(given) };
+}
+
 function problemsOf(given: GenRpcOptions, drivers: readonly string[]): Problem[] {
-  const { listen, nodes, reconnect, admission, ...flat } = given;
+  const { listen, nodes, ...rest } = given;
+  const flat = Object.fromEntries(Object.entries(rest).filter(([name]) => !(name in GROUPS)));
   return [
     ...check(GenRpcOptions, flat, ''),
     ...driverProblems(given.driver, drivers, 'driver'),
     ...(listen === undefined || listen === false
       ? []
       : [...check(ListenOptions, listen, 'listen'), ...exposure(listen)]),
-    ...(nodes === undefined ? [] : nodeProblems(nodes, drivers)),
-    ...(reconnect === undefined ? [] : [...check(ReconnectOptions, reconnect, 'reconnect'), ...order(reconnect)]),
-    ...(admission === undefined ? [] : check(AdmissionOptions, admission, 'admission')),
+    ...(nodes === undefined || typeof nodes === 'function' ? [] : nodeProblems(nodes, drivers)),
+    ...(Object.keys(GROUPS) as GroupName[]).flatMap((name) => groupProblems(name, given[name])),
+    ...(given.reconnect === undefined ? [] : order(given.reconnect)),
   ];
+}
+
+function groupProblems(name: GroupName, given: unknown): Problem[] {
+  if (given === undefined || (given === false && SWITCHES.has(name))) return [];
+  return check(GROUPS[name], given, name);
 }
 
 function driverProblems(driver: unknown, drivers: readonly string[], path: string): Problem[] {
@@ -89,7 +139,8 @@ function driverProblems(driver: unknown, drivers: readonly string[], path: strin
 }
 
 function nodeProblems(nodes: unknown, drivers: readonly string[]): Problem[] {
-  if (!isRecord(nodes)) return [{ path: 'nodes', expected: 'an object from node name to location', got: nodes }];
+  if (!isRecord(nodes))
+    return [{ path: 'nodes', expected: 'an object from node name to location, or a function', got: nodes }];
   return Object.entries(nodes).flatMap(([node, location]) => {
     const path = `nodes[${JSON.stringify(node)}]`;
     const named = isNodeName(node) ? [] : [{ path, expected: NODE_NAME_RULE, got: node }];

@@ -8,6 +8,7 @@ import {
   SKIPPABLE_TYPE,
   type CallFrame,
   type CastFrame,
+  type CastOrder,
   type ErrorFrame,
   type Frame,
 } from './frame.js';
@@ -16,7 +17,9 @@ import { PartialFrame } from './partial-frame.js';
 import type { Payload } from './payload.js';
 
 const PAYLOAD_FLAGS = FrameFlag.PayloadCodec | FrameFlag.PayloadRaw;
+const INVOCATION_FLAGS = PAYLOAD_FLAGS | FrameFlag.Headers | FrameFlag.Single;
 const NAME_BYTES = 4;
+const ORDER_BYTES = 8;
 
 interface Shape {
   readonly least: number;
@@ -28,19 +31,15 @@ interface Shape {
 
 /** What each type may look like, told from its header alone. */
 const SHAPES = new Map<number, Shape>([
-  [
-    FrameType.Call,
-    { least: 4 + NAME_BYTES, flags: PAYLOAD_FLAGS | FrameFlag.Headers | FrameFlag.Single, withStream: true },
-  ],
-  [
-    FrameType.Cast,
-    { least: NAME_BYTES, flags: PAYLOAD_FLAGS | FrameFlag.Headers | FrameFlag.Single, withStream: false },
-  ],
+  [FrameType.Call, { least: 4 + NAME_BYTES, flags: INVOCATION_FLAGS | FrameFlag.Deliver, withStream: true }],
+  [FrameType.Cast, { least: NAME_BYTES, flags: INVOCATION_FLAGS | FrameFlag.Ordered, withStream: false }],
   [FrameType.Item, { least: 0, flags: PAYLOAD_FLAGS, withStream: true }],
   [FrameType.Result, { least: 0, flags: PAYLOAD_FLAGS, withStream: true }],
   [FrameType.Error, { least: 3, flags: PAYLOAD_FLAGS, withStream: true }],
   [FrameType.Cancel, { least: 0, flags: 0, withStream: true, most: 0 }],
   [FrameType.GoAway, { least: 4, flags: 0, withStream: false, most: 4 }],
+  [FrameType.Ping, { least: 0, flags: 0, withStream: false, most: 0 }],
+  [FrameType.Pong, { least: 0, flags: 0, withStream: false, most: 0 }],
 ]);
 
 export class FrameDecoder {
@@ -52,8 +51,19 @@ export class FrameDecoder {
   private partial: PartialFrame | undefined;
   private stopped = false;
 
-  /** @param maxMessageBytes largest payload this side accepts. */
-  constructor(private readonly maxMessageBytes: number) {}
+  /** Flags that were agreed on in the handshake, for every type that has a payload. */
+  private readonly negotiatedFlags: number;
+
+  /**
+   * @param maxMessageBytes largest payload this side accepts
+   * @param compression have both sides agreed to compress?
+   */
+  constructor(
+    private readonly maxMessageBytes: number,
+    compression = false,
+  ) {
+    this.negotiatedFlags = compression ? FrameFlag.Compressed : 0;
+  }
 
   /** Is a frame half received? */
   get midFrame(): boolean {
@@ -113,13 +123,21 @@ export class FrameDecoder {
       return undefined;
     }
     const flags = bytes[at + 5] ?? 0;
-    if ((flags & ~shape.flags) !== 0 || (flags & PAYLOAD_FLAGS) === PAYLOAD_FLAGS) {
+    if (!this.allowsFlags(flags, shape)) {
       throw corrupt(`flags ${flags} are not allowed on a frame of type ${type}`);
     }
     if (length < shape.least) throw corrupt(`a frame of type ${type} has ${length} bytes, needs ${shape.least}`);
     const withStream = readU32(bytes, at + 8) !== 0;
     if (withStream !== shape.withStream) throw corrupt(`a frame of type ${type} is on the wrong stream`);
     return shape;
+  }
+
+  private allowsFlags(flags: number, shape: Shape): boolean {
+    const kinds = flags & PAYLOAD_FLAGS;
+    const withPayload = (shape.flags & PAYLOAD_FLAGS) !== 0;
+    const allowed = shape.flags | (withPayload ? this.negotiatedFlags : 0);
+    if ((flags & ~allowed) !== 0 || kinds === PAYLOAD_FLAGS) return false;
+    return kinds !== 0 || (flags & FrameFlag.Compressed) === 0;
   }
 
   private decodeBody(bytes: Buffer, at: number, end: number, type: number): Frame {
@@ -139,6 +157,9 @@ export class FrameDecoder {
         return { type: FrameType.Cancel, id };
       case FrameType.GoAway:
         return { type: FrameType.GoAway, lastId: readU32(bytes, body) };
+      case FrameType.Ping:
+      case FrameType.Pong:
+        return { type };
       default:
         return { type: FrameType.Result, id, payload: payloadOf(bytes, body, end, flags) };
     }
@@ -153,22 +174,31 @@ export class FrameDecoder {
       name,
       timeoutMs: readU32(bytes, body),
       single: (flags & FrameFlag.Single) !== 0,
+      deliver: (flags & FrameFlag.Deliver) !== 0,
       headers: headers?.headers,
       payload: payloadOf(bytes, headers?.end ?? this.names.end, end, flags),
     };
   }
 
   private decodeCast(bytes: Buffer, body: number, end: number, flags: number): CastFrame {
-    const name = this.names.read(bytes, body, end);
+    const ordered = (flags & FrameFlag.Ordered) !== 0;
+    const order = ordered ? orderAt(bytes, body, end) : undefined;
+    const name = this.names.read(bytes, body + (ordered ? ORDER_BYTES : 0), end);
     const headers = (flags & FrameFlag.Headers) === 0 ? undefined : decodeHeaders(bytes, this.names.end, end);
     return {
       type: FrameType.Cast,
       name,
       single: (flags & FrameFlag.Single) !== 0,
+      order,
       headers: headers?.headers,
       payload: payloadOf(bytes, headers?.end ?? this.names.end, end, flags),
     };
   }
+}
+
+function orderAt(bytes: Buffer, at: number, end: number): CastOrder {
+  if (at + ORDER_BYTES > end) throw corrupt('the order of a cast is longer than its frame');
+  return { lane: readU32(bytes, at), sequence: readU32(bytes, at + 4) };
 }
 
 function decodeError(bytes: Buffer, body: number, end: number, flags: number, id: number): ErrorFrame {
@@ -185,8 +215,11 @@ function decodeError(bytes: Buffer, body: number, end: number, flags: number, id
 }
 
 function payloadOf(bytes: Buffer, start: number, end: number, flags: number): Payload {
-  if ((flags & FrameFlag.PayloadCodec) !== 0) return { kind: 'codec', bytes: bytes.subarray(start, end) };
-  if ((flags & FrameFlag.PayloadRaw) !== 0) return { kind: 'raw', bytes: bytes.subarray(start, end) };
+  if ((flags & PAYLOAD_FLAGS) !== 0) {
+    const kind = (flags & FrameFlag.PayloadCodec) === 0 ? 'raw' : 'codec';
+    if ((flags & FrameFlag.Compressed) !== 0) return { kind, bytes: bytes.subarray(start, end), compressed: true };
+    return { kind, bytes: bytes.subarray(start, end) };
+  }
   if (start !== end) throw corrupt('a frame without a payload has bytes left');
   return { kind: 'none', bytes: bytes.subarray(start, end) };
 }

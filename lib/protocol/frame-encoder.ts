@@ -24,6 +24,9 @@ export interface ByteSink {
 
 /** Payloads up to this many bytes are copied beside their header; larger ones are handed on as they are. */
 const COPY_LIMIT = 4096;
+/** The time left in front of a CALL's name; lane and sequence number in front of an ordered CAST's. */
+const CALL_FRONT_BYTES = 4;
+const CAST_ORDER_BYTES = 8;
 const NOTHING: Payload = { kind: 'none', bytes: new Uint8Array(0) };
 
 export class FrameEncoder {
@@ -50,6 +53,10 @@ export class FrameEncoder {
       case FrameType.Cancel:
         writeFrame(sink, frame.type, 0, frame.id, 0, NOTHING);
         return;
+      case FrameType.Ping:
+      case FrameType.Pong:
+        writeFrame(sink, frame.type, 0, 0, 0, NOTHING);
+        return;
       case FrameType.GoAway: {
         const at = writeFrame(sink, frame.type, 0, 0, 4, NOTHING);
         sink.buffer.writeUInt32BE(frame.lastId, at);
@@ -61,15 +68,23 @@ export class FrameEncoder {
   private encodeInvocation(frame: CallFrame | CastFrame, sink: ByteSink): void {
     const names = this.bytesOf(frame.name);
     const headers = frame.headers === undefined ? undefined : encodeHeaders(frame.headers);
-    const timeoutBytes = frame.type === FrameType.Call ? 4 : 0;
-    const head = timeoutBytes + names.length + (headers?.length ?? 0);
-    const flags = (frame.single ? FrameFlag.Single : 0) | (headers === undefined ? 0 : FrameFlag.Headers);
-    const id = frame.type === FrameType.Call ? frame.id : 0;
-    let at = writeFrame(sink, frame.type, flags, id, head, frame.payload);
-    if (frame.type === FrameType.Call) writeU32(sink.buffer, frame.timeoutMs, at);
-    at += timeoutBytes;
-    sink.buffer.set(names, at);
-    if (headers !== undefined) sink.buffer.set(headers, at + names.length);
+    const isCall = frame.type === FrameType.Call;
+    const front = isCall ? CALL_FRONT_BYTES : frame.order === undefined ? 0 : CAST_ORDER_BYTES;
+    const head = front + names.length + (headers?.length ?? 0);
+    const special = isCall ? frame.deliver === true : frame.order !== undefined;
+    const flags =
+      (frame.single ? FrameFlag.Single : 0) |
+      (headers === undefined ? 0 : FrameFlag.Headers) |
+      (special ? FrameFlag.Deliver | FrameFlag.Ordered : 0);
+    const at = writeFrame(sink, frame.type, flags, isCall ? frame.id : 0, head, frame.payload);
+    if (isCall) {
+      writeU32(sink.buffer, frame.timeoutMs, at);
+    } else if (frame.order !== undefined) {
+      writeU32(sink.buffer, frame.order.lane, at);
+      writeU32(sink.buffer, frame.order.sequence, at + 4);
+    }
+    sink.buffer.set(names, at + front);
+    if (headers !== undefined) sink.buffer.set(headers, at + front + names.length);
   }
 
   private bytesOf(name: FunctionName): Buffer {
@@ -81,13 +96,16 @@ export class FrameEncoder {
 
 /** Writes header and payload, leaves `head` bytes between them free, and returns where these begin. */
 function writeFrame(sink: ByteSink, type: number, flags: number, id: number, head: number, payload: Payload): number {
-  const { kind, bytes } = payload;
+  const { kind, bytes, compressed } = payload;
   const copied = bytes.length <= COPY_LIMIT;
   const at = sink.reserve(HEADER_BYTES + head + (copied ? bytes.length : 0));
   const { buffer } = sink;
   writeU32(buffer, head + bytes.length, at);
   buffer[at + 4] = type;
-  buffer[at + 5] = flags | (kind === 'codec' ? FrameFlag.PayloadCodec : kind === 'raw' ? FrameFlag.PayloadRaw : 0);
+  buffer[at + 5] =
+    flags |
+    (kind === 'codec' ? FrameFlag.PayloadCodec : kind === 'raw' ? FrameFlag.PayloadRaw : 0) |
+    (compressed === true ? FrameFlag.Compressed : 0);
   buffer[at + 6] = 0;
   buffer[at + 7] = 0;
   writeU32(buffer, id, at + 8);

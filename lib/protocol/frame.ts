@@ -21,6 +21,8 @@ export const FrameType = {
   Error: 0x14,
   Cancel: 0x15,
   GoAway: 0x20,
+  Ping: 0x21,
+  Pong: 0x22,
 } as const;
 
 /** A frame of an unknown type with this bit is skipped; without it, it ends the connection. */
@@ -33,8 +35,18 @@ export interface CallFrame {
   readonly name: FunctionName;
   readonly timeoutMs: number;
   readonly single: boolean;
+  /** The answer is that the function was found and begun, not its result. */
+  readonly deliver?: boolean;
   readonly headers: Headers | undefined;
   readonly payload: Payload;
+}
+
+/** Where an ordered cast stands: casts of one lane begin in the order of their numbers, each when the last has ended. */
+export interface CastOrder {
+  /** Chosen by the sender, for as long as it keeps the lane. */
+  readonly lane: number;
+  /** Counts up by one from cast to cast, and goes round (RFC 1982). */
+  readonly sequence: number;
 }
 
 /** Asks for no result. */
@@ -42,6 +54,8 @@ export interface CastFrame {
   readonly type: typeof FrameType.Cast;
   readonly name: FunctionName;
   readonly single: boolean;
+  /** `undefined`: may overtake others and be overtaken. */
+  readonly order?: CastOrder | undefined;
   readonly headers: Headers | undefined;
   readonly payload: Payload;
 }
@@ -75,13 +89,26 @@ export interface CancelFrame {
   readonly id: number;
 }
 
+/** `lastId` of a server that refuses nothing: the connection is of no use any more, and the client is to close it. */
+export const GOAWAY_UNUSED = 0xffffffff;
+
 /** The sender will not start calls with an id above `lastId`. */
 export interface GoAwayFrame {
   readonly type: typeof FrameType.GoAway;
   readonly lastId: number;
 }
 
-export type Frame = CallFrame | CastFrame | ItemFrame | ResultFrame | ErrorFrame | CancelFrame | GoAwayFrame;
+/** Are you there? Answered by a `PongFrame` at once. */
+export interface PingFrame {
+  readonly type: typeof FrameType.Ping;
+}
+
+export interface PongFrame {
+  readonly type: typeof FrameType.Pong;
+}
+
+export type Frame =
+  CallFrame | CastFrame | ItemFrame | ResultFrame | ErrorFrame | CancelFrame | GoAwayFrame | PingFrame | PongFrame;
 
 /** The bits of `flags`. A set bit that a type does not know is an error. */
 export const FrameFlag = {
@@ -89,6 +116,10 @@ export const FrameFlag = {
   PayloadRaw: 0x02,
   Headers: 0x04,
   Single: 0x08,
-  /** Legal only where both sides negotiated compression; this version never does. */
+  /** Legal only where both sides negotiated compression. */
   Compressed: 0x20,
+  /** On a CALL: answer once the function has begun. */
+  Deliver: 0x40,
+  /** On a CAST: lane and sequence number stand in front of the name. */
+  Ordered: 0x40,
 } as const;

@@ -18,6 +18,9 @@ const MOST: Readonly<Record<HandshakeType, number>> = {
 /** Feature bits from here up must be understood by the other side; lower ones may be ignored. */
 export const MANDATORY_FEATURES = 0xffff0000;
 
+/** What both sides must offer before either may use it. */
+export const Feature = { Compression: 0x01 } as const;
+
 export interface ClientHello {
   /** Wire versions that the client speaks, both ends included. */
   readonly minVersion: number;

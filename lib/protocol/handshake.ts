@@ -11,6 +11,8 @@ export type Role = 'client' | 'server';
 export const PROOF_BYTES = 32;
 export const NONCE_BYTES = 32;
 export const INCARNATION_BYTES = 16;
+/** Of an incarnation: the node's life. The rest tells its processes apart. */
+export const LIFE_BYTES = 8;
 /** An old and a new secret side by side, twice over. */
 export const MAX_SECRETS = 4;
 /** Shortest secret that a node starts with, in UTF-8 bytes. */

@@ -1,5 +1,6 @@
 /** What is called and with what: one shape from the caller to the handler. */
 import { GenRpcError } from './errors.js';
+import type { SharedPayload } from './payload.js';
 
 /** Names one function of one module. `version` is empty when the caller takes any. */
 export interface FunctionName {
@@ -17,6 +18,12 @@ export interface Invocation {
   readonly args: unknown;
   readonly single: boolean;
   readonly headers: Headers | undefined;
+  /** For calls: the answer is that the function was found and begun, not its result. */
+  readonly deliver?: boolean;
+  /** For casts: none of one lane begins before the one that was sent before it has ended. */
+  readonly ordered?: boolean;
+  /** For those that go to many nodes. */
+  readonly shared?: SharedPayload;
 }
 
 /** The most arguments of one call, as Erlang has it. More values than these travel inside an argument. */

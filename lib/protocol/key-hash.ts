@@ -1,9 +1,28 @@
 /** A number for a key: the same for equal keys, on every node. */
 import type { Codec } from './payload.js';
 
-/** FNV-1a (32 bit) over the key's bytes. @throws GenRpcError `encode_error` when the key cannot be encoded. */
+/**
+ * FNV-1a (32 bit) over the key's bytes. Objects that differ only in the order of their properties are equal keys.
+ * @throws GenRpcError `encode_error` when the key cannot be encoded.
+ */
 export function hashKey(codec: Codec, key: unknown): number {
+  let bytes = codec.encode(key);
+  // What was encoded has neither cycles nor classes any more.
+  if (typeof key === 'object' && key !== null) bytes = codec.encode(sorted(codec.decode(bytes)));
   let hash = 0x811c9dc5;
-  for (const byte of codec.encode(key)) hash = Math.imul(hash ^ byte, 0x01000193);
+  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
   return hash >>> 0;
+}
+
+/** The value with the properties of every plain object in it in one order. */
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null || !isPlain(value)) return value;
+  const entries = Object.entries(value).sort(([one], [other]) => (one < other ? -1 : 1));
+  return Object.fromEntries(entries.map(([name, one]) => [name, sorted(one)]));
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
 }

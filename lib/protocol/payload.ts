@@ -21,6 +21,8 @@ export type PayloadKind = 'none' | 'codec' | 'raw';
 export interface Payload {
   readonly kind: PayloadKind;
   readonly bytes: Uint8Array;
+  /** `bytes` are deflated: see `inflated`. */
+  readonly compressed?: true;
 }
 
 const NO_BYTES = new Uint8Array(0);
@@ -34,6 +36,20 @@ export function encodePayload(codec: Codec, value: unknown): Payload {
     return { kind: 'codec', bytes: codec.encode(value) };
   } catch (error) {
     throw typed('encode_error', error);
+  }
+}
+
+/** The payload of a value that goes to many peers: encoded for the first of them. */
+export class SharedPayload {
+  private codec: Codec | undefined;
+  private payload = NO_PAYLOAD;
+
+  encode(codec: Codec, value: unknown): Payload {
+    if (this.codec !== codec) {
+      this.payload = encodePayload(codec, value);
+      this.codec = codec;
+    }
+    return this.payload;
   }
 }
 

@@ -1,19 +1,27 @@
 /** The server's end of one connection: frames in, answers out, and nothing left running for a caller that is gone. */
 import { CallTable } from '../connection/call-table.js';
 import type { Connection, ConnectionEvents } from '../connection/connection.js';
+import { Inactivity } from '../connection/inactivity.js';
 import type { Journal } from '../connection/journal.js';
 import { GenRpcError } from '../protocol/errors.js';
-import { FrameType, type CallFrame, type CastFrame, type Frame } from '../protocol/frame.js';
+import { FrameType, GOAWAY_UNUSED, type CallFrame, type CastFrame, type Frame } from '../protocol/frame.js';
 import type { Payload } from '../protocol/payload.js';
-import type { Casts } from './casts.js';
+import type { Casts, IncomingCast } from './casts.js';
 import type { Invoker } from './invoker.js';
-import { RunningCall, type Answers, type CallPorts } from './running-call.js';
+import type { OrderedCasts } from './ordered-casts.js';
+import { RunningCall, type Answers, type CallPorts, type Receipt } from './running-call.js';
 
 export interface AcceptorPorts extends CallPorts {
   readonly invoker: Invoker;
   readonly journal: Journal;
   readonly casts: Casts;
+  readonly orderedCasts: OrderedCasts;
+  /** ms without a call or cast, after which the client is asked to close; never while a call runs. */
+  readonly inactivityTimeout: number;
 }
+
+/** How long a client that was asked to close may take. */
+const RETIRE_GRACE_MS = 5000;
 
 const NO_PAYLOAD: Payload = { kind: 'none', bytes: new Uint8Array(0) };
 
@@ -21,6 +29,7 @@ export class Acceptor implements ConnectionEvents, Answers {
   private readonly calls = new CallTable<RunningCall>();
   private lastId = 0;
   private draining = false;
+  private inactivity: Inactivity;
 
   constructor(
     private readonly connection: Connection,
@@ -28,6 +37,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     private readonly onEnd: (acceptor: Acceptor) => void,
   ) {
     connection.keepAlive(false);
+    this.inactivity = this.whenUnused(ports.inactivityTimeout, () => this.retire());
   }
 
   get peer(): Connection['peer'] {
@@ -55,6 +65,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     if (reason.code === 'protocol_error') {
       this.ports.journal.note('protocol_error', () => `Closed the connection of ${this.peer.node}: ${reason.message}`);
     }
+    this.inactivity.stop();
     for (const call of this.calls.values()) call.abort(reason);
     this.onEnd(this);
   }
@@ -100,31 +111,63 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   failed(call: RunningCall, error: GenRpcError): void {
-    this.sendError(call, error);
+    this.sendError(call.id, error);
   }
 
   ended(call: RunningCall): void {
     this.calls.delete(call);
+    this.inactivity.used();
     if (this.draining && this.running === 0) this.connection.close();
   }
 
+  private whenUnused(ms: number, run: () => void): Inactivity {
+    const inactivity = new Inactivity(this.ports.clock, ms, () => this.running > 0, run);
+    inactivity.watch();
+    return inactivity;
+  }
+
+  /** Asks the client to close, and goes on serving what is on its way. One that does not hear is cut off. */
+  private retire(): void {
+    this.connection.send({ type: FrameType.GoAway, lastId: GOAWAY_UNUSED });
+    this.inactivity = this.whenUnused(RETIRE_GRACE_MS, () => this.connection.close());
+  }
+
   private onCall(frame: CallFrame): void {
+    this.inactivity.used();
     if (frame.id > this.lastId) this.lastId = frame.id;
     if (this.calls.get(frame.id) !== undefined) {
       return this.connection.abort(new GenRpcError('protocol_error', `Call ${frame.id} was sent twice.`));
     }
+    if (this.draining) {
+      const message = 'The node is shutting down and did not start the call.';
+      return this.sendError(frame.id, new GenRpcError('refused', message));
+    }
+    if (frame.deliver === true) return this.ports.casts.run({ ...this.castOf(frame), receipt: this.receiptOf(frame) });
     const deadlineAt = this.ports.clock.now() + frame.timeoutMs;
     const call = new RunningCall(frame.id, frame, this.peer, deadlineAt, this, this.ports);
-    if (this.draining) {
-      return this.sendError(call, new GenRpcError('refused', 'The node is shutting down and did not start the call.'));
-    }
     this.calls.add(call);
     this.ports.invoker.run(call, () => this.connection.decode(frame.payload));
   }
 
   private onCast(frame: CastFrame): void {
-    if (this.draining) return this.ports.journal.count('cast_failed');
-    this.ports.casts.run(frame, this.peer, () => this.connection.decode(frame.payload));
+    this.inactivity.used();
+    const { casts, orderedCasts, journal } = this.ports;
+    if (this.draining) return journal.count('cast_failed');
+    if (frame.order === undefined) casts.run(this.castOf(frame));
+    else orderedCasts.run(this.peer.incarnation, frame.order, this.castOf(frame));
+  }
+
+  private castOf(frame: CallFrame | CastFrame): IncomingCast {
+    const { payload } = frame;
+    const readArgs = (): unknown => this.connection.decode(payload);
+    return { what: frame, caller: this.peer, bytes: payload.bytes.length, readArgs };
+  }
+
+  private receiptOf({ id }: CallFrame): Receipt {
+    return {
+      begun: () => this.connection.send({ type: FrameType.Result, id, payload: NO_PAYLOAD }),
+      refused: (error) => this.sendError(id, error),
+    };
   }
 
   /** The bytes of an answer; if it cannot be sent, the error that says why, and `undefined`. */
@@ -132,14 +175,14 @@ export class Acceptor implements ConnectionEvents, Answers {
     try {
       return this.connection.encode(value);
     } catch (error) {
-      this.sendError(call, error as GenRpcError);
+      this.sendError(call.id, error as GenRpcError);
     }
     return undefined;
   }
 
-  private sendError(call: RunningCall, error: GenRpcError): void {
+  private sendError(id: number, error: GenRpcError): void {
     const { code, message } = error;
-    this.connection.send({ type: FrameType.Error, id: call.id, code, message, details: this.detailsOf(error) });
+    this.connection.send({ type: FrameType.Error, id, code, message, details: this.detailsOf(error) });
   }
 
   /** Details that cannot be sent are left out: the error itself must arrive. */

@@ -2,17 +2,40 @@
 import { CallTable } from '../connection/call-table.js';
 import type { Journal } from '../connection/journal.js';
 import type { GenRpcError } from '../protocol/errors.js';
-import type { CastFrame } from '../protocol/frame.js';
 import type { Invoker } from './invoker.js';
-import { RunningCall, type Answers, type Caller, type CallPorts } from './running-call.js';
+import {
+  RunningCall,
+  type Answers,
+  type Caller,
+  type CallPorts,
+  type IncomingCall,
+  type Receipt,
+} from './running-call.js';
 
 export interface CastPorts extends CallPorts {
   readonly invoker: Invoker;
   readonly journal: Journal;
 }
 
+/** A cast that has arrived. */
+export interface IncomingCast {
+  readonly what: IncomingCall;
+  readonly caller: Caller;
+  /** Size of the arguments while they wait to be read. */
+  readonly bytes: number;
+  readArgs(): unknown;
+  /** Told that it has begun, or why not. */
+  readonly receipt?: Receipt;
+  /** Told when it has ended, whatever came of it. */
+  readonly onEnd?: () => void;
+}
+
+class RunningCast extends RunningCall {
+  onEnd: (() => void) | undefined;
+}
+
 export class Casts implements Answers {
-  private running = new CallTable<RunningCall>();
+  private running = new CallTable<RunningCast>();
   private last = 0;
   private onIdle: (() => void) | undefined;
 
@@ -22,11 +45,13 @@ export class Casts implements Answers {
     return this.running.size;
   }
 
-  run(frame: CastFrame, caller: Caller, readArgs: () => unknown): void {
+  run(incoming: IncomingCast): void {
     this.last = (this.last + 1) >>> 0;
-    const cast = new RunningCall(this.last, frame, caller, Infinity, this, this.ports);
+    const cast = new RunningCast(this.last, incoming.what, incoming.caller, Infinity, this, this.ports);
+    cast.receipt = incoming.receipt;
+    cast.onEnd = incoming.onEnd;
     this.running.add(cast);
-    this.ports.invoker.run(cast, readArgs);
+    this.ports.invoker.run(cast, () => incoming.readArgs());
   }
 
   /** Resolves once none runs. */
@@ -46,12 +71,14 @@ export class Casts implements Answers {
 
   done(): void {}
 
-  failed(): void {
+  failed(cast: RunningCall, error: GenRpcError): void {
     this.ports.journal.count('cast_failed');
+    cast.receipt?.refused(error);
   }
 
-  ended(cast: RunningCall): void {
+  ended(cast: RunningCast): void {
     this.running.delete(cast);
+    cast.onEnd?.();
     if (this.size === 0) this.onIdle?.();
   }
 }

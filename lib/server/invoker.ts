@@ -32,6 +32,7 @@ export class Invoker {
       return call.fail(error as GenRpcError);
     }
     if (!call.single && !isArgumentList(args)) return call.fail(new GenRpcError('protocol_error', NO_LIST));
+    call.begin();
     try {
       const result = callable.run(args, call);
       if (isThenable(result)) {

@@ -3,18 +3,31 @@
 export type ModuleControl = 'disabled' | 'whitelist' | 'blacklist';
 
 export class ModulePolicy {
-  private readonly modules: ReadonlySet<string>;
+  private control: ModuleControl = 'disabled';
+  private names = new Set<string>();
+  private prefixes: string[] = [];
 
-  /** `disabled`: every registered module. Names are compared byte by byte; `''` names functions without a module. */
-  constructor(
-    private readonly control: ModuleControl = 'disabled',
-    modules: readonly string[] = [],
-  ) {
-    this.modules = new Set(modules);
+  constructor(control: ModuleControl, modules: readonly string[]) {
+    this.change(control, modules);
+  }
+
+  /**
+   * From the next call on; those that run are let be. `disabled`: every registered module. Names are compared byte by
+   * byte; one that ends in `*` stands for all that begin like it; `''` names functions without a module.
+   */
+  change(control: ModuleControl, modules: readonly string[]): void {
+    const wild = modules.filter((module) => module.endsWith('*'));
+    this.control = control;
+    this.names = new Set(modules);
+    this.prefixes = wild.map((module) => module.slice(0, -1));
   }
 
   allows(module: string): boolean {
     if (this.control === 'disabled') return true;
-    return this.modules.has(module) === (this.control === 'whitelist');
+    return this.lists(module) === (this.control === 'whitelist');
+  }
+
+  private lists(module: string): boolean {
+    return this.names.has(module) || this.prefixes.some((prefix) => module.startsWith(prefix));
   }
 }

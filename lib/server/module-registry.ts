@@ -1,7 +1,9 @@
 /** What may be called here. Found by whole name in a `Map`, never by property access. */
 import { GenRpcError } from '../protocol/errors.js';
 import { joinRoute, type FunctionName, type Headers } from '../protocol/invocation.js';
+import { nearestName } from '../protocol/nearest-name.js';
 import type { ModulePolicy } from './module-policy.js';
+import { byAge, isWanted } from './versions.js';
 
 /** What a function gets to know about the call beside its arguments. */
 export interface CallContext {
@@ -41,8 +43,14 @@ interface RegisteredModule {
   readonly functions: Map<string, Callable>;
 }
 
+/** Names that somebody may have meant, at most: whoever misspells must not cost much. */
+const MAX_SUGGESTIONS = 256;
+
 export class ModuleRegistry {
+  /** Versions of each module, oldest first. */
   private readonly modules = new Map<string, RegisteredModule[]>();
+  /** What was found for names with a version: ranges take 2 µs to compare. */
+  private found = new WeakMap<FunctionName, Callable>();
 
   constructor(private readonly policy: ModulePolicy) {}
 
@@ -51,26 +59,54 @@ export class ModuleRegistry {
     let versions = this.modules.get(name.module);
     if (versions === undefined) this.modules.set(name.module, (versions = []));
     let module = versions.find(({ version }) => version === name.version);
-    if (module === undefined) versions.push((module = { version: name.version, functions: new Map() }));
+    if (module === undefined) {
+      versions.push((module = { version: name.version, functions: new Map() }));
+      versions.sort((one, other) => byAge(one.version, other.version));
+    }
     module.functions.set(name.fn, callable);
+    this.found = new WeakMap();
   }
 
-  /** The function behind a name, or why there is none: `unauthorized`, `incompatible`, `undefined_function`. */
+  /**
+   * The function behind a name, or why there is none: `unauthorized`, `incompatible`, `undefined_function`. What there
+   * is of a module is told to nobody who may not call it. Of several versions that will do, the newest answers.
+   */
   resolve(name: FunctionName): Callable | GenRpcError {
     if (!this.policy.allows(name.module)) {
       return new GenRpcError('unauthorized', `${joinRoute(name)} is not callable here.`);
     }
     const versions = this.modules.get(name.module);
-    if (name.version === '') return (versions && newestWith(name.fn, versions)) ?? undefinedFunction(name);
-    const module = versions?.find(({ version }) => version === name.version);
-    if (module === undefined) {
-      return new GenRpcError('incompatible', `There is no version ${name.version} of ${name.module} here.`);
-    }
-    return module.functions.get(name.fn) ?? undefinedFunction(name);
+    if (name.version === '') return newestWith(name.fn, versions) ?? this.undefinedFunction(name, versions);
+    return this.found.get(name) ?? this.resolveVersion(name, versions);
+  }
+
+  private resolveVersion(name: FunctionName, versions: readonly RegisteredModule[] = []): Callable | GenRpcError {
+    const wanted = versions.filter(({ version }) => isWanted(version, name.version));
+    if (wanted.length === 0) return incompatible(name, versions);
+    const callable = newestWith(name.fn, wanted);
+    if (callable === undefined) return this.undefinedFunction(name, wanted);
+    this.found.set(name, callable);
+    return callable;
+  }
+
+  private undefinedFunction(name: FunctionName, versions: readonly RegisteredModule[] = []): GenRpcError {
+    const functions = versions.flatMap((module) => [...module.functions.keys()]).slice(0, MAX_SUGGESTIONS);
+    const near = nearestName(name.fn, functions);
+    const meant = near === undefined ? this.nearModule(name) : joinRoute({ module: name.module, fn: near });
+    const hint = meant === undefined ? '' : ` Did you mean ${shown(meant)}?`;
+    return new GenRpcError('undefined_function', `There is no function ${shown(joinRoute(name))} here.${hint}`);
+  }
+
+  /** The same function in a module of nearly the same name. */
+  private nearModule({ module, fn }: FunctionName): string | undefined {
+    const callable = [...this.modules.keys()].slice(0, MAX_SUGGESTIONS).filter((known) => this.policy.allows(known));
+    const near = nearestName(module, callable);
+    const there = near === undefined ? undefined : newestWith(fn, this.modules.get(near));
+    return near === undefined || there === undefined ? undefined : joinRoute({ module: near, fn });
   }
 }
 
-function newestWith(fn: string, versions: readonly RegisteredModule[]): Callable | undefined {
+function newestWith(fn: string, versions: readonly RegisteredModule[] = []): Callable | undefined {
   for (let index = versions.length - 1; index >= 0; index -= 1) {
     const found = versions[index]?.functions.get(fn);
     if (found !== undefined) return found;
@@ -78,10 +114,14 @@ function newestWith(fn: string, versions: readonly RegisteredModule[]): Callable
   return undefined;
 }
 
-function undefinedFunction(name: FunctionName): GenRpcError {
-  const shown = joinRoute(name);
-  return new GenRpcError(
-    'undefined_function',
-    `There is no function ${shown.length > 200 ? `${shown.slice(0, 200)}…` : shown} here.`,
-  );
+function incompatible({ module, version }: FunctionName, versions: readonly RegisteredModule[]): GenRpcError {
+  const there = versions.map((one) => one.version || 'one without a version').join(', ');
+  const known = there === '' ? 'no version of it' : there;
+  const message = `There is no version ${shown(version)} of ${shown(module)} here, but ${shown(known)}.`;
+  return new GenRpcError('incompatible', message);
+}
+
+/** Names come from callers: what is repeated of one is short. */
+function shown(text: string): string {
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
 }

@@ -20,6 +20,12 @@ export interface Caller {
   readonly address: string;
 }
 
+/** Who wants to hear that a cast has begun (gen_rpc: `sbcast`). Told once, the one or the other. */
+export interface Receipt {
+  begun(): void;
+  refused(error: GenRpcError): void;
+}
+
 /** What was asked for: a frame, or an invocation of the own node. */
 export interface IncomingCall {
   readonly name: FunctionName;
@@ -36,6 +42,7 @@ export interface CallPorts {
 export class RunningCall extends Deadline implements CallContext {
   /** Stops whatever produces values for this call. */
   stopProducer: (() => void) | undefined;
+  receipt: Receipt | undefined;
   private answered = false;
   private controller: AbortController | undefined;
   private abortReason: GenRpcError | undefined;
@@ -88,6 +95,13 @@ export class RunningCall extends Deadline implements CallContext {
     if (this.slot === undefined && !this.answered && this.deadlineAt !== Infinity) {
       this.ports.deadlines.add(this, this.deadlineAt);
     }
+  }
+
+  /** The function was found and its arguments read: it is called now. */
+  begin(): void {
+    const { receipt } = this;
+    this.receipt = undefined;
+    receipt?.begun();
   }
 
   item(value: unknown): void {

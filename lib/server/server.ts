@@ -2,20 +2,25 @@
 import { respond, type Identity } from '../connection/authenticate.js';
 import type { Connection, Peer } from '../connection/connection.js';
 import type { Occurrence } from '../connection/journal.js';
-import type { Channel, Driver, Endpoint, Listener } from '../driver/driver.js';
+import type { Channel, Driver, Endpoint, ListenAt, Listener } from '../driver/driver.js';
 import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import type { CastOrder } from '../protocol/frame.js';
 import { printable } from '../protocol/node-name.js';
 import { Acceptor, type AcceptorPorts } from './acceptor.js';
 import { Admission, type AdmissionLimits } from './admission.js';
-import { Casts } from './casts.js';
+import { Casts, type IncomingCast } from './casts.js';
+import { OrderedCasts } from './ordered-casts.js';
 
-export interface ServerOptions extends Omit<AcceptorPorts, 'casts'> {
+export interface ServerOptions extends Omit<AcceptorPorts, 'casts' | 'orderedCasts'> {
   readonly self: Identity;
   readonly admission: AdmissionLimits;
   /** ms from accept to a finished handshake (gen_rpc: `authentication_timeout`). */
   readonly handshakeTimeout: number;
   /** Another process with the name of a connected node: does it replace that one, or is it sent away? */
   readonly duplicateNodes: 'newest' | 'refuse';
+  /** Of one caller's lane: ordered casts that wait for the one that runs, and their bytes. */
+  readonly maxQueuedCasts: number;
+  readonly maxQueuedBytes: number;
 }
 
 const OCCURRENCES = new Map<GenRpcErrorCode, Occurrence>([
@@ -32,6 +37,7 @@ export class Server {
   private readonly unproven = new Set<Channel>();
   private readonly admission: Admission;
   private readonly casts: Casts;
+  private readonly orderedCasts: OrderedCasts;
   private readonly acceptorPorts: AcceptorPorts;
   private closing = false;
   private onIdle: (() => void) | undefined;
@@ -39,12 +45,13 @@ export class Server {
   constructor(private readonly options: ServerOptions) {
     this.admission = new Admission(options.admission, options.clock);
     this.casts = new Casts(options);
-    this.acceptorPorts = { ...options, casts: this.casts };
+    this.orderedCasts = new OrderedCasts({ ...options, casts: this.casts });
+    this.acceptorPorts = { ...options, casts: this.casts, orderedCasts: this.orderedCasts };
   }
 
-  /** Calls and casts that are running now. */
+  /** Calls and casts that run now, and ordered casts that wait their turn. */
   get running(): number {
-    let running = this.casts.size;
+    let running = this.casts.size + this.orderedCasts.waiting;
     for (const acceptor of this.acceptors) running += acceptor.running;
     return running;
   }
@@ -59,7 +66,7 @@ export class Server {
   }
 
   /** Resolves with the address once channels are accepted. Rejects with the system's error. */
-  async listen(driver: Driver, endpoint: Endpoint): Promise<Endpoint> {
+  async listen(driver: Driver, endpoint: ListenAt): Promise<Endpoint> {
     const listener = await driver.listen(
       endpoint,
       (channel) => void this.accept(channel, driver),
@@ -67,6 +74,12 @@ export class Server {
     );
     this.listeners.push(listener);
     return listener.address;
+  }
+
+  /** Runs a cast of the own node; those with the same `order` one after the other. */
+  cast(cast: IncomingCast, order?: CastOrder): void {
+    if (order === undefined) this.casts.run(cast);
+    else this.orderedCasts.run(cast.caller.node, order, cast);
   }
 
   /** Stops intake and waits until running calls are answered, casts done and connections closed. */
@@ -84,7 +97,7 @@ export class Server {
   async close(reason: GenRpcError): Promise<void> {
     this.closing = true;
     this.dropUnproven();
-    this.casts.abort(reason);
+    this.abortCasts(reason);
     const ended = [...this.acceptors].map((acceptor) => acceptor.close(reason));
     await Promise.all([...ended, ...this.listeners.map((listener) => listener.close())]);
   }
@@ -93,9 +106,14 @@ export class Server {
   abort(reason: GenRpcError): void {
     this.closing = true;
     this.dropUnproven();
-    this.casts.abort(reason);
+    this.abortCasts(reason);
     for (const acceptor of [...this.acceptors]) acceptor.abort(reason);
     for (const listener of this.listeners) void listener.close();
+  }
+
+  private abortCasts(reason: GenRpcError): void {
+    this.orderedCasts.clear();
+    this.casts.abort(reason);
   }
 
   private dropUnproven(): void {
@@ -139,7 +157,7 @@ export class Server {
   /** Connections of the same name from another life or another process. */
   private namesakesOf(peer: Peer): Acceptor[] {
     return [...this.acceptors].filter(({ peer: known }) => {
-      return known.node === peer.node && known.incarnation !== peer.incarnation;
+      return known.node === peer.node && known.life !== peer.life;
     });
   }
 

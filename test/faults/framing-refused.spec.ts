@@ -20,18 +20,22 @@ const BODIES: Readonly<Record<keyof typeof FrameType, { readonly stream: number;
   Error: { stream: 1, body: Buffer.from('060000', 'hex') },
   Cancel: { stream: 1, body: Buffer.alloc(0) },
   GoAway: { stream: 0, body: Buffer.alloc(4) },
+  Ping: { stream: 0, body: Buffer.alloc(0) },
+  Pong: { stream: 0, body: Buffer.alloc(0) },
 };
 const TYPES = Object.keys(BODIES) as (keyof typeof FrameType)[];
 
 /** Flags that each type knows. */
 const FLAGS: Readonly<Record<keyof typeof FrameType, number>> = {
-  Call: 0x0f,
-  Cast: 0x0f,
+  Call: 0x4f,
+  Cast: 0x4f,
   Item: 0x03,
   Result: 0x03,
   Error: 0x03,
   Cancel: 0x00,
   GoAway: 0x00,
+  Ping: 0x00,
+  Pong: 0x00,
 };
 
 const frameOf = (
@@ -83,7 +87,7 @@ const RESERVED: readonly (readonly [string, Buffer])[] = [
   ]),
 ];
 
-const UNKNOWN = [0x00, 0x01, 0x05, 0x0f, 0x16, 0x1f, 0x21, 0x7f];
+const UNKNOWN = [0x00, 0x01, 0x05, 0x0f, 0x16, 0x1f, 0x23, 0x7f];
 const SKIPPABLE = [0x80, 0x90, 0xa0, 0xff];
 
 async function login(door: Door): Promise<RawPeer> {

@@ -19,6 +19,7 @@ function callOf(id: number, fn: string, args: string, changes: Partial<CallFrame
     name: { module: 'math', fn, version: '' },
     timeoutMs: 5000,
     single: false,
+    deliver: false,
     headers: undefined,
     payload: { kind: 'codec', bytes: Buffer.from(args, 'hex') },
     ...changes,

@@ -200,7 +200,7 @@ describe('H-11 no version in common', () => {
     cluster.discovery.locations.set('b@127.0.0.1', { driver: 'memory', ...at });
     const a = cluster.create('a', { listen: false });
     const patient = a.call('b@127.0.0.1', 'canary', 'sing', [], { timeout: 40_000, waitForReady: true });
-    const gaveUp = expect(patient).rejects.toMatchObject({ code: 'timeout', maybeExecuted: false });
+    const gaveUp = expect(patient).rejects.toMatchObject({ code: 'version_mismatch', maybeExecuted: false });
     await cluster.clock?.advance(29_999);
     const hasty = a.call('b@127.0.0.1', 'canary', 'sing');
     await expect(hasty).rejects.toMatchObject({

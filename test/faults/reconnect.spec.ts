@@ -177,7 +177,7 @@ describe('R-04 a node that refuses connections for a minute', () => {
     callOf(cluster.a, B, fast);
     await cluster.clock?.advance(60_000);
     expect(fast).toMatchObject([{ code: 'node_down' }]);
-    expect(late).toMatchObject([{ code: 'timeout', maybeExecuted: false }]);
+    expect(late).toMatchObject([{ code: 'node_down', maybeExecuted: false }]);
     expect(waiting).toEqual([]);
     const dials = dialsOf(cluster.a);
     expect(dials).toBeLessThan(30);

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { GenRpcConfigError, type Problem } from '../../lib/node/config-error.js';
 import { createNode } from '../../lib/node/create-node.js';
-import { nearestName } from '../../lib/node/nearest-name.js';
+import { nearestName } from '../../lib/protocol/nearest-name.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import { resolveOptions } from '../../lib/node/resolve-options.js';
 import { MemoryNetwork } from '../../lib/driver/memory.driver.js';
@@ -59,7 +59,7 @@ const RULES: Readonly<Record<string, readonly [expected: string | RegExp, ...wro
   'listen.host': [/host/, '', 'a b', 'http://a', 7, null, 'a/24'],
   'listen.port': ['0..65535', -1, 65_536, 1.5, '80', null],
   'listen.allowPlaintext': ['true or false', 'yes', 1, null],
-  nodes: ['an object from node name to location', true, 'b@c', null, []],
+  nodes: ['an object from node name to location, or a function', true, 'b@c', null, []],
   reconnect: ['an object', true, 100, null, []],
   'reconnect.min': [MS, ...NOT_MS],
   'reconnect.max': [MS, ...NOT_MS],
@@ -67,6 +67,24 @@ const RULES: Readonly<Record<string, readonly [expected: string | RegExp, ...wro
   'admission.total': ['a whole number from 1 to 1000000', 0, 1.5, 1_000_001, '1', null],
   'admission.perAddress': ['a whole number from 1 to 1000000', 0, 1.5, 1_000_001, '1', null],
   'admission.failuresPerMinute': ['a whole number from 1 to 1000000', 0, 1.5, 1_000_001, '1', null],
+  'listen.ipv6Only': ['true or false', 'yes', 1, null],
+  sbcastTimeout: [MS, ...NOT_MS],
+  clientInactivityTimeout: [`${MS}, or Infinity`, ...NOT_MS.filter((value) => value !== Infinity)],
+  serverInactivityTimeout: [`${MS}, or Infinity`, ...NOT_MS.filter((value) => value !== Infinity)],
+  asyncCallInactivityTimeout: [`${MS}, or Infinity`, ...NOT_MS.filter((value) => value !== Infinity)],
+  keepalive: ['an object', true, 100, null, []],
+  'keepalive.idle': [MS, ...NOT_MS],
+  'keepalive.interval': [MS, ...NOT_MS],
+  'keepalive.count': ['a whole number from 1 to 1000', 0, 1.5, 1001, '1', null],
+  batching: ['an object', true, false, 100, null, []],
+  'batching.frames': ['a whole number from 1 to 100000', 0, 1.5, 100_001, '1', null],
+  'batching.bytes': ['a whole number from 1 to 1073741824', 0, 1.5, 2 ** 31, '1', null],
+  compression: ['an object', true, 100, null, []],
+  'compression.level': ['a whole number from 1 to 9', 0, 1.5, 10, '1', null],
+  'compression.threshold': ['a whole number from 0 to 1073741824', -1, 1.5, 2 ** 31, '1', null],
+  maxLanes: ['a whole number from 1 to 1000000', 0, 1.5, 1_000_001, '1', null],
+  castLanes: ['shared or separate', 'both', true, null],
+  life: ['1 to 255 characters', '', 'x'.repeat(256), 1, null],
 };
 
 /** `{ [path]: value }` with its dots as objects. */
@@ -259,12 +277,16 @@ describe('options that are right', () => {
       name: 'a@127.0.0.1',
       secrets: [SECRET],
       secret: undefined,
-      listen: { host: '127.0.0.1', port: 5369, allowPlaintext: false },
+      listen: { host: '127.0.0.1', port: 5369, ipv6Only: false, allowPlaintext: false },
       clientPort: 5369,
       nodes: new Map(),
       driver: 'tcp',
       codec: 'msgpackr',
       callTimeout: 15_000,
+      sbcastTimeout: 15_000,
+      clientInactivityTimeout: Infinity,
+      serverInactivityTimeout: Infinity,
+      asyncCallInactivityTimeout: Infinity,
       connectTimeout: 5_000,
       handshakeTimeout: 5_000,
       sendTimeout: 5_000,
@@ -272,6 +294,12 @@ describe('options that are right', () => {
       gracePeriod: 10_000,
       reconnect: { min: 100, max: 30_000 },
       admission: { total: 512, perAddress: 32, failuresPerMinute: 10 },
+      keepalive: { idle: 5000, interval: 5000, count: 2 },
+      batching: { frames: 16, bytes: 1024 },
+      compression: undefined,
+      life: undefined,
+      maxLanes: 4096,
+      castLanes: 'shared',
       maxMessageBytes: 4 * 1024 * 1024,
       maxQueuedBytes: 8 * 1024 * 1024,
       maxQueuedCasts: 10_000,

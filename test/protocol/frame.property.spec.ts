@@ -33,6 +33,8 @@ const head = fc
   .record({ name, headers, single: fc.boolean(), payload })
   .map((fields) => ({ ...fields, headers: fields.headers && new Map(fields.headers) }));
 
+const order = fc.option(fc.record({ lane: u32, sequence: u32 }), { nil: undefined });
+
 const CODES: readonly GenRpcErrorCode[] = [
   'timeout',
   'cancelled',
@@ -43,15 +45,16 @@ const CODES: readonly GenRpcErrorCode[] = [
 ];
 
 const frame: fc.Arbitrary<Frame> = fc.oneof(
-  fc.tuple(head, id, u32).map(([fields, number, timeoutMs]): CallFrame => {
-    return { type: FrameType.Call, id: number, timeoutMs, ...fields };
+  fc.tuple(head, id, u32, fc.boolean()).map(([fields, number, timeoutMs, deliver]): CallFrame => {
+    return { type: FrameType.Call, id: number, timeoutMs, deliver, ...fields };
   }),
-  head.map((fields): CastFrame => ({ type: FrameType.Cast, ...fields })),
+  fc.tuple(head, order).map(([fields, placed]): CastFrame => ({ type: FrameType.Cast, order: placed, ...fields })),
   fc.record({ type: fc.constantFrom(FrameType.Item, FrameType.Result), id, payload }) as fc.Arbitrary<Frame>,
   fc.record({ code: fc.constantFrom(...CODES), message: text(200), id, details: payload }).map((fields): ErrorFrame => {
     return { type: FrameType.Error, ...fields };
   }),
   id.map((number): Frame => ({ type: FrameType.Cancel, id: number })),
+  fc.constantFrom<Frame>({ type: FrameType.Ping }, { type: FrameType.Pong }),
   u32.map((lastId): Frame => ({ type: FrameType.GoAway, lastId })),
 );
 

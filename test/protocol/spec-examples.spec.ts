@@ -8,6 +8,7 @@ import {
   FrameType,
   HEADER_BYTES,
   type CallFrame,
+  type CastFrame,
   type ErrorFrame,
   type Frame,
 } from '../../lib/protocol/frame.js';
@@ -80,15 +81,16 @@ function payloadSaid(payload: Payload): unknown {
   return { kind: 'codec', value: decodePayload(new MsgpackrCodec(), payload) };
 }
 
-type Parts = Partial<Pick<CallFrame, 'headers' | 'payload'> & Pick<ErrorFrame, 'details'>>;
+type Parts = Partial<Pick<CallFrame, 'headers' | 'payload'> & Pick<CastFrame, 'order'> & Pick<ErrorFrame, 'details'>>;
 
 /** The words of the document for a frame. */
 function said(frame: Frame): unknown {
   const [name] = Object.entries(FrameType).find(([, type]) => type === frame.type) ?? [''];
-  const { headers, payload, details, ...rest } = frame as Frame & Parts;
+  const { headers, payload, details, order, ...rest } = frame as Frame & Parts;
   return {
     ...rest,
     type: name.toUpperCase(),
+    ...(order === undefined ? {} : { order }),
     ...(headers === undefined ? {} : { headers: Object.fromEntries(headers) }),
     ...(payload === undefined ? {} : { payload: payloadSaid(payload) }),
     ...(details === undefined ? {} : { payload: payloadSaid(details) }),

@@ -39,17 +39,19 @@ const OPTIONS = { name: 'a@127.0.0.1', secret: 'a-fine-long-cookie-for-types' };
 describe('the doors', () => {
   it('for Nest export these', () => {
     expect(Object.keys(library).toSorted()).toEqual([
-      ...['AdmissionOptions', 'Arg', 'GEN_RPC_TRANSPORT', 'GenRpcClient', 'GenRpcConfigError', 'GenRpcContext'],
-      ...['GenRpcError', 'GenRpcModule', 'GenRpcNode', 'GenRpcOptions', 'GenRpcRecord', 'GenRpcRecordBuilder'],
-      ...['GenRpcServer', 'InjectGenRpc', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec', 'NodeLocationOptions'],
+      ...['AdmissionOptions', 'Arg', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'GEN_RPC_TRANSPORT'],
+      ...['GenRpcAsyncCall', 'GenRpcClient', 'GenRpcConfigError', 'GenRpcContext', 'GenRpcError', 'GenRpcModule'],
+      ...['GenRpcNode', 'GenRpcOptions', 'GenRpcRecord', 'GenRpcRecordBuilder', 'GenRpcServer', 'InjectGenRpc'],
+      ...['KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec', 'NodeLocationOptions'],
       ...['ReconnectOptions', 'RpcFunction', 'RpcModule', 'isGenRpcError'],
     ]);
   });
 
   it('without Nest export these', () => {
     expect(Object.keys(core).toSorted()).toEqual([
-      ...['AdmissionOptions', 'GenRpcConfigError', 'GenRpcError', 'GenRpcNode', 'GenRpcOptions', 'ListenOptions'],
-      ...['Msgpack5Codec', 'MsgpackrCodec', 'NodeLocationOptions', 'ReconnectOptions', 'createNode', 'isGenRpcError'],
+      ...['AdmissionOptions', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'GenRpcConfigError', 'GenRpcError'],
+      ...['GenRpcNode', 'GenRpcOptions', 'KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec'],
+      ...['NodeLocationOptions', 'ReconnectOptions', 'createNode', 'isGenRpcError'],
     ]);
   });
 

@@ -1,0 +1,26 @@
+/** What callers are told of a node that cannot be reached. */
+import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+
+/** Failures of a dial that keep their own code; all others are `node_down`. */
+const NAMED_FAILURES: ReadonlySet<GenRpcErrorCode> = new Set<GenRpcErrorCode>([
+  'invalid_cookie',
+  'wrong_node',
+  'version_mismatch',
+  'external_source_error',
+  'node_certificate_mismatch',
+]);
+
+export function nodeDown(node: string, cause: unknown): GenRpcError {
+  if (isGenRpcError(cause) && NAMED_FAILURES.has(cause.code)) return cause;
+  const reason = cause instanceof Error ? cause.message : String(cause);
+  const details = isGenRpcError(cause) && typeof cause.details === 'object' ? cause.details : {};
+  return new GenRpcError('node_down', `${node} is down. ${reason}`, { cause, details: { ...details } });
+}
+
+export function withNextAttempt(error: GenRpcError, nextAttemptMs: number): GenRpcError {
+  const details = { ...(error.details as object | undefined), nextAttemptMs };
+  return new GenRpcError(error.code, `${error.message} Next attempt in ${nextAttemptMs} ms.`, {
+    cause: error,
+    details,
+  });
+}

@@ -1,0 +1,172 @@
+/** One call or cast to many targets at once: `multicall`, `evalEverywhere`, `abcast`, `sbcast`. */
+import type { Target } from '../client/dispatcher.js';
+import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
+import { splitRoute, type Invocation } from '../protocol/invocation.js';
+import { SharedPayload } from '../protocol/payload.js';
+import type { Clock } from '../ports/clock.js';
+import {
+  cancelledError,
+  headersOf,
+  targetOf,
+  type CallOptions,
+  type CastOptions,
+  type ModuleRef,
+} from './call-options.js';
+import type { Calls } from './calls.js';
+
+/** Nodes, or nodes with a key each. */
+export type Targets = readonly (string | Target)[];
+
+/** Arguments that may have targets in front of them. Without: the own node and every connected one, each without a key. */
+export type Multi<Rest extends readonly unknown[]> = Rest | [targets: Targets, ...rest: Rest];
+
+export type MulticallArgs = [module: ModuleRef, fn: string, args?: readonly unknown[], options?: CallOptions];
+export type EvalArgs = [module: ModuleRef, fn: string, args?: readonly unknown[], options?: CastOptions];
+export type BroadcastArgs<Options> = [name: string, message?: unknown, options?: Options];
+
+/** What became of one target's call. `ms`: until the reply was there. */
+export type CallOutcome<T> =
+  | { readonly node: string; readonly key?: unknown; readonly ok: true; readonly value: T; readonly ms: number }
+  | {
+      readonly node: string;
+      readonly key?: unknown;
+      readonly ok: false;
+      readonly error: GenRpcError;
+      readonly ms: number;
+    };
+
+export interface MulticallResult<T> {
+  /** One for each target, in the order asked. */
+  readonly outcomes: readonly CallOutcome<T>[];
+  /** The values among them. */
+  readonly results: readonly T[];
+  /** Nodes that gave no value. */
+  readonly badNodes: readonly string[];
+}
+
+/** Nodes by what became of their cast, in the order asked. */
+export interface CastReport {
+  /** Written, or queued while the connection is made. */
+  readonly accepted: readonly string[];
+  /** Not sent, and counted as `cast_not_accepted`. */
+  readonly refused: readonly string[];
+}
+
+export interface SbcastResult {
+  /** Nodes that have the name and have begun to handle the message. */
+  readonly good: readonly string[];
+  /** Nodes that are down, refused, have no such name, or did not answer in time. */
+  readonly bad: readonly string[];
+}
+
+export interface BroadcastPorts {
+  readonly calls: Calls;
+  readonly clock: Clock;
+  /** Deadline of an `sbcast` that brings none, ms. */
+  readonly sbcastTimeout: number;
+  /** The own node and those that it has a connection to. */
+  everyone(): string[];
+}
+
+export class Broadcasts {
+  constructor(private readonly ports: BroadcastPorts) {}
+
+  async multicall<T>(given: Multi<MulticallArgs>): Promise<MulticallResult<T>> {
+    const [targets, module, fn, args = [], options = {}] = this.withTargets<MulticallArgs>(given);
+    const invocation = this.ports.calls.invocation(module, fn, args, options);
+    const outcomes = await this.callAll<T>(targets, invocation, options);
+    return {
+      outcomes,
+      results: outcomes.flatMap((outcome) => (outcome.ok ? [outcome.value] : [])),
+      badNodes: outcomes.flatMap((outcome) => (outcome.ok ? [] : [outcome.node])),
+    };
+  }
+
+  evalEverywhere(given: Multi<EvalArgs>): CastReport {
+    const [targets, module, fn, args = [], options = {}] = this.withTargets<EvalArgs>(given);
+    return this.castAll(targets, this.ports.calls.invocation(module, fn, args, options));
+  }
+
+  abcast(given: Multi<BroadcastArgs<CastOptions>>): CastReport {
+    const [targets, name, message, options = {}] = this.withTargets<BroadcastArgs<CastOptions>>(given);
+    return this.castAll(targets, this.message(name, message, options));
+  }
+
+  async sbcast(given: Multi<BroadcastArgs<CallOptions>>): Promise<SbcastResult> {
+    const [targets, name, message, options = {}] = this.withTargets<BroadcastArgs<CallOptions>>(given);
+    const invocation = { ...this.message(name, message, options), deliver: true };
+    const { sbcastTimeout } = this.ports;
+    const outcomes = await this.callAll(targets, invocation, { timeout: sbcastTimeout, ...options });
+    const nodesWhere = (ok: boolean): string[] => outcomes.flatMap((one) => (one.ok === ok ? [one.node] : []));
+    return { good: nodesWhere(true), bad: nodesWhere(false) };
+  }
+
+  private withTargets<Rest extends readonly unknown[]>(given: Multi<Rest>): [Target[], ...Rest] {
+    const [first, ...rest] = given as readonly unknown[];
+    const named = Array.isArray(first);
+    const targets = named ? (first as Targets) : this.ports.everyone();
+    return [targets.map(targetOf), ...((named ? rest : given) as unknown as Rest)];
+  }
+
+  private message(name: string, message: unknown, { headers, ordered = false }: CastOptions): Invocation {
+    const { module, fn } = splitRoute(name);
+    const called = this.ports.calls.functionName(module, fn);
+    return { name: called, args: message, single: true, headers: headersOf(headers), ordered };
+  }
+
+  /** Resolves once every target has its outcome; whatever happens to one of them is its own. */
+  private callAll<T>(targets: readonly Target[], given: Invocation, options: CallOptions): Promise<CallOutcome<T>[]> {
+    const { signal, ...rest } = options;
+    const invocation = { ...given, shared: new SharedPayload() };
+    const aborted = signal?.aborted === true;
+    const calls = targets.map((target) => this.callOne<T>(target, invocation, rest, aborted));
+    // One listener for all of them: Node warns of more than ten.
+    const abort = (): void => calls.forEach(({ cancel }) => cancel());
+    signal?.addEventListener('abort', abort);
+    return Promise.all(calls.map(({ outcome }) => outcome)).finally(() => signal?.removeEventListener('abort', abort));
+  }
+
+  private callOne<T>(
+    { node, key }: Target,
+    invocation: Invocation,
+    options: Omit<CallOptions, 'signal'>,
+    aborted: boolean,
+  ) {
+    const { calls, clock } = this.ports;
+    const startedAt = clock.now();
+    const whose = key === undefined ? { node } : { node, key };
+    let cancel = (): void => {};
+    const outcome = new Promise<CallOutcome<T>>((resolve) => {
+      let last: unknown;
+      const failed = (error: GenRpcError): void => resolve({ ...whose, ok: false, error, ms: clock.now() - startedAt });
+      const done = (value: unknown): void =>
+        resolve({ ...whose, ok: true, value: (value === undefined ? last : value) as T, ms: clock.now() - startedAt });
+      if (aborted) return failed(cancelledError(invocation, false));
+      const stop = calls.request({ node, key }, invocation, options, { item: (value) => (last = value), done, failed });
+      cancel = () => {
+        stop();
+        failed(cancelledError(invocation, true));
+      };
+    });
+    return { outcome, cancel: () => cancel() };
+  }
+
+  private castAll(targets: readonly Target[], given: Invocation): CastReport {
+    const accepted: string[] = [];
+    const refused: string[] = [];
+    const invocation = { ...given, shared: new SharedPayload() };
+    for (const target of targets) (this.isAccepted(target, invocation) ? accepted : refused).push(target.node);
+    return { accepted, refused };
+  }
+
+  /** A target that will not have it is one of several; what can be sent to none is the caller's to hear. */
+  private isAccepted(target: Target, invocation: Invocation): boolean {
+    try {
+      this.ports.calls.post(target, invocation);
+      return true;
+    } catch (error) {
+      if (isGenRpcError(error) && error.code !== 'encode_error') return false;
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,103 @@
+/** What every verb is made of: one call or one cast, to one target, which may be the own node. */
+import type { Dispatcher, Target } from '../client/dispatcher.js';
+import { PendingCall, type ReplySink } from '../client/pending-calls.js';
+import type { CastOutcome } from '../client/queued-cast.js';
+import type { Deadlines } from '../connection/deadlines.js';
+import type { Journal } from '../connection/journal.js';
+import { GenRpcError } from '../protocol/errors.js';
+import { isArgumentList, type FunctionName, type FunctionNames, type Invocation } from '../protocol/invocation.js';
+import { printable } from '../protocol/node-name.js';
+import { MAX_TIMER_MS, type Clock } from '../ports/clock.js';
+import {
+  headersOf,
+  invalidArguments,
+  invalidTimeout,
+  type CallOptions,
+  type CastOptions,
+  type ModuleRef,
+} from './call-options.js';
+import type { LocalCalls } from './local-call.js';
+import { untilAborted } from './until-aborted.js';
+
+export interface CallsParts {
+  readonly node: string;
+  readonly callTimeout: number;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly deadlines: Deadlines;
+  readonly names: FunctionNames;
+  readonly dispatcher: Dispatcher;
+  readonly local: LocalCalls;
+}
+
+export class Calls {
+  private closed: GenRpcError | undefined;
+
+  constructor(private readonly parts: CallsParts) {}
+
+  /** `sink` hears of the reply, the result cancels. @throws GenRpcError `invalid_argument` for the timeout. */
+  request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): () => void {
+    const timeout = options.timeout ?? this.parts.callTimeout;
+    if (!(timeout > 0 && timeout <= MAX_TIMER_MS)) throw invalidTimeout(timeout);
+    if (options.signal !== undefined) {
+      const { signal, ...rest } = options;
+      return untilAborted(signal, invocation, sink, (watched) => this.request(target, invocation, rest, watched));
+    }
+    const deadlineAt = this.parts.clock.now() + timeout;
+    const call = new PendingCall(target.node, invocation, timeout, deadlineAt, sink, this.parts.deadlines);
+    this.start(target, call, options.waitForReady ?? false);
+    return () => call.cancel();
+  }
+
+  /** @throws GenRpcError when the cast is not accepted. */
+  post(target: Target, invocation: Invocation, outcome?: CastOutcome): void {
+    try {
+      if (this.closed !== undefined) throw this.closed;
+      const { dispatcher, local } = this.parts;
+      if (target.node !== this.parts.node) return dispatcher.resolve(target, 'cast').cast(invocation, outcome);
+      local.cast(invocation, dispatcher.laneNumberOf(target.key));
+      outcome?.written();
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.parts.journal.note(
+        'cast_not_accepted',
+        () => `A cast to ${printable(target.node)} was not accepted: ${message}`,
+      );
+      throw error;
+    }
+  }
+
+  /** Resolves once there is a connection to another node. @throws GenRpcError (as a rejection) when it fails. */
+  async connect(target: Target): Promise<void> {
+    if (this.closed !== undefined) throw this.closed;
+    await this.parts.dispatcher.resolve(target).connect();
+  }
+
+  /** @throws GenRpcError `invalid_argument` for names and arguments that cannot travel. */
+  invocation(module: ModuleRef, fn: string, args: unknown, options: CastOptions): Invocation {
+    if (!isArgumentList(args)) throw invalidArguments(args);
+    const { headers, ordered = false } = options;
+    return { name: this.functionName(module, fn), args, single: false, headers: headersOf(headers), ordered };
+  }
+
+  /** The one object for a name. @throws GenRpcError `invalid_argument`. */
+  functionName(module: ModuleRef, fn: string): FunctionName {
+    const { names } = this.parts;
+    return typeof module === 'string' ? names.resolve(module, fn) : names.resolve(module.module, fn, module.version);
+  }
+
+  /** Nothing is called from here on. */
+  close(reason: GenRpcError): void {
+    this.closed ??= reason;
+  }
+
+  private start(target: Target, call: PendingCall, waitForReady: boolean): void {
+    if (this.closed !== undefined) return call.fail(this.closed);
+    if (target.node === this.parts.node) return this.parts.local.call(call);
+    try {
+      this.parts.dispatcher.resolve(target).call(call, waitForReady);
+    } catch (error) {
+      call.fail(error as GenRpcError);
+    }
+  }
+}

@@ -1,0 +1,104 @@
+/** How a node starts to listen, and how it ends: by draining, closing or aborting. */
+import type { Dispatcher } from '../client/dispatcher.js';
+import type { Deadlines } from '../connection/deadlines.js';
+import type { Journal } from '../connection/journal.js';
+import type { Driver, Endpoint } from '../driver/driver.js';
+import { GenRpcError } from '../protocol/errors.js';
+import type { Clock } from '../ports/clock.js';
+import type { Server } from '../server/server.js';
+import { closedError } from './call-options.js';
+import type { Calls } from './calls.js';
+import type { LocalCalls } from './local-call.js';
+import type { ResolvedOptions } from './resolve-options.js';
+
+export interface LifecycleParts {
+  readonly options: Omit<ResolvedOptions, 'secrets'>;
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly deadlines: Deadlines;
+  readonly drivers: ReadonlyMap<string, Driver>;
+  readonly server: Server;
+  readonly dispatcher: Dispatcher;
+  readonly local: LocalCalls;
+  readonly calls: Calls;
+}
+
+type State = { name: 'open' } | { name: 'draining'; done: Promise<void> } | { name: 'closed'; done: Promise<void> };
+
+export class Lifecycle {
+  private state: State = { name: 'open' };
+  private listening: Promise<Endpoint | undefined> | undefined;
+
+  constructor(private readonly parts: LifecycleParts) {}
+
+  listen(): Promise<Endpoint | undefined> {
+    this.listening ??= this.startListening().catch((error: unknown) => {
+      // What was in the way may be gone when somebody tries again.
+      this.listening = undefined;
+      throw error;
+    });
+    return this.listening;
+  }
+
+  drain(gracePeriod = this.parts.options.gracePeriod): Promise<void> {
+    if (this.state.name === 'open') this.state = { name: 'draining', done: this.drainThenClose(gracePeriod) };
+    return this.state.done;
+  }
+
+  async stopListening(gracePeriod = this.parts.options.gracePeriod): Promise<void> {
+    const { server } = this.parts;
+    await this.within(gracePeriod, server.drain());
+    await server.close(this.reason());
+  }
+
+  close(): Promise<void> {
+    if (this.state.name !== 'closed') this.state = { name: 'closed', done: this.closeParts() };
+    return this.state.done;
+  }
+
+  abort(): void {
+    const reason = this.reason();
+    this.parts.dispatcher.abort(reason);
+    this.parts.server.abort(reason);
+    void this.close();
+  }
+
+  private reason(): GenRpcError {
+    return closedError(this.parts.options.name);
+  }
+
+  private async startListening(): Promise<Endpoint | undefined> {
+    const { listen, driver: name } = this.parts.options;
+    if (listen === false) return undefined;
+    const driver = this.parts.drivers.get(name);
+    if (driver === undefined) throw new GenRpcError('invalid_argument', `There is no driver ${name}.`);
+    const { host, port, ipv6Only } = listen;
+    return this.parts.server.listen(driver, { host, port, ipv6Only });
+  }
+
+  private async drainThenClose(gracePeriod: number): Promise<void> {
+    const { server, dispatcher } = this.parts;
+    // Functions that still run may call other nodes: those calls are the last to go.
+    await this.within(
+      gracePeriod,
+      server.drain().then(() => dispatcher.drain()),
+    );
+    await this.close();
+  }
+
+  private async closeParts(): Promise<void> {
+    const { dispatcher, server, local, calls, deadlines } = this.parts;
+    const reason = this.reason();
+    calls.close(reason);
+    local.close(reason);
+    await Promise.all([dispatcher.close(reason), server.close(reason)]);
+    deadlines.clear();
+  }
+
+  private within(ms: number, work: Promise<void>): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const timer = this.parts.clock.after(ms, resolve);
+      work.then(resolve, reject).finally(() => timer.cancel());
+    });
+  }
+}

@@ -1,0 +1,128 @@
+/** Options that belong together, and so are written together. */
+import { IsBoolean } from 'class-validator';
+import { Count, isHost, isText, Matches, Milliseconds, Optional, Port } from './option-rules.js';
+
+/** Where this node accepts connections. */
+export class ListenOptions {
+  /** Address to bind, IPv4 or IPv6. Default `127.0.0.1`. Any other than loopback needs `allowPlaintext`. (gen_rpc: `socket_ip`) */
+  @Optional()
+  @Matches(isHost, 'a host name or address')
+  host?: string;
+
+  /** Default 5369; 0: any free port. (gen_rpc: `tcp_server_port`) */
+  @Optional()
+  @Port(0)
+  port?: number;
+
+  /** With host `::`: connections over IPv6 only. Default false: over IPv4 too. (gen_rpc: `ipv6_only`) */
+  @Optional()
+  @IsBoolean({ message: 'true or false' })
+  ipv6Only?: boolean;
+
+  /** Accept unencrypted connections from beyond this machine. The secret never travels, but everything else does. */
+  @Optional()
+  @IsBoolean({ message: 'true or false' })
+  allowPlaintext?: boolean;
+}
+
+/** When a silent peer is asked whether it is there, and given up. Any byte from it is an answer. */
+export class KeepaliveOptions {
+  /** ms without a byte, after which it is asked. Default 5,000. (gen_rpc: `socket_keepalive_idle`) */
+  @Optional()
+  @Milliseconds()
+  idle?: number;
+
+  /** ms that it has for an answer. Default 5,000. (gen_rpc: `socket_keepalive_interval`) */
+  @Optional()
+  @Milliseconds()
+  interval?: number;
+
+  /** Questions without an answer, after which it is dead. Default 2. (gen_rpc: `socket_keepalive_count`) */
+  @Optional()
+  @Count(1, 1000)
+  count?: number;
+}
+
+/** Frames of one turn of the event loop leave in one write, unless so much has gathered that the peer had better begin. */
+export class BatchingOptions {
+  /** Frames in a write. 1: each in one of its own. Default 16. (gen_rpc: `max_batch_size`) */
+  @Optional()
+  @Count(1, 100_000)
+  frames?: number;
+
+  /** Bytes in a write, after which it leaves. Default 1,024. */
+  @Optional()
+  @Count(1, 1024 ** 3)
+  bytes?: number;
+}
+
+/** Payloads made smaller, on connections where both nodes have this option. It costs CPU time on the event loop. */
+export class CompressionOptions {
+  /** 1 (fast) to 9 (small). Default 1. (gen_rpc: `compress`) */
+  @Optional()
+  @Count(1, 9)
+  level?: number;
+
+  /** Payloads of more bytes than this are compressed. Default 1,024. (gen_rpc: `compression_threshold`) */
+  @Optional()
+  @Count(0, 1024 ** 3)
+  threshold?: number;
+}
+
+/** Where one other node is, as far as that is not told by its name. (gen_rpc: `client_config_per_node`) */
+export class NodeLocationOptions {
+  @Optional()
+  @Matches(isHost, 'a host name or address')
+  host?: string;
+
+  @Optional()
+  @Port(1)
+  port?: number;
+
+  /** A driver's name. */
+  @Optional()
+  @Matches(isText, 'the name of a driver')
+  driver?: string;
+}
+
+/** Asked for the place of each node that is dialled. What it leaves out is as with `nodes` that says nothing. */
+export type LocateNode = (node: string) => NodeLocationOptions | Promise<NodeLocationOptions>;
+
+/** Waits between attempts to reach a node: doubling from `min` to `max`, with full jitter. */
+export class ReconnectOptions {
+  /** ms. Default 100. */
+  @Optional()
+  @Milliseconds()
+  min?: number;
+
+  /** ms. Default 30,000. */
+  @Optional()
+  @Milliseconds()
+  max?: number;
+}
+
+/** The door: what strangers may cost before they have proved anything. */
+export class AdmissionOptions {
+  /** Unauthenticated connections at a time. Default 512. */
+  @Optional()
+  @Count(1, 1_000_000)
+  total?: number;
+
+  /** Of one address. Default 32. */
+  @Optional()
+  @Count(1, 1_000_000)
+  perAddress?: number;
+
+  /** Failed proofs of one address within a minute, after which it is sent away unheard. Default 10. */
+  @Optional()
+  @Count(1, 1_000_000)
+  failuresPerMinute?: number;
+}
+
+export const DEFAULT_LISTEN = { host: '127.0.0.1', port: 5369, ipv6Only: false, allowPlaintext: false } as const;
+export const DEFAULT_RECONNECT = { min: 100, max: 30_000 } as const;
+export const DEFAULT_KEEPALIVE = { idle: 5000, interval: 5000, count: 2 } as const;
+/** A write costs 9–10 µs on each side, whatever its size; past these the peer had better start working. */
+export const DEFAULT_BATCHING = { frames: 16, bytes: 1024 } as const;
+export const DEFAULT_COMPRESSION = { level: 1, threshold: 1024 } as const;
+export const DEFAULT_ADMISSION = { total: 512, perAddress: 32, failuresPerMinute: 10 } as const;
