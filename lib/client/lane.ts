@@ -80,9 +80,9 @@ export class Lane implements SessionEvents {
     return this.state.name === 'open';
   }
 
-  /** May it be forgotten? Nobody waits for it, and it stands in no back-off. */
+  /** Does nobody wait for it? */
   get isIdle(): boolean {
-    return (this.state.name === 'open' || this.state.name === 'idle') && this.pendingCalls === 0;
+    return this.state.name !== 'dialling' && this.pendingCalls === 0;
   }
 
   get pendingCalls(): number {

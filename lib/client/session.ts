@@ -8,6 +8,7 @@ import { joinRoute, type Invocation } from '../protocol/invocation.js';
 import type { Payload } from '../protocol/payload.js';
 import type { Clock } from '../ports/clock.js';
 import { PendingCalls, type CallCarrier, type PendingCall } from './pending-calls.js';
+import { UnsentCasts } from './unsent-casts.js';
 
 export interface SessionPorts {
   readonly clock: Clock;
@@ -32,8 +33,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** Takes no more calls: its end is no loss. */
   draining = false;
   private readonly inactivity: Inactivity;
-  /** Where casts stand that may not have left yet. */
-  private unsentCasts: number[] = [];
+  private readonly unsentCasts = new UnsentCasts();
 
   constructor(
     private readonly connection: Connection,
@@ -41,7 +41,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     private readonly events: SessionEvents,
   ) {
     connection.keepAlive(false);
-    const busy = (): boolean => this.pending.size > 0;
+    const busy = (): boolean => this.pending.size > 0 || connection.queuedBytes > 0;
     this.inactivity = new Inactivity(ports.clock, ports.inactivityTimeout, busy, () => this.retire());
     this.inactivity.watch();
   }
@@ -76,8 +76,8 @@ export class Session implements ConnectionEvents, CallCarrier {
     const { name, single, headers } = invocation;
     const { position, queuedBytes } = this.connection;
     this.connection.send({ type: FrameType.Cast, name, single, order, headers, payload });
-    if (queuedBytes === 0) this.unsentCasts = [];
-    this.unsentCasts.push(position);
+    if (queuedBytes === 0) this.unsentCasts.clear();
+    this.unsentCasts.add(position);
     this.inactivity.used();
   }
 
@@ -159,7 +159,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private countDroppedCasts(): void {
-    const dropped = this.unsentCasts.filter((position) => !this.connection.hasWritten(position)).length;
+    const dropped = this.unsentCasts.lost((position) => this.connection.hasWritten(position));
     if (dropped === 0) return;
     const message = (): string => `${dropped} casts to ${this.node} had not left when the connection ended.`;
     this.ports.journal.note('cast_dropped', message, undefined, dropped);
