@@ -150,15 +150,18 @@ export class Lane implements SessionEvents {
   }
 
   ended(session: Session, reason: GenRpcError): void {
-    if (this.drainingSessions.delete(session)) {
-      if (this.state.name === 'idle' && this.pendingCalls === 0 && this.sequence === 0) this.events.unused(this);
-      return;
-    }
+    if (this.drainingSessions.delete(session)) return this.forgetIfUnused();
     if (this.state.name === 'closed') return;
     if (!session.draining) {
       this.ports.journal.note('connection_lost', () => `Lost the connection to ${this.node}: ${reason.message}`);
     }
     if (this.state.name === 'open') this.leave(this.state, reason);
+  }
+
+  /** The numbers of ordered casts must outlive their connections; nothing else of an idle lane is worth keeping. */
+  private forgetIfUnused(): void {
+    const idle = this.state.name === 'idle' && this.drainingSessions.size === 0 && this.queue.length === 0;
+    if (idle && this.sequence === 0) this.events.unused(this);
   }
 
   /** The session takes no more calls. One that answered nothing and did not last counts as a failed attempt. */

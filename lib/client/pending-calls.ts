@@ -13,6 +13,9 @@ export interface ReplySink {
   failed(error: GenRpcError): void;
 }
 
+/** Gives a call up, and says whether it may have run. Safe to repeat. */
+export type Cancel = () => boolean;
+
 /** What a call does once its bytes are on their way. */
 export interface CallCarrier {
   /** The call no longer waits. With `cancel` the peer is told. */
@@ -71,9 +74,11 @@ export class PendingCall extends Deadline {
     if (this.settle(true)) this.sink.failed(error);
   }
 
-  /** The caller gives up: nobody is told here, the handler is told there. Safe to repeat. */
-  cancel(): void {
+  /** The caller gives up: nobody is told here, the handler is told there. Returns whether it may have run. Safe to repeat. */
+  cancel(): boolean {
+    const maybeExecuted = this.carrier?.mayHaveStarted(this) ?? false;
     this.settle(true);
+    return maybeExecuted;
   }
 
   override expire(): void {

@@ -4,7 +4,7 @@ import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '
 import { from, Observable, of, throwError, type Subscriber } from 'rxjs';
 import type { Target } from '../client/dispatcher.js';
 import type { CastOutcome } from '../client/queued-cast.js';
-import type { ReplySink } from '../client/pending-calls.js';
+import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import type { CallOptions } from '../node/call-options.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
@@ -148,14 +148,14 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   /** Never throws: what is wrong with the call itself goes to the sink too. Returns what cancels. */
-  private request(packet: ReadPacket, sink: ReplySink): () => void {
+  private request(packet: ReadPacket, sink: ReplySink): Cancel {
     try {
       const directions = directionsOf(packet);
       const invocation = this.invocationOf(packet, directions);
       return this.currentNode().request(this.targetOf(directions), invocation, directions as CallOptions, sink);
     } catch (error) {
       sink.failed(error as GenRpcError);
-      return () => {};
+      return () => false;
     }
   }
 

@@ -1,5 +1,5 @@
 /** A call that runs already, and whose result is fetched later, once. (gen_rpc: `async_call`, `yield`, `nb_yield`) */
-import type { ReplySink } from '../client/pending-calls.js';
+import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { MAX_TIMER_MS, type Clock, type Timer } from '../ports/clock.js';
 
@@ -26,7 +26,7 @@ interface Waiter<T> {
 export class AsyncCall<T = unknown> {
   private state: State<T> = { name: 'running' };
   private readonly waiters = new Set<Waiter<T>>();
-  private readonly stop: () => void;
+  private readonly stop: Cancel;
 
   /**
    * @internal
@@ -36,7 +36,7 @@ export class AsyncCall<T = unknown> {
   constructor(
     private readonly clock: Clock,
     private readonly inactivityTimeout: number,
-    start: (sink: ReplySink) => () => void,
+    start: (sink: ReplySink) => Cancel,
   ) {
     let last: unknown;
     this.stop = start({
@@ -83,8 +83,8 @@ export class AsyncCall<T = unknown> {
   /** Gives the call up: whoever waits is told `cancelled`, and the remote function is told to stop. Safe to repeat. */
   cancel(): void {
     if (this.state.name !== 'running' && this.state.name !== 'claimed') return;
-    this.stop();
-    this.end({ error: new GenRpcError('cancelled', 'The call was cancelled by its caller.', { maybeExecuted: true }) });
+    const maybeExecuted = this.stop();
+    this.end({ error: new GenRpcError('cancelled', 'The call was cancelled by its caller.', { maybeExecuted }) });
   }
 
   /** The result is `taker`'s, now or when it is there; or returns why there will be none. */

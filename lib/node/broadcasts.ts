@@ -96,7 +96,7 @@ export class Broadcasts {
     const [targets, name, message, options = {}] = this.withTargets<BroadcastArgs<CallOptions>>(given);
     const invocation = { ...this.message(name, message, options), deliver: true };
     const { sbcastTimeout } = this.ports;
-    const outcomes = await this.callAll(targets, invocation, { timeout: sbcastTimeout, ...options });
+    const outcomes = await this.callAll(targets, invocation, { ...options, timeout: options.timeout ?? sbcastTimeout });
     const nodesWhere = (ok: boolean): string[] => outcomes.flatMap((one) => (one.ok === ok ? [one.node] : []));
     return { good: nodesWhere(true), bad: nodesWhere(false) };
   }
@@ -143,10 +143,7 @@ export class Broadcasts {
         resolve({ ...whose, ok: true, value: (value === undefined ? last : value) as T, ms: clock.now() - startedAt });
       if (aborted) return failed(cancelledError(invocation, false));
       const stop = calls.request({ node, key }, invocation, options, { item: (value) => (last = value), done, failed });
-      cancel = () => {
-        stop();
-        failed(cancelledError(invocation, true));
-      };
+      cancel = () => failed(cancelledError(invocation, stop()));
     });
     return { outcome, cancel: () => cancel() };
   }

@@ -1,6 +1,6 @@
 /** What every verb is made of: one call or one cast, to one target, which may be the own node. */
 import type { Dispatcher, Target } from '../client/dispatcher.js';
-import { PendingCall, type ReplySink } from '../client/pending-calls.js';
+import { PendingCall, type Cancel, type ReplySink } from '../client/pending-calls.js';
 import type { CastOutcome } from '../client/queued-cast.js';
 import type { Deadlines } from '../connection/deadlines.js';
 import type { Journal } from '../connection/journal.js';
@@ -36,7 +36,7 @@ export class Calls {
   constructor(private readonly parts: CallsParts) {}
 
   /** `sink` hears of the reply, the result cancels. @throws GenRpcError `invalid_argument` for the timeout. */
-  request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): () => void {
+  request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): Cancel {
     const timeout = options.timeout ?? this.parts.callTimeout;
     if (!(timeout > 0 && timeout <= MAX_TIMER_MS)) throw invalidTimeout(timeout);
     if (options.signal !== undefined) {

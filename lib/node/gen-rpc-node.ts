@@ -1,6 +1,6 @@
 /** A named node: the gen_rpc verbs over one client and one server. */
 import type { Target } from '../client/dispatcher.js';
-import type { ReplySink } from '../client/pending-calls.js';
+import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import type { CastOutcome } from '../client/queued-cast.js';
 import type { Occurrence } from '../connection/journal.js';
 import type { Endpoint } from '../driver/driver.js';
@@ -209,12 +209,12 @@ export class GenRpcNode {
   }
 
   /** What everything that calls is made of: `sink` hears of the reply, the result cancels. */
-  request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): () => void {
+  request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): Cancel {
     return this.parts.calls.request(target, invocation, options, sink);
   }
 
   /** What `asyncCall` is made of. `start` makes the request. */
-  asyncRequest<T>(start: (sink: ReplySink) => () => void): AsyncCall<T> {
+  asyncRequest<T>(start: (sink: ReplySink) => Cancel): AsyncCall<T> {
     const { clock, options } = this.parts;
     return new AsyncCall(clock, options.asyncCallInactivityTimeout, start);
   }

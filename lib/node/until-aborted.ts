@@ -1,5 +1,5 @@
 /** A request that an AbortSignal ends. */
-import type { ReplySink } from '../client/pending-calls.js';
+import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import type { Invocation } from '../protocol/invocation.js';
 import { cancelledError } from './call-options.js';
 
@@ -8,17 +8,16 @@ export function untilAborted(
   signal: AbortSignal,
   invocation: Invocation,
   sink: ReplySink,
-  request: (sink: ReplySink) => () => void,
-): () => void {
+  request: (sink: ReplySink) => Cancel,
+): Cancel {
   if (signal.aborted) {
     sink.failed(cancelledError(invocation, false));
-    return () => {};
+    return () => false;
   }
   let settled = false;
   const onAbort = (): void => {
     release();
-    cancel();
-    sink.failed(cancelledError(invocation, true));
+    sink.failed(cancelledError(invocation, cancel()));
   };
   const release = (): void => {
     settled = true;

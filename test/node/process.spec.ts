@@ -41,6 +41,6 @@ describe('a process with nothing else to do', () => {
 
   it('lives as long as a call waits for a node that is down', async () => {
     const body = 'console.log(await call({ timeout: 400, waitForReady: true }).catch((error) => error.code));';
-    await expect(script(1, body)).resolves.toBe('timeout');
+    await expect(script(1, body)).resolves.toBe('node_down');
   });
 });
