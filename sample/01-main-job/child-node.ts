@@ -2,7 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { Endpoint, GenRpcOptions } from 'nestjs-gen-rpc';
+import type { GenRpcOptions } from 'nestjs-gen-rpc';
 
 export class ChildNode {
   private child: ChildProcess | undefined;
@@ -27,7 +27,7 @@ export class ChildNode {
     const path = fileURLToPath(new URL(`./${this.script}.js`, import.meta.url));
     const child = fork(path, { env: { ...process.env, GEN_RPC_OPTIONS: JSON.stringify(options) } });
     this.child = child;
-    const [message] = (await Promise.race([once(child, 'message'), failed(child, this.name)])) as [Endpoint];
+    const [message] = (await Promise.race([once(child, 'message'), failed(child, this.name)])) as [{ port: number }];
     this.port = message.port;
   }
 

@@ -1,7 +1,9 @@
 /** The node that makes prices, and asks the stock for it. Its functions take their arguments one by one. */
 import { Module, NotFoundException } from '@nestjs/common';
 import { Arg, GenRpcModule, GenRpcNode, InjectGenRpc, RpcFunction, RpcModule } from 'nestjs-gen-rpc';
-import { options, serve } from './serve.js';
+import { AboutController } from './about.js';
+import { options, serveAsChild } from './serve-as-child.js';
+import { STOCK } from './nodes.js';
 
 export interface Quote {
   item: string;
@@ -15,16 +17,32 @@ const PRICES = new Map([
   ['rice', 1.1],
 ]);
 
+function totalOf(item: string, count: number): number {
+  const price = PRICES.get(item);
+  if (price === undefined) throw new NotFoundException(`There is no price for ${item}.`);
+  return Math.round(price * count * 100) / 100;
+}
+
 @RpcModule('prices', { version: '1.0.0' })
-export class PricesController {
+class PricesController {
   constructor(@InjectGenRpc() private readonly rpc: GenRpcNode) {}
 
   @RpcFunction()
   async quote(@Arg(0) item: string, @Arg(1) count: number): Promise<Quote> {
-    const price = PRICES.get(item);
-    if (price === undefined) throw new NotFoundException(`There is no price for ${item}.`);
-    const inStock = await this.rpc.call<number>('stock@127.0.0.1', 'stock', 'count', [item]);
-    return { item, count, total: Math.round(price * count * 100) / 100, inStock };
+    const total = totalOf(item, count);
+    const inStock = await this.rpc.call<number>(STOCK, 'stock', 'count', [item]);
+    return { item, count, total, inStock };
+  }
+
+  @RpcFunction()
+  total(@Arg(0) item: string, @Arg(1) count: number): number {
+    return totalOf(item, count);
+  }
+
+  /** Takes its time. */
+  @RpcFunction()
+  forecast(@Arg(0) item: string): Promise<number> {
+    return new Promise((resolve) => setTimeout(() => resolve(totalOf(item, 1.1)), 400));
   }
 
   @RpcFunction()
@@ -33,7 +51,19 @@ export class PricesController {
   }
 }
 
-@Module({ imports: [GenRpcModule.forRoot(options())], controllers: [PricesController] })
+/** The next version of the module, beside the one before: of eleven, one is for nothing. */
+@RpcModule('prices', { version: '1.1.0' })
+class PricesController11 {
+  @RpcFunction()
+  total(@Arg(0) item: string, @Arg(1) count: number): number {
+    return totalOf(item, count - Math.floor(count / 11));
+  }
+}
+
+@Module({
+  imports: [GenRpcModule.forRoot(options())],
+  controllers: [PricesController, PricesController11, AboutController],
+})
 class PricesModule {}
 
-await serve(PricesModule);
+await serveAsChild(PricesModule);

@@ -2,7 +2,8 @@
 import { Controller, Module } from '@nestjs/common';
 import { Ctx, EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import { GenRpcContext, GenRpcModule } from 'nestjs-gen-rpc';
-import { options, serve } from './serve.js';
+import { AboutController } from './about.js';
+import { options, serveAsChild } from './serve-as-child.js';
 
 @Controller()
 class StockController {
@@ -34,7 +35,7 @@ class StockController {
   }
 }
 
-@Module({ imports: [GenRpcModule.forRoot(options())], controllers: [StockController] })
+@Module({ imports: [GenRpcModule.forRoot(options())], controllers: [StockController, AboutController] })
 class StockModule {}
 
-await serve(StockModule);
+await serveAsChild(StockModule);

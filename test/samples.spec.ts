@@ -1,0 +1,126 @@
+/** Runs every sample as a newcomer would, compiled by `npm test` beforehand, and reads what it tells. */
+import { execFile } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+
+const root = join(import.meta.dirname, '..');
+const run = promisify(execFile);
+
+/** Lines that each of them must print, once and in this order; numbers of processes, ports and ms left out. */
+const STORIES: Readonly<Record<string, readonly string[]>> = {
+  '01-main-job': [
+    "call prices.quote('tea', 3) → { item: 'tea', count: 3, total: 12.6, inStock: 40 }",
+    "cast stock.note('tea sells well') → accepted, nobody waits for it",
+    "call stock.notes() → [ 'front@127.0.0.1: tea sells well' ]",
+    "fails prices.quote('unicorn', 1) → handler_failed: There is no price for unicorn.",
+    "fails prices.qoute('tea', 1) → undefined_function: There is no function prices.qoute here. Did you mean prices.quote?",
+    'fails stock.recount() within 50 ms → timeout: stock.recount on stock@127.0.0.1 did not reply within 50 ms.',
+    "version prices 1.0.0: total('tea', 11) → 46.2",
+    "prices ^1.0.0: total('tea', 11), where the newest one answers → 42",
+    "prices ^2.0.0: total('tea', 11) → incompatible: There is no version ^2.0.0 of prices here, but 1.0.0, 1.1.0.",
+    'keys a call of prices for each of ann, bob, cleo → 3 connections more',
+    'and once more → no other: the same key always takes the same one',
+    "nbYield(50) of tea → 'timeout'",
+    'nbYield(5000) of tea → { value: 4.62 }',
+    'yield() of rice → 1.21',
+    'crash stock@127.0.0.1 is killed while it recounts → connection_lost: The connection to stock@127.0.0.1 ended before stock.recount replied: The peer closed the connection.',
+    "stock.count('tea') → node_down: stock@127.0.0.1 is down. Cannot connect to 127.0.0.1:# (ECONNREFUSED). Next attempt in # ms.",
+    'prices@127.0.0.1 → #',
+    'stock@127.0.0.1 → node_down: stock@127.0.0.1 is down. Cannot connect to 127.0.0.1:# (ECONNREFUSED). Next attempt in # ms.',
+    "sbcast 'news' to both: which have begun to handle it? → { good: [ 'prices@127.0.0.1' ], bad: [ 'stock@127.0.0.1' ] }",
+    'return stock@127.0.0.1 is back (pid #); a call that waited for it → 40',
+    'bye every node has drained and closed',
+  ],
+  '02-keys': [
+    'calls no key → open connections: 1',
+    'calls keys 1, 2, 4 → open connections: 4',
+    'calls the same keys → open connections: 4',
+    'calls an object → open connections: 5',
+    'calls an equal one → open connections: 5',
+    'calls 100 keys → open connections: 9',
+    "journal.list() → [ 'bob 1', 'ann 1', 'ann 2' ]",
+  ],
+  '03-versions': [
+    "exact 1.0.0: greet('Ann') → 'Hello Ann'",
+    "range ^1.0.0: greet('Ann') → 'Hello, Ann!'",
+    "~1.0.0: greet('Ann') → 'Hello Ann'",
+    "1.x: greet('Ann') → 'Hello, Ann!'",
+    "fails ^3.0.0: greet('Ann') → incompatible: There is no version ^3.0.0 of greeter here, but 1.0.0, 1.2.0, 2.0.0.",
+    "any greet({ first: 'Ann', last: 'Lee' }) → 'Good day, Ann Lee.'",
+    "wave() → 'o/'",
+    'fails 2.0.0: wave() → undefined_function: There is no function greeter.wave in version 2.0.0.',
+    "send greeter.greet with 'Ann' for ^1.0.0 → 'Hello, Ann!'",
+  ],
+  '04-broadcast': [
+    'oslo@127.0.0.1 → 4.2',
+    'rome@127.0.0.1 → 4.2',
+    'lima@127.0.0.1 → 4.2',
+    'gone@127.0.0.1 → node_down: gone@127.0.0.1 is down. Cannot connect to 127.0.0.1:# (ECONNREFUSED). Next attempt in # ms.',
+    "eval shop.setPrice('tea', 5) everywhere → accepted for oslo@127.0.0.1, rome@127.0.0.1, lima@127.0.0.1",
+    "shop.price('tea') everywhere → [ 5, 5, 5 ]",
+    "shop.listNews() everywhere → [ 'tea is 5 (from oslo@127.0.0.1)', 'tea is 5 (from oslo@127.0.0.1)', 'tea is 5 (from oslo@127.0.0.1)' ]",
+    "sbcast 'news' to four nodes → { good: [ 'oslo@127.0.0.1', 'rome@127.0.0.1', 'lima@127.0.0.1' ], bad: [ 'gone@127.0.0.1' ] }",
+    "'olds', which nobody handles → { good: [], bad: [ 'oslo@127.0.0.1', 'rome@127.0.0.1', 'lima@127.0.0.1' ] }",
+  ],
+  '05-async-call': [
+    "nbYield(20) of Oslo → 'timeout'",
+    "nbYield(5000) of Oslo → { value: 'report of Oslo' }",
+    "yield() of Rome → 'report of Rome'",
+    'yield() of Rome, again → invalid_argument: The result of an async call is fetched once, and this one has been.',
+    'yield() of Lima → cancelled: The call was cancelled by its caller.',
+    "reports.stopped: they know → [ 'Lima' ]",
+    "rxjs Cairo and Delhi, side by side → 'report of Cairo, report of Delhi'",
+    "Quito until 20 ms have passed → 'nothing'",
+    "reports.stopped: unsubscribing cancels → [ 'Lima', 'Quito' ]",
+  ],
+  '06-workers': [
+    'workers counter@127.0.0.1 is pid # and pid #',
+    'key 1 counter.next() → 1, by pid #',
+    'key 2 counter.next() → 1, by pid #',
+    'the same key, the same connection, the same process: each counts on its own',
+    'life both call front@127.0.0.1 back as counter@127.0.0.1, side by side: they have one `life`',
+    'killed pid #, while it works for key 1 → connection_lost: The connection to counter@127.0.0.1 ended before counter.hang replied: The peer closed the connection.',
+    'key 1 has a new connection, and so another process with another count; key 2 noticed nothing',
+  ],
+};
+
+/** Its lines, without what differs from run to run. Fails if it does not end well, or leaves a process behind. */
+async function story(name: string): Promise<string[]> {
+  const args = ['--enable-source-maps', join(root, 'scripts/sample.mjs'), name];
+  const { stdout, stderr } = await run(process.execPath, args, { timeout: 60_000, killSignal: 'SIGKILL' });
+  expect(stderr).toBe('');
+  return stdout.split('\n').map((line) =>
+    line
+      .replace(/ {2}\([\d.]+ ms\)$/, '')
+      .replaceAll(/(?<=pid |127\.0\.0\.1:|attempt in |^ *prices@127\.0\.0\.1 → )\d+/g, '#')
+      .replaceAll(/ +/g, ' ')
+      .trim(),
+  );
+}
+
+describe('the samples', () => {
+  for (const [name, expected] of Object.entries(STORIES)) {
+    it(`${name} tells its story, and ends by itself`, { timeout: 90_000 }, async () => {
+      const lines = await story(name);
+      expect(lines.filter((line) => expected.includes(line))).toEqual(expected);
+    });
+  }
+
+  it('are all told here, and in their README', () => {
+    const folders = readdirSync(join(root, 'sample'), { withFileTypes: true }).filter((entry) => entry.isDirectory());
+    const names = folders.map(({ name }) => name).sort();
+    expect(Object.keys(STORIES)).toEqual(names);
+    const readme = readFileSync(join(root, 'sample/README.md'), 'utf8');
+    const rows = [...readme.matchAll(/^\| \[(.+?)\]\(\1\/main\.ts\) \| `(.+?)` \|/gm)].map((row) => row.slice(1));
+    const commandOf = (name: string): string => (name === '01-main-job' ? 'npm start' : `npm run sample -- ${name}`);
+    expect(rows).toEqual(names.map((name) => [name, commandOf(name)]));
+  });
+
+  it('are listed to whoever asks for one that there is not', async () => {
+    const asked = run(process.execPath, [join(root, 'scripts/sample.mjs'), '../test']);
+    const list = `Which sample? npm run sample -- ${Object.keys(STORIES).join(' | ')}\n`;
+    await expect(asked).rejects.toMatchObject({ code: 1, stdout: '', stderr: list });
+  });
+});
