@@ -1,0 +1,76 @@
+/** Every option that there is, as the library itself knows them: names, defaults, and what it says to a value. */
+import { getMetadataStorage } from 'class-validator';
+import { GenRpcConfigError, type Problem } from '../../lib/node/config-error.js';
+import * as optionGroups from '../../lib/node/option-groups.js';
+import { GenRpcOptions } from '../../lib/node/options.js';
+import { resolveOptions } from '../../lib/node/resolve-options.js';
+import { SECRET } from '../support/cluster.js';
+
+const NODE = 'b@127.0.0.1';
+const GOOD = { name: 'a@127.0.0.1', secret: SECRET };
+const LOCATION = 'nodes[name]';
+
+/** Groups of options, by where they stand. */
+const GROUPS: Readonly<Record<string, new () => object>> = {
+  listen: optionGroups.ListenOptions,
+  [LOCATION]: optionGroups.NodeLocationOptions,
+  reconnect: optionGroups.ReconnectOptions,
+  keepalive: optionGroups.KeepaliveOptions,
+  batching: optionGroups.BatchingOptions,
+  compression: optionGroups.CompressionOptions,
+  admission: optionGroups.AdmissionOptions,
+};
+
+/** Groups without a word of their own: they cannot be switched off. */
+const ONLY_GROUPS = ['reconnect', 'batching', 'admission'];
+
+/** Classes of options that stand nowhere in `GROUPS`. */
+export function strayGroups(): string[] {
+  const known = Object.values(GROUPS);
+  return Object.entries(optionGroups).flatMap(([name, one]) => {
+    return typeof one === 'function' && !known.includes(one) ? [name] : [];
+  });
+}
+
+function propertiesOf(type: new () => object): string[] {
+  const rules = getMetadataStorage().getTargetValidationMetadatas(type, '', false, false);
+  return [...new Set(rules.map(({ propertyName }) => propertyName))];
+}
+
+/** Every option, as a path. */
+export function allOptions(): string[] {
+  const flat = propertiesOf(GenRpcOptions).filter((name) => !ONLY_GROUPS.includes(name));
+  const grouped = Object.entries(GROUPS).flatMap(([name, type]) => propertiesOf(type).map((one) => `${name}.${one}`));
+  return [...flat, ...grouped];
+}
+
+function partsOf(path: string): [group: string, name: string | undefined] {
+  const [group = '', name] = path.split('.');
+  return [group, name];
+}
+
+/** What is wrong with one option of this value. */
+export function problemsOf(path: string, value: unknown): readonly Problem[] {
+  const [group, name] = partsOf(path);
+  // The longest wait must not be below the shortest.
+  const beside = path === 'reconnect.max' ? { min: 1 } : path === 'reconnect.min' ? { max: 2 ** 31 - 1 } : {};
+  const within = name === undefined ? value : { ...beside, [name]: value };
+  const given = group === LOCATION ? { nodes: { [NODE]: within } } : { [group]: within };
+  try {
+    resolveOptions({ ...GOOD, ...given } as GenRpcOptions, 'a test');
+    return [];
+  } catch (error) {
+    if (error instanceof GenRpcConfigError) return error.problems;
+    throw error;
+  }
+}
+
+/** What a node runs on that was told nothing; a group that is off is `false`. */
+export function defaultOf(path: string): unknown {
+  const [group, name] = partsOf(path);
+  if (group === LOCATION) return undefined;
+  const given = name === undefined ? {} : { [group]: {} };
+  const resolved = resolveOptions({ ...GOOD, ...given }, 'a test') as unknown as Record<string, unknown>;
+  if (name === undefined) return group in GROUPS ? (resolved[group] ?? false) : resolved[group];
+  return (resolved[group] as Record<string, unknown>)[name];
+}
