@@ -82,11 +82,13 @@ export class Lane implements SessionEvents {
 
   /** Does nobody wait for it? */
   get isIdle(): boolean {
-    return this.state.name !== 'dialling' && this.pendingCalls === 0;
+    return this.state.name !== 'dialling' && this.queue.length === 0 && this.pendingCalls === 0;
   }
 
+  /** Those that gave up while they waited for a connection are none. */
   get pendingCalls(): number {
-    return this.sessions.reduce((pending, session) => pending + session.pendingCalls, this.queue.length);
+    const waiting = this.queue.filter(({ waiter }) => !waiter.settled).length;
+    return this.sessions.reduce((pending, session) => pending + session.pendingCalls, waiting);
   }
 
   /** Sends the call now or once there is a connection. `waitForReady`: also across failed attempts, until its deadline. */
@@ -203,6 +205,8 @@ export class Lane implements SessionEvents {
   private enqueue(waiter: Waiter, waitForReady: boolean): void {
     const refusal = this.refusal(waitForReady);
     if (refusal !== undefined) return waiter.fail(refusal);
+    const failure = this.refusal(false);
+    if (failure !== undefined) waiter.waitOn?.(failure);
     this.queue.push({ waiter, waitForReady });
     this.ensureDial();
   }

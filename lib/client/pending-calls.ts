@@ -1,10 +1,15 @@
 /** The calls that wait for a reply: the only place where one settles, and it settles once. */
 import { CallTable } from '../connection/call-table.js';
 import { Deadline, type Deadlines } from '../connection/deadlines.js';
+import type { Journal } from '../connection/journal.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { joinRoute, type Invocation } from '../protocol/invocation.js';
+import { printable } from '../protocol/node-name.js';
 
-/** Where a reply goes. Exactly one of `done` and `failed` is called, once, and nothing after it. */
+/**
+ * Where a reply goes. Exactly one of `done` and `failed` is called, once, and nothing after it. What they throw is noted
+ * (`listener_failed`): no other call and no connection feels it.
+ */
 export interface ReplySink {
   /** One of several values. */
   item(value: unknown): void;
@@ -42,6 +47,7 @@ export class PendingCall extends Deadline {
     readonly deadlineAt: number,
     private readonly sink: ReplySink,
     private readonly deadlines: Deadlines,
+    private readonly journal: Journal,
   ) {
     super();
     deadlines.add(this, deadlineAt);
@@ -58,20 +64,30 @@ export class PendingCall extends Deadline {
   }
 
   item(value: unknown): void {
-    if (!this.settled) this.sink.item(value);
+    if (this.settled) return;
+    try {
+      this.sink.item(value);
+    } catch (error) {
+      noteThrown(this.journal, this.invocation, error);
+    }
   }
 
   succeed(value: unknown): void {
-    if (this.settle(false)) this.sink.done(value);
+    if (!this.settle(false)) return;
+    try {
+      this.sink.done(value);
+    } catch (error) {
+      noteThrown(this.journal, this.invocation, error);
+    }
   }
 
   fail(error: GenRpcError): void {
-    if (this.settle(false)) this.sink.failed(error);
+    if (this.settle(false)) tellFailure(this.sink, error, this.invocation, this.journal);
   }
 
   /** What comes is of no use: the caller is told, and the handler is told to stop. */
   giveUp(error: GenRpcError): void {
-    if (this.settle(true)) this.sink.failed(error);
+    if (this.settle(true)) tellFailure(this.sink, error, this.invocation, this.journal);
   }
 
   /** The caller gives up: nobody is told here, the handler is told there. Returns whether it may have run. Safe to repeat. */
@@ -83,7 +99,7 @@ export class PendingCall extends Deadline {
 
   override expire(): void {
     const error = this.lateness();
-    if (this.settle(true)) this.sink.failed(error);
+    if (this.settle(true)) tellFailure(this.sink, error, this.invocation, this.journal);
   }
 
   private lateness(): GenRpcError {
@@ -106,6 +122,19 @@ export class PendingCall extends Deadline {
     this.carrier = undefined;
     return true;
   }
+}
+
+/** Tells `sink` of a failure, and notes what it throws. */
+export function tellFailure(sink: ReplySink, error: GenRpcError, invocation: Invocation, journal: Journal): void {
+  try {
+    sink.failed(error);
+  } catch (thrown) {
+    noteThrown(journal, invocation, thrown);
+  }
+}
+
+function noteThrown(journal: Journal, { name }: Invocation, cause: unknown): void {
+  journal.note('listener_failed', () => `Who waited for ${printable(joinRoute(name))} threw at its reply.`, cause);
 }
 
 const MAX_ID = 0xffffffff;

@@ -34,7 +34,11 @@ export class Heartbeat {
   /** Bytes came, whatever they say. */
   heard(): void {
     this.heardAt = this.clock.now();
+    if (this.unanswered === 0) return;
+    // The interval of the question that this answers may be longer than the time until the next one.
     this.unanswered = 0;
+    this.stop();
+    this.arm(this.settings.idle, () => this.onTimer());
   }
 
   stop(): void {
@@ -50,14 +54,9 @@ export class Heartbeat {
     const silentMs = this.clock.now() - this.heardAt;
     if (silentMs < idle) return this.arm(idle - silentMs, () => this.onTimer());
     // Where this process itself stood still, what the peer sent meanwhile has to be read before it is judged.
-    if (this.unanswered >= count) return this.arm(0, () => this.judge());
+    if (this.unanswered >= count) return this.arm(0, () => this.events.dead(this.clock.now() - this.heardAt));
     this.unanswered += 1;
     this.events.ask();
     this.arm(interval, () => this.onTimer());
-  }
-
-  private judge(): void {
-    if (this.unanswered < this.settings.count) return this.onTimer();
-    this.events.dead(this.clock.now() - this.heardAt);
   }
 }

@@ -42,7 +42,7 @@ export class Journal {
   ) {}
 
   count(kind: Occurrence, times = 1): void {
-    this.counts.set(kind, this.countOf(kind) + times);
+    if (times > 0) this.counts.set(kind, this.countOf(kind) + times);
   }
 
   /** Counts, and warns unless this kind has been spoken of within the last second; the next line says how many were not. */

@@ -15,12 +15,8 @@ export class ExternalDiscovery implements Discovery {
 
   async resolve(node: string): Promise<Location> {
     const host = hostOf(node);
-    return checked(node, { host, ...this.fallback, ...(await this.ask(node)) });
-  }
-
-  private async ask(node: string): Promise<Partial<Location>> {
     try {
-      return await this.locate(node);
+      return checked(node, { host, ...this.fallback, ...told(await this.locate(node)) });
     } catch (cause) {
       if (isGenRpcError(cause) && cause.code === 'external_source_error') throw cause;
       const reason = cause instanceof Error ? cause.message : String(cause);
@@ -29,10 +25,15 @@ export class ExternalDiscovery implements Discovery {
   }
 }
 
+/** `{ port: undefined }` means the default, as leaving it out does. */
+function told(answer: Partial<Location> | null | undefined): Partial<Location> {
+  return Object.fromEntries(Object.entries(answer ?? {}).filter(([, one]) => one !== undefined));
+}
+
 /** A source may answer anything. */
 function checked(node: string, { driver, host, port }: Location): Location {
-  const told = typeof driver === 'string' && typeof host === 'string' && host !== '';
-  if (told && Number.isInteger(port) && port >= 1 && port <= 65535) return { driver, host, port };
+  const valid = typeof driver === 'string' && typeof host === 'string' && host !== '';
+  if (valid && Number.isInteger(port) && port >= 1 && port <= 65535) return { driver, host, port };
   const got = printable(`driver ${String(driver)}, host ${String(host)}, port ${String(port)}`);
   const expected = 'the name of a driver, a host and a port from 1 to 65535';
   throw new GenRpcError('external_source_error', `The source of nodes gave ${got} for ${node}; expected ${expected}.`);

@@ -1,7 +1,7 @@
 /** The client proxy: Nest's `send` and `emit`, over the connection to one node. */
 import { EventEmitter } from 'node:events';
 import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '@nestjs/microservices';
-import { from, Observable, of, throwError, type Subscriber } from 'rxjs';
+import { from, Observable, of, throwError, type Observer } from 'rxjs';
 import type { Target } from '../client/dispatcher.js';
 import type { CastOutcome } from '../client/queued-cast.js';
 import type { Cancel, ReplySink } from '../client/pending-calls.js';
@@ -96,14 +96,14 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
    * of `send`. (gen_rpc: `async_call`)
    */
   asyncSend<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): GenRpcAsyncCall<TResult> {
-    const { value, error } = this.shape;
-    const call = this.currentNode().asyncRequest<TResult>((sink) =>
-      this.request(this.createPacket(pattern, data), {
-        item: (one) => sink.item(value(one)),
-        done: (last) => sink.done(last === undefined ? undefined : value(last)),
-        failed: (failure) => sink.failed(error(failure) as GenRpcError),
-      }),
-    );
+    const call = this.currentNode().asyncRequest<TResult>((sink) => {
+      const observer: Observer<TResult> = {
+        next: (value) => sink.item(value),
+        error: (error) => sink.failed(error as GenRpcError),
+        complete: () => sink.done(undefined),
+      };
+      return this.request(this.createPacket(pattern, data), new ObserverSink(observer, this.shape));
+    });
     return new GenRpcAsyncCall(call);
   }
 
@@ -220,7 +220,7 @@ interface ReplyShape {
 /** Hands a reply to an observer. A class, because an object of closures a call is what the collector feels first. */
 class ObserverSink<T> implements ReplySink {
   constructor(
-    private readonly observer: Subscriber<T>,
+    private readonly observer: Observer<T>,
     private readonly shape: ReplyShape,
   ) {}
 

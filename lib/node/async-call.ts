@@ -1,7 +1,8 @@
 /** A call that runs already, and whose result is fetched later, once. (gen_rpc: `async_call`, `yield`, `nb_yield`) */
 import type { Cancel, ReplySink } from '../client/pending-calls.js';
+import { Deadline, type Deadlines } from '../connection/deadlines.js';
 import { GenRpcError } from '../protocol/errors.js';
-import { MAX_TIMER_MS, type Clock, type Timer } from '../ports/clock.js';
+import { MAX_TIMER_MS, type Clock } from '../ports/clock.js';
 
 /** How it ended. */
 type Ending<T> = { readonly value: T } | { readonly error: GenRpcError };
@@ -12,8 +13,8 @@ type State<T> =
   | { name: 'running' }
   /** Somebody waits for the result, however long it takes. */
   | { name: 'claimed'; taker: Taker<T> }
-  /** The result waits for somebody to fetch it, until `timer` drops it. */
-  | { name: 'kept'; ending: Ending<T>; timer: Timer | undefined }
+  /** The result waits for somebody to fetch it, until `limit` drops it. */
+  | { name: 'kept'; ending: Ending<T>; limit: Deadline | undefined }
   | { name: 'yielded' }
   | { name: 'dropped'; afterMs: number };
 
@@ -35,6 +36,8 @@ export class AsyncCall<T = unknown> {
    */
   constructor(
     private readonly clock: Clock,
+    /** Those of the node: what it keeps a result for ends with it. */
+    private readonly deadlines: Deadlines,
     private readonly inactivityTimeout: number,
     start: (sink: ReplySink) => Cancel,
   ) {
@@ -101,8 +104,8 @@ export class AsyncCall<T = unknown> {
     return undefined;
   }
 
-  private take({ ending, timer }: Extract<State<T>, { name: 'kept' }>, taker: Taker<T>): void {
-    timer?.cancel();
+  private take({ ending, limit }: Extract<State<T>, { name: 'kept' }>, taker: Taker<T>): void {
+    if (limit !== undefined) this.deadlines.remove(limit);
     this.state = { name: 'yielded' };
     taker(ending);
   }
@@ -137,10 +140,17 @@ export class AsyncCall<T = unknown> {
   }
 
   private keep(ending: Ending<T>): void {
-    const { clock, inactivityTimeout } = this;
+    const { clock, deadlines, inactivityTimeout } = this;
     const drop = (): void => void (this.state = { name: 'dropped', afterMs: inactivityTimeout });
-    const timer = inactivityTimeout === Infinity ? undefined : clock.after(inactivityTimeout, drop);
-    this.state = { name: 'kept', ending, timer };
+    const limit = inactivityTimeout === Infinity ? undefined : new Limit(drop);
+    if (limit !== undefined) deadlines.add(limit, clock.now() + inactivityTimeout);
+    this.state = { name: 'kept', ending, limit };
+  }
+}
+
+class Limit extends Deadline {
+  constructor(override readonly expire: () => void) {
+    super();
   }
 }
 

@@ -1,5 +1,6 @@
 /** One call or cast to many targets at once: `multicall`, `evalEverywhere`, `abcast`, `sbcast`. */
 import type { Target } from '../client/dispatcher.js';
+import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { splitRoute, type Invocation } from '../protocol/invocation.js';
 import { SharedPayload } from '../protocol/payload.js';
@@ -77,8 +78,8 @@ export class Broadcasts {
     const outcomes = await this.callAll<T>(targets, invocation, options);
     return {
       outcomes,
-      results: outcomes.flatMap((outcome) => (outcome.ok ? [outcome.value] : [])),
-      badNodes: outcomes.flatMap((outcome) => (outcome.ok ? [] : [outcome.node])),
+      results: outcomes.filter((outcome) => outcome.ok).map(({ value }) => value),
+      badNodes: nodesWhere(outcomes, false),
     };
   }
 
@@ -97,8 +98,7 @@ export class Broadcasts {
     const invocation = { ...this.message(name, message, options), deliver: true };
     const { sbcastTimeout } = this.ports;
     const outcomes = await this.callAll(targets, invocation, { ...options, timeout: options.timeout ?? sbcastTimeout });
-    const nodesWhere = (ok: boolean): string[] => outcomes.flatMap((one) => (one.ok === ok ? [one.node] : []));
-    return { good: nodesWhere(true), bad: nodesWhere(false) };
+    return { good: nodesWhere(outcomes, true), bad: nodesWhere(outcomes, false) };
   }
 
   private withTargets<Rest extends readonly unknown[]>(given: Multi<Rest>): [Target[], ...Rest] {
@@ -116,36 +116,28 @@ export class Broadcasts {
 
   /** Resolves once every target has its outcome; whatever happens to one of them is its own. */
   private callAll<T>(targets: readonly Target[], given: Invocation, options: CallOptions): Promise<CallOutcome<T>[]> {
-    const { signal, ...rest } = options;
+    const { timeout, waitForReady = false, signal } = options;
+    const limits = timeout === undefined ? { waitForReady } : { waitForReady, timeout };
     const invocation = { ...given, shared: new SharedPayload() };
-    const aborted = signal?.aborted === true;
-    const calls = targets.map((target) => this.callOne<T>(target, invocation, rest, aborted));
-    // One listener for all of them: Node warns of more than ten.
-    const abort = (): void => calls.forEach(({ cancel }) => cancel());
-    signal?.addEventListener('abort', abort);
-    return Promise.all(calls.map(({ outcome }) => outcome)).finally(() => signal?.removeEventListener('abort', abort));
-  }
-
-  private callOne<T>(
-    { node, key }: Target,
-    invocation: Invocation,
-    options: Omit<CallOptions, 'signal'>,
-    aborted: boolean,
-  ) {
-    const { calls, clock } = this.ports;
-    const startedAt = clock.now();
-    const whose = key === undefined ? { node } : { node, key };
-    let cancel = (): void => {};
-    const outcome = new Promise<CallOutcome<T>>((resolve) => {
-      let last: unknown;
-      const failed = (error: GenRpcError): void => resolve({ ...whose, ok: false, error, ms: clock.now() - startedAt });
-      const done = (value: unknown): void =>
-        resolve({ ...whose, ok: true, value: (value === undefined ? last : value) as T, ms: clock.now() - startedAt });
-      if (aborted) return failed(cancelledError(invocation, false));
-      const stop = calls.request({ node, key }, invocation, options, { item: (value) => (last = value), done, failed });
-      cancel = () => failed(cancelledError(invocation, stop()));
+    return new Promise((resolve) => {
+      const outcomes: CallOutcome<T>[] = [];
+      let missing = targets.length;
+      const ended = (index: number, outcome: CallOutcome<T>): void => {
+        outcomes[index] = outcome;
+        missing -= 1;
+        if (missing > 0) return;
+        signal?.removeEventListener('abort', abort);
+        resolve(outcomes);
+      };
+      const parts = targets.map((target, index) => new Part<T>(target, index, invocation, this.ports, ended));
+      // One listener for all of them: Node warns of more than ten.
+      const abort = (): void => parts.forEach((part) => part.cancel());
+      if (parts.length === 0) return resolve(outcomes);
+      if (signal?.aborted !== true) for (const part of parts) part.start(limits);
+      // Also if a function of the own node, which has begun by now, has done it.
+      if (signal?.aborted === true) abort();
+      else if (missing > 0) signal?.addEventListener('abort', abort);
     });
-    return { outcome, cancel: () => cancel() };
   }
 
   private castAll(targets: readonly Target[], given: Invocation): CastReport {
@@ -162,8 +154,62 @@ export class Broadcasts {
       this.ports.calls.post(target, invocation);
       return true;
     } catch (error) {
-      if (isGenRpcError(error) && error.code !== 'encode_error') return false;
+      const isMessages = isGenRpcError(error) && error.code === 'encode_error' && this.ports.calls.isKey(target.key);
+      if (isGenRpcError(error) && !isMessages) return false;
       throw error;
     }
   }
+}
+
+/** One target's call of a broadcast. */
+class Part<T> implements ReplySink {
+  private readonly startedAt: number;
+  private hasEnded = false;
+  private last: unknown;
+  private stop: Cancel = () => false;
+
+  constructor(
+    private readonly target: Target,
+    private readonly index: number,
+    private readonly invocation: Invocation,
+    private readonly ports: BroadcastPorts,
+    private readonly ended: (index: number, outcome: CallOutcome<T>) => void,
+  ) {
+    this.startedAt = ports.clock.now();
+  }
+
+  start(options: CallOptions): void {
+    this.stop = this.ports.calls.request(this.target, this.invocation, options, this);
+  }
+
+  item(value: unknown): void {
+    this.last = value;
+  }
+
+  done(result: unknown): void {
+    const { node, key } = this.target;
+    const value = (result === undefined ? this.last : result) as T;
+    const ms = this.ports.clock.now() - this.startedAt;
+    this.end(key === undefined ? { node, ok: true, value, ms } : { node, key, ok: true, value, ms });
+  }
+
+  failed(error: GenRpcError): void {
+    const { node, key } = this.target;
+    const ms = this.ports.clock.now() - this.startedAt;
+    this.end(key === undefined ? { node, ok: false, error, ms } : { node, key, ok: false, error, ms });
+  }
+
+  cancel(): void {
+    if (!this.hasEnded) this.failed(cancelledError(this.invocation, this.stop()));
+  }
+
+  private end(outcome: CallOutcome<T>): void {
+    if (this.hasEnded) return;
+    this.hasEnded = true;
+    this.ended(this.index, outcome);
+  }
+}
+
+function nodesWhere(outcomes: readonly CallOutcome<unknown>[], ok: boolean): string[] {
+  return outcomes.filter((outcome) => outcome.ok === ok).map(({ node }) => node);
 }

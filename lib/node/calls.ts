@@ -41,10 +41,12 @@ export class Calls {
     if (!(timeout > 0 && timeout <= MAX_TIMER_MS)) throw invalidTimeout(timeout);
     if (options.signal !== undefined) {
       const { signal, ...rest } = options;
-      return untilAborted(signal, invocation, sink, (watched) => this.request(target, invocation, rest, watched));
+      const request = (watched: ReplySink): Cancel => this.request(target, invocation, rest, watched);
+      return untilAborted(signal, invocation, sink, this.parts.journal, request);
     }
-    const deadlineAt = this.parts.clock.now() + timeout;
-    const call = new PendingCall(target.node, invocation, timeout, deadlineAt, sink, this.parts.deadlines);
+    const { clock, deadlines, journal } = this.parts;
+    const deadlineAt = clock.now() + timeout;
+    const call = new PendingCall(target.node, invocation, timeout, deadlineAt, sink, deadlines, journal);
     this.start(target, call, options.waitForReady ?? false);
     return () => call.cancel();
   }
@@ -64,6 +66,16 @@ export class Calls {
         () => `A cast to ${printable(target.node)} was not accepted: ${message}`,
       );
       throw error;
+    }
+  }
+
+  /** Can it be the key of a target? */
+  isKey(key: unknown): boolean {
+    try {
+      this.parts.dispatcher.laneNumberOf(key);
+      return true;
+    } catch {
+      return false;
     }
   }
 

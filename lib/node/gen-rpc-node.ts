@@ -215,8 +215,8 @@ export class GenRpcNode {
 
   /** What `asyncCall` is made of. `start` makes the request. */
   asyncRequest<T>(start: (sink: ReplySink) => Cancel): AsyncCall<T> {
-    const { clock, options } = this.parts;
-    return new AsyncCall(clock, options.asyncCallInactivityTimeout, start);
+    const { clock, deadlines, options } = this.parts;
+    return new AsyncCall(clock, deadlines, options.asyncCallInactivityTimeout, start);
   }
 
   /** What everything that casts is made of. @throws GenRpcError when it is not accepted. */

@@ -77,13 +77,16 @@ export class Lifecycle {
   }
 
   private async drainThenClose(gracePeriod: number): Promise<void> {
-    const { server, dispatcher } = this.parts;
-    // Functions that still run may call other nodes: those calls are the last to go.
-    await this.within(
-      gracePeriod,
-      server.drain().then(() => dispatcher.drain()),
-    );
+    await this.within(gracePeriod, this.finish());
     await this.close();
+  }
+
+  /** Functions that still run may call other nodes: those calls are the last to go. */
+  private async finish(): Promise<void> {
+    const { server, dispatcher, local } = this.parts;
+    await server.drain();
+    await local.idle();
+    await dispatcher.drain();
   }
 
   private async closeParts(): Promise<void> {

@@ -21,6 +21,7 @@ export class LocalCalls {
   private readonly pending = new Set<LocalCall>();
   /** Ordered casts so far, by lane. */
   private readonly sequences = new Map<number, number>();
+  private onIdle: (() => void) | undefined;
 
   constructor(private readonly ports: LocalPorts) {}
 
@@ -30,9 +31,14 @@ export class LocalCalls {
 
   call(call: PendingCall): void {
     if (call.invocation.deliver === true) return this.deliver(call);
-    const local = new LocalCall(call, this.ports, () => this.pending.delete(local));
+    const local = new LocalCall(call, this.ports, () => this.forget(local));
     this.pending.add(local);
     local.run();
+  }
+
+  /** Resolves once none is pending. */
+  async idle(): Promise<void> {
+    if (this.size > 0) await new Promise<void>((resolve) => (this.onIdle = resolve));
   }
 
   /** @param lane whose ordered casts run one after the other. @throws GenRpcError `encode_error`. */
@@ -46,6 +52,11 @@ export class LocalCalls {
 
   close(reason: GenRpcError): void {
     for (const local of [...this.pending]) local.abort(reason);
+  }
+
+  private forget(local: LocalCall): void {
+    this.pending.delete(local);
+    if (this.size === 0) this.onIdle?.();
   }
 
   private castOf(invocation: Invocation): IncomingCast {
@@ -92,8 +103,11 @@ class LocalCall implements CallCarrier, Answers {
     }
   }
 
-  abort(reason: GenRpcError): void {
+  /** The node ends: caller and function are told. */
+  abort({ code, message }: GenRpcError): void {
+    const reason = new GenRpcError(code, message, { maybeExecuted: true });
     this.call.fail(reason);
+    this.running.abort(reason);
   }
 
   release(_call: PendingCall, cancel: boolean): void {

@@ -1,5 +1,6 @@
 /** A request that an AbortSignal ends. */
-import type { Cancel, ReplySink } from '../client/pending-calls.js';
+import { tellFailure, type Cancel, type ReplySink } from '../client/pending-calls.js';
+import type { Journal } from '../connection/journal.js';
 import type { Invocation } from '../protocol/invocation.js';
 import { cancelledError } from './call-options.js';
 
@@ -8,16 +9,17 @@ export function untilAborted(
   signal: AbortSignal,
   invocation: Invocation,
   sink: ReplySink,
+  journal: Journal,
   request: (sink: ReplySink) => Cancel,
 ): Cancel {
   if (signal.aborted) {
-    sink.failed(cancelledError(invocation, false));
+    tellFailure(sink, cancelledError(invocation, false), invocation, journal);
     return () => false;
   }
   let settled = false;
   const onAbort = (): void => {
     release();
-    sink.failed(cancelledError(invocation, cancel()));
+    tellFailure(sink, cancelledError(invocation, cancel()), invocation, journal);
   };
   const release = (): void => {
     settled = true;

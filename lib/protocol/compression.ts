@@ -1,5 +1,5 @@
 /** Payloads made smaller on the wire, where both sides agreed to (RFC 1951), and never larger in memory than allowed. */
-import { deflateRawSync, inflateRawSync } from 'node:zlib';
+import { deflateRawSync, inflateRawSync, type InflateRaw } from 'node:zlib';
 import { GenRpcError } from './errors.js';
 import type { Payload } from './payload.js';
 
@@ -23,8 +23,20 @@ export function deflated(payload: Payload, { level, threshold }: Compression): P
  */
 export function inflated(payload: Payload, limit: number): Payload {
   if (payload.compressed !== true) return payload;
+  const { buffer: bytes, engine } = inflate(payload.bytes, limit);
+  if (engine.bytesWritten === payload.bytes.length) return { kind: payload.kind, bytes };
+  throw new GenRpcError('protocol_error', 'A compressed payload has bytes behind its end.');
+}
+
+interface Inflated {
+  readonly buffer: Buffer;
+  /** Its `bytesWritten` is what was read of the input: zlib passes over what stands behind the end of a stream. */
+  readonly engine: InflateRaw;
+}
+
+function inflate(bytes: Uint8Array, limit: number): Inflated {
   try {
-    return { kind: payload.kind, bytes: inflateRawSync(payload.bytes, { maxOutputLength: limit }) };
+    return inflateRawSync(bytes, { maxOutputLength: limit, info: true }) as unknown as Inflated;
   } catch (cause) {
     if ((cause as { code?: unknown }).code !== 'ERR_BUFFER_TOO_LARGE') {
       throw new GenRpcError('protocol_error', 'A compressed payload cannot be inflated.', { cause });

@@ -10,7 +10,8 @@ export function hashKey(codec: Codec, key: unknown): number {
   // What was encoded has neither cycles nor classes any more.
   if (typeof key === 'object' && key !== null) bytes = codec.encode(sorted(codec.decode(bytes)));
   let hash = 0x811c9dc5;
-  for (const byte of bytes) hash = Math.imul(hash ^ byte, 0x01000193);
+  // By index: an iterator takes twice as long, and this is done for every call with a key.
+  for (let at = 0; at < bytes.length; at++) hash = Math.imul(hash ^ (bytes[at] ?? 0), 0x01000193);
   return hash >>> 0;
 }
 

@@ -142,7 +142,7 @@ export class Acceptor implements ConnectionEvents, Answers {
       const message = 'The node is shutting down and did not start the call.';
       return this.sendError(frame.id, new GenRpcError('refused', message));
     }
-    if (frame.deliver === true) return this.ports.casts.run({ ...this.castOf(frame), receipt: this.receiptOf(frame) });
+    if (frame.deliver === true) return this.ports.casts.run(this.castOf(frame, this.receiptOf(frame)));
     const deadlineAt = this.ports.clock.now() + frame.timeoutMs;
     const call = new RunningCall(frame.id, frame, this.peer, deadlineAt, this, this.ports);
     this.calls.add(call);
@@ -157,10 +157,10 @@ export class Acceptor implements ConnectionEvents, Answers {
     else orderedCasts.run(this.peer.incarnation, frame.order, this.castOf(frame));
   }
 
-  private castOf(frame: CallFrame | CastFrame): IncomingCast {
+  private castOf(frame: CallFrame | CastFrame, receipt?: Receipt): IncomingCast {
     const { payload } = frame;
     const readArgs = (): unknown => this.connection.decode(payload);
-    return { what: frame, caller: this.peer, bytes: payload.bytes.length, readArgs };
+    return { what: frame, caller: this.peer, bytes: payload.bytes.length, readArgs, receipt };
   }
 
   private receiptOf({ id }: CallFrame): Receipt {

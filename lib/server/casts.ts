@@ -23,9 +23,9 @@ export interface IncomingCast {
   readonly caller: Caller;
   /** Size of the arguments while they wait to be read. */
   readonly bytes: number;
-  readArgs(): unknown;
+  readonly readArgs: () => unknown;
   /** Told that it has begun, or why not. */
-  readonly receipt?: Receipt;
+  readonly receipt?: Receipt | undefined;
   /** Told when it has ended, whatever came of it. */
   readonly onEnd?: () => void;
 }
@@ -51,12 +51,12 @@ export class Casts implements Answers {
     cast.receipt = incoming.receipt;
     cast.onEnd = incoming.onEnd;
     this.running.add(cast);
-    this.ports.invoker.run(cast, () => incoming.readArgs());
+    this.ports.invoker.run(cast, incoming.readArgs);
   }
 
-  /** Resolves once none runs. */
+  /** Resolves once none runs, nor one that was waiting for its turn. */
   async idle(): Promise<void> {
-    if (this.size > 0) await new Promise<void>((resolve) => (this.onIdle = resolve));
+    while (this.size > 0) await new Promise<void>((resolve) => (this.onIdle = resolve));
   }
 
   /** Tells those that run that the node ends, and waits for none of them any more. */
@@ -76,9 +76,12 @@ export class Casts implements Answers {
     cast.receipt?.refused(error);
   }
 
+  /** Safe to repeat: what a function returns instead of a promise may call back twice. */
   ended(cast: RunningCast): void {
+    const { onEnd } = cast;
+    cast.onEnd = undefined;
     this.running.delete(cast);
-    cast.onEnd?.();
+    onEnd?.();
     if (this.size === 0) this.onIdle?.();
   }
 }

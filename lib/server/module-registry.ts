@@ -94,13 +94,15 @@ export class ModuleRegistry {
     const near = nearestName(name.fn, functions);
     const meant = near === undefined ? this.nearModule(name) : joinRoute({ module: name.module, fn: near });
     const hint = meant === undefined ? '' : ` Did you mean ${shown(meant)}?`;
-    return new GenRpcError('undefined_function', `There is no function ${shown(joinRoute(name))} here.${hint}`);
+    const where = name.version === '' ? 'here' : `in version ${shown(name.version)}`;
+    return new GenRpcError('undefined_function', `There is no function ${shown(joinRoute(name))} ${where}.${hint}`);
   }
 
-  /** The same function in a module of nearly the same name. */
+  /** The same function in another module of nearly the same name. */
   private nearModule({ module, fn }: FunctionName): string | undefined {
-    const callable = [...this.modules.keys()].slice(0, MAX_SUGGESTIONS).filter((known) => this.policy.allows(known));
-    const near = nearestName(module, callable);
+    const known = [...this.modules.keys()].slice(0, MAX_SUGGESTIONS);
+    const others = known.filter((other) => other !== module && this.policy.allows(other));
+    const near = nearestName(module, others);
     const there = near === undefined ? undefined : newestWith(fn, this.modules.get(near));
     return near === undefined || there === undefined ? undefined : joinRoute({ module: near, fn });
   }

@@ -15,7 +15,10 @@ export interface OrderedCastPorts {
 interface Line {
   /** Number of the last cast that arrived; `undefined`: none yet. */
   last: number | undefined;
-  readonly waiting: IncomingCast[];
+  /** Casts that wait, behind some that have begun: to `shift` those out one by one would move all others each time. */
+  readonly waiting: (IncomingCast | undefined)[];
+  /** Those before this one have begun. */
+  next: number;
   waitingBytes: number;
   running: boolean;
 }
@@ -31,7 +34,7 @@ export class OrderedCasts {
   /** Casts that wait for their turn. */
   get waiting(): number {
     let waiting = 0;
-    for (const line of this.lines.values()) waiting += line.waiting.length;
+    for (const line of this.lines.values()) waiting += waitingIn(line);
     return waiting;
   }
 
@@ -40,7 +43,8 @@ export class OrderedCasts {
     const line = this.lineOf(`${from} ${order.lane}`);
     if (!this.inOrder(line, order.sequence)) return this.ports.journal.count('ordered_cast_late');
     const { maxQueuedCasts, maxQueuedBytes, journal } = this.ports;
-    if (line.waiting.length >= maxQueuedCasts || line.waitingBytes + cast.bytes > maxQueuedBytes) {
+    const full = waitingIn(line) >= maxQueuedCasts || line.waitingBytes + cast.bytes > maxQueuedBytes;
+    if (line.running && full) {
       return journal.note(
         'ordered_cast_dropped',
         () => `Too many ordered casts of ${cast.caller.node} wait their turn.`,
@@ -54,8 +58,10 @@ export class OrderedCasts {
   /** Those that wait will not run. */
   clear(): void {
     for (const line of this.lines.values()) {
-      this.ports.journal.count('ordered_cast_dropped', line.waiting.length);
+      if (waitingIn(line) === 0) continue;
+      this.ports.journal.count('ordered_cast_dropped', waitingIn(line));
       line.waiting.length = 0;
+      line.next = 0;
       line.waitingBytes = 0;
     }
     this.lines.clear();
@@ -74,7 +80,7 @@ export class OrderedCasts {
   private advance(line: Line): void {
     let looping = true;
     while (!line.running) {
-      const cast = line.waiting.shift();
+      const cast = takeFirst(line);
       if (cast === undefined) break;
       line.waitingBytes -= cast.bytes;
       line.running = true;
@@ -95,16 +101,33 @@ export class OrderedCasts {
       return known;
     }
     if (this.lines.size >= MAX_LINES) this.forgetOldest();
-    const line: Line = { last: undefined, waiting: [], waitingBytes: 0, running: false };
+    const line: Line = { last: undefined, waiting: [], next: 0, waitingBytes: 0, running: false };
     this.lines.set(name, line);
     return line;
   }
 
   private forgetOldest(): void {
-    for (const [name, { running, waiting }] of this.lines) {
-      if (running || waiting.length > 0) continue;
+    for (const [name, line] of this.lines) {
+      if (line.running || waitingIn(line) > 0) continue;
       this.lines.delete(name);
       return;
     }
   }
+}
+
+function waitingIn({ waiting, next }: Line): number {
+  return waiting.length - next;
+}
+
+function takeFirst(line: Line): IncomingCast | undefined {
+  const { waiting, next } = line;
+  const first = waiting[next];
+  if (first === undefined) return undefined;
+  waiting[next] = undefined;
+  line.next += 1;
+  if (line.next * 2 >= waiting.length) {
+    waiting.splice(0, line.next);
+    line.next = 0;
+  }
+  return first;
 }

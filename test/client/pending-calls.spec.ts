@@ -2,7 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { PendingCall, PendingCalls } from '../../lib/client/pending-calls.js';
 import { Deadlines } from '../../lib/connection/deadlines.js';
+import { Journal } from '../../lib/connection/journal.js';
 import { GenRpcError } from '../../lib/protocol/errors.js';
+import { silentLog } from '../../lib/ports/log.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';
 
 const MAX_ID = 2 ** 32 - 1;
@@ -11,9 +13,10 @@ const INVOCATION = { name: { module: 'math', fn: 'add', version: '' }, args: [],
 function setUp() {
   const clock = new VirtualClock();
   const deadlines = new Deadlines(clock);
+  const journal = new Journal(silentLog, clock);
   const heard: string[] = [];
   const newCall = (onFailed: () => void = () => {}): PendingCall =>
-    new PendingCall('b@127.0.0.1', INVOCATION, 1000, clock.now() + 1000, sinkOf(onFailed), deadlines);
+    new PendingCall('b@127.0.0.1', INVOCATION, 1000, clock.now() + 1000, sinkOf(onFailed), deadlines, journal);
   const sinkOf = (onFailed: () => void) => ({
     item: (value: unknown) => void heard.push(`item ${String(value)}`),
     done: (value: unknown) => void heard.push(`done ${String(value)}`),
