@@ -1,8 +1,13 @@
 /** Every system and every workload there is. To add one, write its file and name it here. */
 import type { System } from './system.js';
+import type { Way } from './systems/broadcast.js';
 import type { Workload } from './workload.js';
 import { add } from './workloads/add.js';
+import { broadcast } from './workloads/broadcast.js';
 import { events } from './workloads/events.js';
+import { workers } from './workloads/workers.js';
+
+const toldBy = async (way: Way): Promise<System> => (await import('./systems/broadcast.js')).toldBy(way);
 
 /** Loaded only in the processes that run them. */
 export const SYSTEMS: ReadonlyMap<string, () => Promise<System>> = new Map([
@@ -10,14 +15,19 @@ export const SYSTEMS: ReadonlyMap<string, () => Promise<System>> = new Map([
   ['core', (): Promise<System> => import('./systems/core.js')],
   ['nest-tcp', (): Promise<System> => import('./systems/nest-tcp.js')],
   ['raw', (): Promise<System> => import('./systems/raw.js')],
+  ['one-process', (): Promise<System> => import('./systems/one-process.js')],
+  ['two-workers', (): Promise<System> => import('./systems/two-workers.js')],
+  ['calls', (): Promise<System> => toldBy('calls')],
+  ['multicall', (): Promise<System> => toldBy('multicall')],
+  ['sbcast', (): Promise<System> => toldBy('sbcast')],
+  ['abcast', (): Promise<System> => toldBy('abcast')],
 ]);
-
-/** Systems that the others are compared with. */
-export const BASELINES: readonly string[] = ['nest-tcp', 'raw'];
 
 export const WORKLOADS: ReadonlyMap<string, Workload> = new Map<string, Workload>([
   ['add', add],
   ['events', events],
+  ['workers', workers],
+  ['broadcast', broadcast],
 ]);
 
 /** The entry called `name`. @throws Error that names those there are. */

@@ -8,18 +8,21 @@ export interface BenchOptions {
   readonly callers: readonly number[];
   readonly rounds: number;
   readonly seconds: number;
+  /** Only the first and the last case of a workload. */
+  readonly smoke: boolean;
   /** Record where the time of the one system goes. */
   readonly profile: boolean;
 }
 
 export const USAGE = `npm run bench -- [options]
 
-  --systems a,b       of ${[...SYSTEMS.keys()].join(', ')} (default: all)
+  --systems a,b       of ${[...SYSTEMS.keys()].join(', ')}
+                      (default: all that a workload compares)
   --workloads a,b     of ${[...WORKLOADS.keys()].join(', ')} (default: all)
-  --callers 1,64,512  how many callers wait for replies at a time
+  --callers 1,64,512  of add: how many callers wait for replies at a time
   --rounds 5          rounds of each system; they take turns, and the median counts
-  --seconds 2         length of a round
-  --smoke             one very short round of everything: does it run at all?
+  --seconds 2         length of a round; those of workers and broadcast are a part of it
+  --smoke             one very short round of every system, at each workload's ends: does it run at all?
   --profile system    that system alone, one pair of CPU profiles per line of the tables
   --help              this text
 
@@ -52,7 +55,8 @@ export function readCommandLine(args: readonly string[]): BenchOptions | undefin
     workloads: namesOf(values.workloads, WORKLOADS),
     callers: listOf(values.callers).map((text) => wholeNumber('callers', text, MAX_CALLERS)),
     rounds: wholeNumber('rounds', values.rounds ?? (smoke || profile !== undefined ? '1' : '5'), MAX_ROUNDS),
-    seconds: secondsOf(values.seconds ?? (smoke ? '0.2' : '2')),
+    seconds: secondsOf(values.seconds ?? (smoke ? '0.1' : '2')),
+    smoke,
     profile: profile !== undefined,
   };
 }

@@ -1,27 +1,37 @@
-/** Lets the systems take turns at every cell. A system that fails is out; the others go on. */
-import type { BenchOptions } from './command-line.js';
-import { Pair, type NodeArgs } from './pair.js';
+/** Lets the systems of a workload take turns at every case. A system that fails is out; the others go on. */
 import { CellResult, type Cell } from './results.js';
+import { SystemProcesses, type NodeArgs } from './system-processes.js';
 import type { Load } from './workload.js';
 import type { Workers } from './worker-process.js';
 
 /** Above what any system here reaches: it bounds a round whose clock is stuck. */
 const MAX_OPERATIONS_PER_SECOND = 5_000_000;
-const MAX_WARM_UP_SECONDS = 1;
 
-type Contestant = readonly [system: string, pair: Pair];
+type Contestant = readonly [system: string, processes: SystemProcesses];
+
+export interface ContestOptions {
+  readonly systems: readonly string[];
+  /** Of each system. */
+  readonly callingProcesses: number;
+  readonly rounds: number;
+  readonly seconds: number;
+  /** In front of the rounds of each case. */
+  readonly warmUpSeconds: number;
+}
 
 export class Contest {
   readonly failures = new Map<string, unknown>();
-  private readonly pairs = new Map<string, Pair>();
+  private readonly contestants = new Map<string, SystemProcesses>();
 
-  constructor(private readonly options: Pick<BenchOptions, 'systems' | 'rounds' | 'seconds'>) {}
+  constructor(private readonly options: ContestOptions) {}
 
-  /** Starts both processes of every system; they stay for all cells. */
+  /** Starts the processes of every system; they stay for all cases. Safe to repeat. */
   async open(workers: Workers, nodeArgs: NodeArgs): Promise<void> {
-    for (const system of this.options.systems) {
+    const { systems, callingProcesses } = this.options;
+    for (const system of systems) {
+      if (this.contestants.has(system)) continue;
       await this.attempt(system, async () => {
-        this.pairs.set(system, await Pair.open(workers, system, nodeArgs));
+        this.contestants.set(system, await SystemProcesses.open(workers, system, callingProcesses, nodeArgs));
       });
     }
   }
@@ -31,9 +41,9 @@ export class Contest {
     const { rounds, seconds } = this.options;
     const contestants = await this.warmUp(cell);
     for (let round = 0; round < rounds; round++) {
-      for (const [system, pair] of rotated(contestants, round)) {
+      for (const [system, processes] of rotated(contestants, round)) {
         await this.attempt(system, async () => {
-          result.add(system, await pair.round(cell.workload, loadOf(cell, seconds)));
+          result.add(system, await processes.round(cell.workload, cell.its, loadOf(seconds)));
         });
       }
     }
@@ -42,19 +52,19 @@ export class Contest {
   }
 
   async close(): Promise<void> {
-    for (const [system, pair] of this.pairs) await this.attempt(system, () => pair.close());
-    this.pairs.clear();
+    for (const [system, processes] of this.contestants) await this.attempt(system, () => processes.close());
+    this.contestants.clear();
   }
 
   /** Resolves with those that take part. */
-  private async warmUp(cell: Cell): Promise<Contestant[]> {
+  private async warmUp({ workload, its }: Cell): Promise<Contestant[]> {
     const ready: Contestant[] = [];
-    const load = loadOf(cell, Math.min(this.options.seconds / 2, MAX_WARM_UP_SECONDS));
-    for (const [system, pair] of this.pairs) {
+    const load = loadOf(this.options.warmUpSeconds);
+    for (const [system, processes] of this.contestants) {
       await this.attempt(system, async () => {
-        if (!(await pair.supports(cell.workload))) return;
-        await pair.round(cell.workload, load);
-        ready.push([system, pair]);
+        if (!(await processes.supports(workload))) return;
+        await processes.round(workload, its, load);
+        ready.push([system, processes]);
       });
     }
     return ready;
@@ -67,13 +77,13 @@ export class Contest {
       await work();
     } catch (error) {
       this.failures.set(system, error);
-      this.pairs.get(system)?.kill();
+      this.contestants.get(system)?.kill();
     }
   }
 }
 
-function loadOf({ callers }: Cell, seconds: number): Load {
-  return { callers, seconds, maxOperations: seconds * MAX_OPERATIONS_PER_SECOND };
+function loadOf(seconds: number): Omit<Load, 'part'> {
+  return { seconds, maxOperations: seconds * MAX_OPERATIONS_PER_SECOND };
 }
 
 /** Another system begins each round. */

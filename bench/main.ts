@@ -4,7 +4,7 @@ import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pick, WORKLOADS } from './catalog.js';
 import { readCommandLine, USAGE, type BenchOptions } from './command-line.js';
-import { Contest } from './contest.js';
+import { Contest, type ContestOptions } from './contest.js';
 import { goalLines } from './goals.js';
 import { describeLoad, describeMachine } from './machine.js';
 import { profileArgs, summarizeProfiles } from './profile.js';
@@ -12,30 +12,52 @@ import { tableOf } from './report.js';
 import type { Cell, CellResult } from './results.js';
 import { Workers } from './worker-process.js';
 
+/** As a share of what the command line calls a round: short rounds, too, are of code that is warm. */
+const LEAST_WARM_UP = 0.2;
+const MAX_WARM_UP_SECONDS = 1;
+
 type Failures = ReadonlyMap<string, unknown>;
 
-function cellsOf({ callers }: BenchOptions, workload: string): Cell[] {
-  const counts = pick(WORKLOADS, workload).concurrent ? callers : [1];
-  return counts.map((count) => ({ workload, callers: count }));
+function cellsOf({ callers, smoke }: BenchOptions, workload: string): Cell[] {
+  const cells = pick(WORKLOADS, workload)
+    .cases(callers)
+    .map((its) => ({ workload, its }));
+  return smoke ? cells.filter((_, index) => index === 0 || index === cells.length - 1) : cells;
 }
 
-/** One contest over all cells, whose tables appear as they are finished. */
+/** What the options leave of a workload; `undefined`: none of its systems. */
+function contestOf(options: BenchOptions, workload: string): ContestOptions | undefined {
+  const { pace, callingProcesses, systems: its } = pick(WORKLOADS, workload);
+  const systems = its.filter((system) => options.systems.includes(system));
+  const seconds = Number((options.seconds * pace).toPrecision(3));
+  const warmUpSeconds = Math.min(options.seconds * Math.max(pace / 2, LEAST_WARM_UP), MAX_WARM_UP_SECONDS);
+  if (systems.length === 0) return undefined;
+  return { systems, callingProcesses, rounds: options.rounds, seconds, warmUpSeconds };
+}
+
+/** Workloads that compare the same systems share a contest; tables appear as they are finished. */
 async function compare(options: BenchOptions, workers: Workers): Promise<Failures> {
-  const { workloads, rounds, seconds } = options;
-  const contest = new Contest(options);
-  await contest.open(workers, () => []);
+  const contests = new Map<string, Contest>();
   const all: CellResult[] = [];
-  for (const workload of workloads) {
+  for (const workload of options.workloads) {
+    const contestOptions = contestOf(options, workload);
+    if (contestOptions === undefined) continue;
+    const { rounds, seconds } = contestOptions;
+    const contest = contests.get(JSON.stringify(contestOptions)) ?? new Contest(contestOptions);
+    contests.set(JSON.stringify(contestOptions), contest);
+    await contest.open(workers, () => []);
     const results: CellResult[] = [];
     for (const cell of cellsOf(options, workload)) results.push(await contest.measure(cell));
+    const { note } = pick(WORKLOADS, workload);
     console.log(`\n${workload}: median of ${rounds} × ${seconds} s; ratios: median (least–most) of the rounds`);
+    if (note !== undefined) console.log(note);
     console.log(tableOf(workload, results));
     all.push(...results);
   }
-  await contest.close();
+  for (const contest of contests.values()) await contest.close();
   const goals = goalLines(all);
-  if (goals.length > 0) console.log([`\nGoals, by the median of ${rounds}`, ...goals].join('\n  '));
-  return contest.failures;
+  if (goals.length > 0) console.log([`\nGoals, by the median of ${options.rounds}`, ...goals].join('\n  '));
+  return new Map([...contests.values()].flatMap(({ failures }) => [...failures]));
 }
 
 /** A contest per cell, so that each has profiles of its own. */
@@ -43,8 +65,12 @@ async function profile(options: BenchOptions, workers: Workers): Promise<Failure
   const folder = await mkdtemp(join(tmpdir(), 'gen-rpc-bench-'));
   const failures = new Map<string, unknown>();
   for (const cell of options.workloads.flatMap((workload) => cellsOf(options, workload))) {
-    const contest = new Contest(options);
-    await contest.open(workers, (name) => profileArgs(folder, `${cell.workload}-${cell.callers}-${name}`));
+    const contestOptions = contestOf(options, cell.workload);
+    if (contestOptions === undefined) continue;
+    const contest = new Contest(contestOptions);
+    const which = [cell.workload, ...pick(WORKLOADS, cell.workload).columns.map((column) => cell.its[column])];
+    const label = which.join('-').replaceAll(' ', '');
+    await contest.open(workers, (name) => profileArgs(folder, `${label}-${name}`));
     const result = await contest.measure(cell);
     await contest.close();
     console.log(tableOf(cell.workload, [result]));

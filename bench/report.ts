@@ -1,28 +1,36 @@
-/** The tables: one per workload, a line per cell and system. */
-import { BASELINES, pick, WORKLOADS } from './catalog.js';
-import { clientMicrosOf, serverMicrosOf, speedOf, type CellResult } from './results.js';
+/** Results as text: a table of a workload, a line for each case and system. */
+import { availableParallelism } from 'node:os';
+import { pick, WORKLOADS } from './catalog.js';
+import { busyCoresOf, clientMicrosOf, serverMicrosOf, speedOf, type CellResult } from './results.js';
 
 const whole = new Intl.NumberFormat('en', { maximumSignificantDigits: 4 });
 
 /** `results` are of the same workload. */
 export function tableOf(workload: string, results: readonly CellResult[]): string {
-  const { unit, concurrent } = pick(WORKLOADS, workload);
-  const baselines = BASELINES.filter((baseline) => results.some(({ systems }) => systems.includes(baseline)));
-  const ratioTitles = baselines.map((baseline) => `× ${baseline}`);
-  const titles = ['callers', 'system', `${unit}/s`, ...ratioTitles, 'CPU µs: client', 'server'];
-  const lines = results.flatMap((result) => result.systems.map((system) => lineOf(result, system, baselines)));
-  return aligned(concurrent ? [titles, ...lines] : [titles, ...lines].map((line) => line.slice(1)));
+  const { unit, columns, baselines } = pick(WORKLOADS, workload);
+  const present = baselines.filter((baseline) => results.some(({ systems }) => systems.includes(baseline)));
+  const ratioTitles = present.map((baseline) => `× ${baseline}`);
+  const cores = `of ${availableParallelism()} cores`;
+  const titles = [...columns, 'system', `${unit}/s`, ...ratioTitles, 'CPU µs: client', 'server', cores];
+  const lines = results.flatMap((result) => result.systems.map((system) => lineOf(result, system, columns, present)));
+  return aligned([titles, ...lines]);
 }
 
-function lineOf(result: CellResult, system: string, baselines: readonly string[]): string[] {
+function lineOf(
+  result: CellResult,
+  system: string,
+  columns: readonly string[],
+  baselines: readonly string[],
+): readonly string[] {
   const median = (read: typeof speedOf): number => result.spread(system, read)?.median ?? NaN;
   return [
-    String(result.cell.callers),
+    ...columns.map((column) => String(result.cell.its[column])),
     system,
     whole.format(median(speedOf)),
     ...baselines.map((baseline) => ratioOf(result, system, baseline)),
     median(clientMicrosOf).toFixed(1),
     median(serverMicrosOf).toFixed(1),
+    median(busyCoresOf).toFixed(1),
   ];
 }
 

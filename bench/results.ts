@@ -1,11 +1,12 @@
 /** What was measured, and the two questions asked of it: how fast, and how it compares round by round. */
-import type { Sample } from './pair.js';
+import type { Sample } from './system-processes.js';
 import { spreadOf, type Spread } from './statistics.js';
+import type { Case } from './workload.js';
 
 /** One line of conditions under which all systems take their turns. */
 export interface Cell {
   readonly workload: string;
-  readonly callers: number;
+  readonly its: Case;
 }
 
 /** The samples of one cell, by system; those of the same index are of the same round. */
@@ -51,3 +52,6 @@ export class CellResult {
 export const speedOf = ({ operations, seconds }: Sample): number => operations / seconds;
 export const clientMicrosOf = ({ operations, clientMicros }: Sample): number => clientMicros / operations;
 export const serverMicrosOf = ({ operations, serverMicros }: Sample): number => serverMicros / operations;
+/** How many cores all of a system's processes kept busy. */
+export const busyCoresOf = ({ seconds, clientMicros, serverMicros }: Sample): number =>
+  (clientMicros + serverMicros) / (seconds * 1_000_000);

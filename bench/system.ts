@@ -1,4 +1,5 @@
 /** What a system has to bring to be measured: a server and a client of the same few functions. */
+import type { Command } from './worker.js';
 
 /** The functions that workloads call. A new workload adds what it needs here; systems offer what they can. */
 export interface Operations {
@@ -8,6 +9,14 @@ export interface Operations {
   note(value: number): void;
   /** How many events the server's handler has seen since it started. */
   notes(): Promise<number>;
+  /** Makes connections to the same node, each by a key of its own, until there are `count`. */
+  open(count: number): Promise<void>;
+  /** As `add`, over one of the connections: they count from 0. */
+  addOver(connection: number, a: number, b: number): Promise<number>;
+  /** Keeps the function busy for so many rounds of nothing; resolves with what came of it. */
+  spinOver(connection: number, rounds: number): Promise<number>;
+  /** Tells each of the first `nodes` nodes `message`, `times` times at once. Resolves once all their handlers have run. */
+  tell(nodes: number, message: unknown, times: number): Promise<void>;
 }
 
 /** The calling side. It lacks the functions that its system cannot offer, and sits those workloads out. */
@@ -20,13 +29,16 @@ export interface BenchClient extends Partial<Operations> {
 export interface BenchServer {
   /** A free port of the loopback interface. */
   readonly port: number;
+  /** Processes beside this one that serve. */
+  readonly helpers?: readonly { ask(command: Command): Promise<unknown> }[];
   /** Ends now. */
   close(): Promise<void> | void;
 }
 
 /** A module in `systems/`: the two halves, each run in a process of its own. */
 export interface System {
-  serve(): Promise<BenchServer>;
+  /** @param detail what only this system's servers are told */
+  serve(detail?: string): Promise<BenchServer>;
   /** Resolves once the first call can be made. */
   connect(port: number): Promise<BenchClient>;
 }

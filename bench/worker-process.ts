@@ -20,7 +20,9 @@ export class Workers {
 
   /** `args` are those of `worker.ts`, `nodeArgs` further ones of Node. */
   start(args: readonly string[], nodeArgs: readonly string[]): WorkerProcess {
-    const worker = new WorkerProcess(args, nodeArgs);
+    const execArgv = ['--expose-gc', ...nodeArgs];
+    const child = fork(WORKER, args, { execArgv, stdio: ['ignore', 2, 2, 'ipc'] });
+    const worker = new WorkerProcess(child, `${args[0]} of ${args[1]}`);
     this.alive.add(worker);
     void worker.exited.then(() => this.alive.delete(worker));
     return worker;
@@ -37,13 +39,12 @@ export class WorkerProcess {
   /** It is gone. */
   readonly exited: Promise<void>;
   private asker: Asker | undefined;
-  private readonly child: ChildProcess;
 
+  /** @param child runs `worker.ts` */
   constructor(
-    private readonly args: readonly string[],
-    nodeArgs: readonly string[],
+    private readonly child: ChildProcess,
+    private readonly name: string,
   ) {
-    this.child = fork(WORKER, this.args, { execArgv: ['--expose-gc', ...nodeArgs], stdio: ['ignore', 2, 2, 'ipc'] });
     this.exited = new Promise((resolve) => this.child.once('exit', () => resolve()));
     this.child.on('message', (answer: Answer) => this.onAnswer(answer));
     this.child.on('error', (error) => this.settle()?.reject(error));
@@ -95,6 +96,6 @@ export class WorkerProcess {
   }
 
   private problem(what: string): Error {
-    return new Error(`${this.args[0]} of ${this.args[1]}: ${what}`);
+    return new Error(`${this.name}: ${what}`);
   }
 }

@@ -1,13 +1,13 @@
 /** One process of a system: its server or its client. Does what the harness asks, one thing after another. */
 import { pick, SYSTEMS, WORKLOADS } from './catalog.js';
-import type { BenchClient, Operations } from './system.js';
-import type { Load } from './workload.js';
+import type { BenchClient, BenchServer, Operations } from './system.js';
+import type { Case, Load } from './workload.js';
 
-/** What the harness may ask. The first answer comes unasked, once the process is ready: a server's is its port. */
+/** What may be asked of a worker. The first answer comes unasked, once the process is ready: a server's is its port. */
 export type Command =
   | { readonly name: 'supports'; readonly workload: string }
   | { readonly name: 'mark' }
-  | { readonly name: 'run'; readonly workload: string; readonly load: Load }
+  | { readonly name: 'run'; readonly workload: string; readonly its: Case; readonly load: Load }
   | { readonly name: 'cpu' }
   | { readonly name: 'end' };
 
@@ -22,31 +22,34 @@ export interface Run {
 /** The answers that only one of the roles can give. */
 interface Role {
   readonly ready: unknown;
+  readonly helpers: NonNullable<BenchServer['helpers']>;
   supports(workload: string): boolean;
-  run(workload: string, load: Load): Promise<Run>;
+  run(workload: string, its: Case, load: Load): Promise<Run>;
   close(): Promise<void> | void;
 }
 
-const [roleName, systemName = '', port] = process.argv.slice(2);
+const [roleName, systemName = '', detail] = process.argv.slice(2);
 
 async function start(): Promise<Role> {
   const system = await pick(SYSTEMS, systemName)();
-  if (roleName === 'client') return clientRole(await system.connect(Number(port)));
-  const server = await system.serve();
+  if (roleName === 'client') return clientRole(await system.connect(Number(detail)));
+  const server = await system.serve(detail);
   const refuse = (): never => {
     throw new Error('A server runs no workload.');
   };
-  return { ready: server.port, supports: refuse, run: refuse, close: () => server.close() };
+  const { port: ready, helpers = [] } = server;
+  return { ready, helpers, supports: refuse, run: refuse, close: () => server.close() };
 }
 
 function clientRole(client: BenchClient): Role {
   return {
     ready: undefined,
+    helpers: [],
     supports: (name) => pick(WORKLOADS, name).needs.every((operation) => client[operation] !== undefined),
-    run: async (name, load) => {
+    run: async (name, its, load) => {
       const workload = pick(WORKLOADS, name);
       const startedAt = performance.now();
-      const operations = await workload.run(client as Operations, load);
+      const operations = await workload.run(client as Operations, load, its);
       return { operations, seconds: (performance.now() - startedAt) / 1000 };
     },
     close: () => client.close(),
@@ -64,16 +67,19 @@ function fail(error: unknown): void {
 /** Answers until it is told to end, or the harness is gone. */
 function obey(role: Role): void {
   let marked = process.cpuUsage();
+  const help = (command: Command): Promise<unknown[]> => Promise.all(role.helpers.map((helper) => helper.ask(command)));
   const answers: { [Name in Command['name']]: (command: Extract<Command, { name: Name }>) => unknown } = {
     supports: ({ workload }) => role.supports(workload),
-    mark: () => {
+    mark: async (command) => {
+      await help(command);
       globalThis.gc?.();
       marked = process.cpuUsage();
     },
-    run: ({ workload, load }) => role.run(workload, load),
-    cpu: () => {
+    run: ({ workload, its, load }) => role.run(workload, its, load),
+    cpu: async (command) => {
       const { user, system } = process.cpuUsage(marked);
-      return user + system;
+      const helped = (await help(command)) as number[];
+      return helped.reduce((sum, micros) => sum + micros, user + system);
     },
     end: () => role.close(),
   };

@@ -3,21 +3,37 @@ import type { Operations } from './system.js';
 
 /** The bounds of one round: whatever is reached first ends it. */
 export interface Load {
-  readonly callers: number;
   readonly seconds: number;
   readonly maxOperations: number;
+  /** Of several processes that call, each does its part. */
+  readonly part: { readonly index: number; readonly of: number };
 }
 
+/** What sets one measurement of a workload apart from its others. */
+export type Case = Readonly<Record<string, string | number>>;
+
 /** A file in `workloads/`. */
-export interface Workload<Needed extends keyof Operations = keyof Operations> {
+export interface Workload<Needed extends keyof Operations = keyof Operations, Its extends Case = Case> {
   /** What is counted, in the plural. */
   readonly unit: string;
+  /** The systems that it compares. */
+  readonly systems: readonly string[];
+  /** Those of them that the others are compared with. */
+  readonly baselines: readonly string[];
   /** Systems whose client lacks one of these sit it out. */
   readonly needs: readonly Needed[];
-  /** Is it measured at every number of callers, or once for all? */
-  readonly concurrent: boolean;
+  /** How many processes call. */
+  readonly callingProcesses: number;
+  /** The length of its rounds, as a share of what is asked for: with many cases they are short. */
+  readonly pace: number;
+  /** What of a case heads a line of the table. */
+  readonly columns: readonly (keyof Its & string)[];
+  /** What to know in front of its figures. */
+  readonly note?: string;
+  /** @param callers how many are to wait for replies at a time, where that can be chosen */
+  cases(callers: readonly number[]): readonly Its[];
   /** Resolves with the number of operations, all of them finished. */
-  run(client: Pick<Operations, Needed>, load: Load): Promise<number>;
+  run(client: Pick<Operations, Needed>, load: Load, its: Its): Promise<number>;
 }
 
 /** Hands out a round's operations until its time or their number has run out. */

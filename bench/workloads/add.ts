@@ -2,14 +2,19 @@
 import type { Operations } from '../system.js';
 import { Budget, type Workload } from '../workload.js';
 
-export const add: Workload<'add'> = {
+export const add: Workload<'add', { callers: number }> = {
   unit: 'calls',
+  systems: ['gen-rpc', 'core', 'nest-tcp', 'raw'],
+  baselines: ['nest-tcp', 'raw'],
   needs: ['add'],
-  concurrent: true,
+  callingProcesses: 1,
+  pace: 1,
+  columns: ['callers'],
+  cases: (counts) => counts.map((callers) => ({ callers })),
 
-  async run(client, load) {
+  async run(client, load, { callers }) {
     using budget = new Budget(load);
-    await Promise.all(Array.from({ length: load.callers }, (_, caller) => callUntilSpent(client, caller, budget)));
+    await Promise.all(Array.from({ length: callers }, (_, caller) => callUntilSpent(client, caller, budget)));
     return budget.taken;
   },
 };

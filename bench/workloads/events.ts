@@ -9,8 +9,13 @@ const CONFIRM_MS = 10_000;
 
 export const events: Workload<'note' | 'notes'> = {
   unit: 'events',
+  systems: ['gen-rpc', 'core', 'nest-tcp', 'raw'],
+  baselines: ['nest-tcp', 'raw'],
   needs: ['note', 'notes'],
-  concurrent: false,
+  callingProcesses: 1,
+  pace: 1,
+  columns: [],
+  cases: () => [{}],
 
   async run(client, load) {
     using budget = new Budget(load);

@@ -180,7 +180,7 @@ function check(type: new () => object, given: unknown, path: string): Problem[] 
 }
 
 function hintFor(property: string, type: new () => object): string {
-  if (/^ssl_/.test(property)) return 'there is no TLS driver yet';
+  if (property.startsWith('ssl_')) return 'there is no TLS driver yet';
   const rules = getMetadataStorage().getTargetValidationMetadatas(type, '', false, false);
   const nearest =
     RENAMED.get(property) ?? nearestName(property, new Set(rules.map(({ propertyName }) => propertyName)));
