@@ -24,6 +24,8 @@ export interface DispatcherPorts extends LanePorts {
 
 export class Dispatcher implements LaneEvents {
   private readonly lanes = new Map<string, Lane>();
+  /** Those that made room for others, while their connections close. */
+  private readonly leaving = new Set<Lane>();
   private readonly connections = new Map<string, number>();
   private closedReason: GenRpcError | undefined;
   private lastNumber = 0;
@@ -51,7 +53,7 @@ export class Dispatcher implements LaneEvents {
 
   get pendingCalls(): number {
     let pending = 0;
-    for (const lane of this.lanes.values()) pending += lane.pendingCalls;
+    for (const lane of this.all) pending += lane.pendingCalls;
     return pending;
   }
 
@@ -69,19 +71,19 @@ export class Dispatcher implements LaneEvents {
 
   /** Lets pending calls finish; connections close as they fall idle. Resolves once all have. */
   async drain(): Promise<void> {
-    await Promise.all([...this.lanes.values()].map((lane) => lane.drain()));
+    await Promise.all(this.all.map((lane) => lane.drain()));
   }
 
   /** Ends every connection now; calls are refused with `reason` from here on. Safe to repeat. */
   async close(reason: GenRpcError): Promise<void> {
     this.closedReason ??= reason;
-    await Promise.all([...this.lanes.values()].map((lane) => lane.close(reason)));
+    await Promise.all(this.all.map((lane) => lane.close(reason)));
   }
 
   /** As `close`, without a last word to the peers. */
   abort(reason: GenRpcError): void {
     this.closedReason ??= reason;
-    for (const lane of this.lanes.values()) lane.abort(reason);
+    for (const lane of this.all) lane.abort(reason);
   }
 
   status({ node }: Lane, connected: boolean): void {
@@ -96,6 +98,10 @@ export class Dispatcher implements LaneEvents {
     if (this.lanes.get(lane.name) === lane) this.lanes.delete(lane.name);
   }
 
+  private get all(): Lane[] {
+    return [...this.lanes.values(), ...this.leaving];
+  }
+
   private nameOf({ node, key }: Target, use: 'call' | 'cast'): string {
     const lane = key === undefined ? node : `${node} ${this.laneNumberOf(key)}`;
     return use === 'cast' && this.ports.castLanes === 'separate' ? `${lane} cast` : lane;
@@ -103,7 +109,7 @@ export class Dispatcher implements LaneEvents {
 
   private add(name: string, node: string): Lane {
     hostOf(node);
-    if (this.lanes.size >= this.ports.maxLanes) this.evict();
+    while (this.lanes.size >= this.ports.maxLanes && this.evict());
     this.lastNumber = (this.lastNumber + 1) >>> 0;
     const lane = new Lane(node, name, this.lastNumber, this.ports, this);
     if (this.closedReason !== undefined) lane.abort(this.closedReason);
@@ -111,14 +117,24 @@ export class Dispatcher implements LaneEvents {
     return lane;
   }
 
-  /** Makes room by the lane that nobody has asked for longest. Those with something pending stay. */
-  private evict(): void {
-    let oldest: Lane | undefined;
+  /**
+   * Makes room by the lane that nobody has asked for longest; rather by one without ordered casts. Returns whether there
+   * was one that nobody waits for.
+   */
+  private evict(): boolean {
+    let worst: Lane | undefined;
     for (const lane of this.lanes.values()) {
-      if (lane.isIdle && (oldest === undefined || lane.usedAt < oldest.usedAt)) oldest = lane;
+      if (lane.isIdle && (worst === undefined || isLessWanted(lane, worst))) worst = lane;
     }
-    if (oldest === undefined) return;
-    oldest.retire();
-    this.unused(oldest);
+    if (worst === undefined) return false;
+    const evicted = worst;
+    this.lanes.delete(evicted.name);
+    this.leaving.add(evicted);
+    void evicted.drain().then(() => this.leaving.delete(evicted));
+    return true;
   }
+}
+
+function isLessWanted(lane: Lane, than: Lane): boolean {
+  return lane.isOrdered === than.isOrdered ? lane.usedAt < than.usedAt : than.isOrdered;
 }

@@ -80,6 +80,11 @@ export class Lane implements SessionEvents {
     return this.state.name === 'open';
   }
 
+  /** Are there numbers of ordered casts that would be lost with it? */
+  get isOrdered(): boolean {
+    return this.sequence > 0;
+  }
+
   /** Does nobody wait for it? */
   get isIdle(): boolean {
     return this.state.name !== 'dialling' && this.queue.length === 0 && this.pendingCalls === 0;
@@ -146,11 +151,6 @@ export class Lane implements SessionEvents {
     this.events.status(this, false);
   }
 
-  /** Closes the connection, if there is one, as soon as it is of no use. */
-  retire(): void {
-    if (this.state.name === 'open') this.state.session.retire();
-  }
-
   ended(session: Session, reason: GenRpcError): void {
     if (this.drainingSessions.delete(session)) return this.forgetIfUnused();
     if (this.state.name === 'closed') return;
@@ -163,7 +163,7 @@ export class Lane implements SessionEvents {
   /** The numbers of ordered casts must outlive their connections; nothing else of an idle lane is worth keeping. */
   private forgetIfUnused(): void {
     const idle = this.state.name === 'idle' && this.drainingSessions.size === 0 && this.queue.length === 0;
-    if (idle && this.sequence === 0) this.events.unused(this);
+    if (idle && !this.isOrdered) this.events.unused(this);
   }
 
   /** The session takes no more calls. One that answered nothing and did not last counts as a failed attempt. */

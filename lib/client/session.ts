@@ -33,7 +33,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** Takes no more calls: its end is no loss. */
   draining = false;
   private readonly inactivity: Inactivity;
-  private readonly unsentCasts = new UnsentCasts();
+  private readonly unsentCasts: UnsentCasts;
 
   constructor(
     private readonly connection: Connection,
@@ -41,6 +41,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     private readonly events: SessionEvents,
   ) {
     connection.keepAlive(false);
+    this.unsentCasts = new UnsentCasts((position) => connection.hasWritten(position));
     const busy = (): boolean => this.pending.size > 0 || connection.queuedBytes > 0;
     this.inactivity = new Inactivity(ports.clock, ports.inactivityTimeout, busy, () => this.retire());
     this.inactivity.watch();
@@ -74,9 +75,8 @@ export class Session implements ConnectionEvents, CallCarrier {
   cast(invocation: Invocation, order: CastOrder | undefined): void {
     const payload = this.encode(invocation);
     const { name, single, headers } = invocation;
-    const { position, queuedBytes } = this.connection;
+    const { position } = this.connection;
     this.connection.send({ type: FrameType.Cast, name, single, order, headers, payload });
-    if (queuedBytes === 0) this.unsentCasts.clear();
     this.unsentCasts.add(position);
     this.inactivity.used();
   }
@@ -159,7 +159,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private countDroppedCasts(): void {
-    const dropped = this.unsentCasts.lost((position) => this.connection.hasWritten(position));
+    const dropped = this.unsentCasts.count;
     if (dropped === 0) return;
     const message = (): string => `${dropped} casts to ${this.node} had not left when the connection ended.`;
     this.ports.journal.note('cast_dropped', message, undefined, dropped);

@@ -1,24 +1,27 @@
 /** Where casts stand in a connection's stream that may not have left yet: nobody waits for them, but a loss is counted. */
 
-const KEPT = 1024;
+const LEAST_ROOM = 1024;
 
 export class UnsentCasts {
   private positions: number[] = [];
-  private count = 0;
+  private room = LEAST_ROOM;
+
+  /** @param hasLeft says whether a position of the connection's stream has left */
+  constructor(private readonly hasLeft: (position: number) => boolean) {}
 
   add(position: number): void {
-    this.positions[this.count] = position;
-    this.count += 1;
+    if (this.positions.length >= this.room) this.forgetThoseThatLeft();
+    this.positions.push(position);
   }
 
-  /** All of them have left. The array is kept unless a slow peer has made it a large one: most are taken one by one. */
-  clear(): void {
-    this.count = 0;
-    if (this.positions.length > KEPT) this.positions = [];
+  /** Those that have not left. */
+  get count(): number {
+    this.forgetThoseThatLeft();
+    return this.positions.length;
   }
 
-  /** How many have not left, going by what the connection says of a position. */
-  lost(hasLeft: (position: number) => boolean): number {
-    return this.positions.slice(0, this.count).filter((position) => !hasLeft(position)).length;
+  private forgetThoseThatLeft(): void {
+    this.positions = this.positions.filter((position) => !this.hasLeft(position));
+    this.room = Math.max(LEAST_ROOM, 2 * this.positions.length);
   }
 }

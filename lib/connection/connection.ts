@@ -4,7 +4,14 @@ import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { deflated, inflated, type Compression } from '../protocol/compression.js';
 import { FrameType, type Frame } from '../protocol/frame.js';
 import type { ByteSink } from '../protocol/frame-encoder.js';
-import { decodePayload, encodePayload, type Codec, type Payload, type SharedPayload } from '../protocol/payload.js';
+import {
+  checkSize,
+  decodePayload,
+  encodePayload,
+  type Codec,
+  type Payload,
+  type SharedPayload,
+} from '../protocol/payload.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import { Heartbeat, type HeartbeatSettings } from './heartbeat.js';
 import { WriteBatch } from './write-batch.js';
@@ -149,7 +156,7 @@ export class Connection {
     const { codec } = this.wire;
     const payload = shared === undefined ? encodePayload(codec, value) : shared.encode(codec, value);
     const limit = Math.min(this.settings.maxMessageBytes, this.peer.maxMessageBytes);
-    if (payload.bytes.length > limit) throw tooLarge(payload, limit);
+    checkSize(payload, limit);
     const { compression } = this.wire;
     return compression === undefined ? payload : deflated(payload, compression);
   }
@@ -157,7 +164,7 @@ export class Connection {
   /** The way back. @throws GenRpcError `protocol_error`, `message_too_large`. */
   decode(payload: Payload): unknown {
     const limit = this.settings.maxMessageBytes;
-    if (payload.bytes.length > limit) throw tooLarge(payload, limit);
+    checkSize(payload, limit);
     return decodePayload(this.wire.codec, inflated(payload, limit));
   }
 
@@ -265,10 +272,4 @@ export class Connection {
 
 function silent(node: string, ms: number): GenRpcError {
   return new GenRpcError('connection_lost', `${node} has sent nothing for ${Math.round(ms)} ms, and answers no ping.`);
-}
-
-function tooLarge({ bytes }: Payload, limit: number): GenRpcError {
-  const what = `The message has ${bytes.length} bytes, ${limit} are allowed`;
-  const message = `${what}. Send less, or raise maxMessageBytes on both nodes.`;
-  return new GenRpcError('message_too_large', message, { details: { bytes: bytes.length, limit } });
 }

@@ -22,6 +22,7 @@ export class Deadlines {
   private readonly slots = new Map<number, Slot>();
   private timer: Timer | undefined;
   private timerSlot = Infinity;
+  private closed = false;
 
   constructor(private readonly clock: Clock) {}
 
@@ -32,6 +33,7 @@ export class Deadlines {
 
   /** @param at moment on the clock that was handed in. */
   add(deadline: Deadline, at: number): void {
+    if (this.closed) return;
     const number = Math.ceil(at / SLOT_MS);
     let slot = this.slots.get(number);
     if (slot === undefined) this.slots.set(number, (slot = { number, first: undefined }));
@@ -53,8 +55,9 @@ export class Deadlines {
     if (slot.first === undefined) this.slots.delete(slot.number);
   }
 
-  /** Forgets everyone who waits, without a word. */
-  clear(): void {
+  /** Forgets everyone who waits, without a word, and whoever comes after this. */
+  close(): void {
+    this.closed = true;
     for (const slot of this.slots.values()) {
       for (let deadline = slot.first; deadline !== undefined; deadline = slot.first) this.remove(deadline);
     }

@@ -31,7 +31,8 @@ export class SocketChannel implements Channel {
   ) {
     // Below its own mark a socket would not tell when it has room again.
     this.holdBytes = Math.max(HOLD_BYTES, socket.writableHighWaterMark);
-    this.remoteAddress = socket.remoteAddress ?? 'unknown';
+    // An IPv4 peer of a listener for both is one address, however the system spells it (RFC 4291, 2.5.5.2).
+    this.remoteAddress = socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '') ?? 'unknown';
     socket.on('error', (cause) => (this.reason ??= lost(cause)));
     socket.on('close', () => this.onClose());
   }

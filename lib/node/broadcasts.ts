@@ -21,8 +21,13 @@ export type Targets = readonly (string | Target)[];
 /** Arguments that may have targets in front of them. Without: the own node and every connected one, each without a key. */
 export type Multi<Rest extends readonly unknown[]> = Rest | [targets: Targets, ...rest: Rest];
 
-export type MulticallArgs = [module: ModuleRef, fn: string, args?: readonly unknown[], options?: CallOptions];
-export type EvalArgs = [module: ModuleRef, fn: string, args?: readonly unknown[], options?: CastOptions];
+export type MulticallArgs = [
+  module: ModuleRef,
+  fn: string,
+  args?: readonly unknown[] | undefined,
+  options?: CallOptions,
+];
+export type EvalArgs = [module: ModuleRef, fn: string, args?: readonly unknown[] | undefined, options?: CastOptions];
 export type BroadcastArgs<Options> = [name: string, message?: unknown, options?: Options];
 
 /** What became of one target's call. `ms`: until the reply was there. */

@@ -74,10 +74,10 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const { journal, deadlines } = shared;
   const invoker = new Invoker({ registry, journal, clock, exposeErrors: resolved.exposeErrors });
   const codec = shared.self.codecs[0] ?? new MsgpackrCodec();
-  const { name: node, callTimeout, sbcastTimeout } = resolved;
+  const { name: node, callTimeout, sbcastTimeout, maxMessageBytes } = resolved;
   const dispatcher = dispatcherOf(shared, ports.discovery);
   const server = serverOf(shared, invoker);
-  const local = new LocalCalls({ clock, deadlines, node, codec, invoker, server });
+  const local = new LocalCalls({ clock, deadlines, node, codec, maxMessageBytes, invoker, server });
   const names = new FunctionNames();
   const calls = new Calls({ node, callTimeout, clock, journal, deadlines, names, dispatcher, local });
   const everyone = (): string[] => [node, ...dispatcher.nodes()];

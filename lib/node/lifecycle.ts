@@ -95,7 +95,7 @@ export class Lifecycle {
     calls.close(reason);
     local.close(reason);
     await Promise.all([dispatcher.close(reason), server.close(reason)]);
-    deadlines.clear();
+    deadlines.close();
   }
 
   private within(ms: number, work: Promise<void>): Promise<void> {

@@ -1,5 +1,5 @@
 /** A call of a node to itself: no socket, the same rules. */
-import { encodePayload, decodePayload, type Codec } from '../protocol/payload.js';
+import { checkSize, decodePayload, encodePayload, type Codec, type Payload } from '../protocol/payload.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { CallCarrier, PendingCall } from '../client/pending-calls.js';
 import type { IncomingCast } from '../server/casts.js';
@@ -11,6 +11,7 @@ import type { Invocation } from '../protocol/invocation.js';
 export interface LocalPorts extends CallPorts {
   readonly node: string;
   readonly codec: Codec;
+  readonly maxMessageBytes: number;
   readonly invoker: Invoker;
   /** Where casts run, those of other nodes too. */
   readonly server: Pick<Server, 'cast'>;
@@ -60,7 +61,7 @@ export class LocalCalls {
   }
 
   private castOf(invocation: Invocation): IncomingCast {
-    const payload = encodePayload(this.ports.codec, invocation.args);
+    const payload = encoded(this.ports, invocation.args);
     return {
       what: { name: invocation.name, single: invocation.single, headers: invocation.headers },
       caller: callerOf(this.ports.node),
@@ -96,7 +97,7 @@ class LocalCall implements CallCarrier, Answers {
 
   run(): void {
     try {
-      const args = travelled(this.ports.codec, this.call.invocation.args);
+      const args = travelled(this.ports, this.call.invocation.args);
       this.ports.invoker.run(this.running, () => args);
     } catch (error) {
       this.call.fail(error as GenRpcError);
@@ -120,11 +121,11 @@ class LocalCall implements CallCarrier, Answers {
   }
 
   item(_call: RunningCall, value: unknown): void {
-    this.deliver(() => this.call.item(travelled(this.ports.codec, value)));
+    this.deliver(() => this.call.item(travelled(this.ports, value)));
   }
 
   done(_call: RunningCall, value: unknown): void {
-    this.deliver(() => this.call.succeed(travelled(this.ports.codec, value)));
+    this.deliver(() => this.call.succeed(travelled(this.ports, value)));
   }
 
   failed(_call: RunningCall, error: GenRpcError): void {
@@ -138,7 +139,7 @@ class LocalCall implements CallCarrier, Answers {
   /** Details that cannot be sent are left out: the error itself must arrive. */
   private detailsOf(error: GenRpcError): unknown {
     try {
-      return travelled(this.ports.codec, error.details);
+      return travelled(this.ports, error.details);
     } catch {
       return undefined;
     }
@@ -158,6 +159,12 @@ function callerOf(node: string): Caller {
   return { node, address: 'local' };
 }
 
-function travelled(codec: Codec, value: unknown): unknown {
-  return decodePayload(codec, encodePayload(codec, value));
+function encoded({ codec, maxMessageBytes }: LocalPorts, value: unknown): Payload {
+  const payload = encodePayload(codec, value);
+  checkSize(payload, maxMessageBytes);
+  return payload;
+}
+
+function travelled(ports: LocalPorts, value: unknown): unknown {
+  return decodePayload(ports.codec, encoded(ports, value));
 }

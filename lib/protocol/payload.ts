@@ -53,6 +53,14 @@ export class SharedPayload {
   }
 }
 
+/** @throws GenRpcError `message_too_large` for more than `limit` bytes. */
+export function checkSize({ bytes }: Payload, limit: number): void {
+  if (bytes.length <= limit) return;
+  const what = `The message has ${bytes.length} bytes, ${limit} are allowed`;
+  const message = `${what}. Send less, or raise maxMessageBytes on both nodes.`;
+  throw new GenRpcError('message_too_large', message, { details: { bytes: bytes.length, limit } });
+}
+
 /** The value of a payload. Raw bytes are copied, so that a value never pins the buffer that it was read from. */
 export function decodePayload(codec: Codec, payload: Payload): unknown {
   switch (payload.kind) {

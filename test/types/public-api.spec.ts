@@ -26,12 +26,24 @@ import {
   isGenRpcError,
   RpcFunction,
   RpcModule,
+  type AsyncCall,
+  type CallOutcome,
+  type CastReport,
+  type EventHandler,
+  type GenRpcAsyncCall,
   type GenRpcClientOptions,
+  type GenRpcDirections,
   type GenRpcErrorCode,
   type GenRpcOptions,
   type GenRpcOptionsFactory,
   type GenRpcRecord,
   type GenRpcSharedClientOptions,
+  type LocateNode,
+  type ModuleFunction,
+  type MulticallResult,
+  type SbcastResult,
+  type Target,
+  type Targets,
 } from '../../lib/index.js';
 
 const OPTIONS = { name: 'a@127.0.0.1', secret: 'a-fine-long-cookie-for-types' };
@@ -85,9 +97,10 @@ describe('options', () => {
   });
 });
 
+type Node = GenRpcNode;
+
 describe('a node', () => {
   it('has typed verbs', () => {
-    type Node = GenRpcNode;
     expectTypeOf<ReturnType<Node['call']>>().toEqualTypeOf<Promise<unknown>>();
     const call = (node: Node): Promise<number> => node.call<number>('b@c', 'math', 'add', [1, 2], { timeout: 5 });
     const versioned = (node: Node): Promise<string> =>
@@ -98,6 +111,96 @@ describe('a node', () => {
     expectTypeOf<Node['nodes']>().returns.toEqualTypeOf<string[]>();
     // @ts-expect-error: arguments are a list
     expectTypeOf((node: Node) => node.call('b@c', 'm', 'fn', { a: 1 })).toBeFunction();
+  });
+
+  it('has async calls, whose result is fetched later', () => {
+    const call = (node: Node): AsyncCall<number> =>
+      node.asyncCall<number>('b@c', 'math', 'add', [1, 2], { timeout: 5 });
+    expectTypeOf<ReturnType<Node['asyncCall']>>().toEqualTypeOf<AsyncCall>();
+    expectTypeOf(call).returns.toHaveProperty('cancel');
+    expectTypeOf<AsyncCall<number>['yield']>().toEqualTypeOf<() => Promise<number>>();
+    expectTypeOf<AsyncCall<number>['nbYield']>().returns.resolves.toEqualTypeOf<{ value: number } | 'timeout'>();
+    expectTypeOf<Parameters<AsyncCall['nbYield']>>().toEqualTypeOf<[timeout?: number | undefined]>();
+    expectTypeOf<AsyncCall['taken']>().toBeBoolean();
+    // @ts-expect-error: the result is not there yet
+    expectTypeOf((handle: AsyncCall<number>) => handle.value).toBeFunction();
+    // @ts-expect-error: it is not a promise, and cannot be waited for by mistake
+    expectTypeOf((handle: AsyncCall<number>) => handle.then(() => {})).toBeFunction();
+  });
+
+  it('calls many, with targets and without', () => {
+    const all = (node: Node) => node.multicall<number>('math', 'add', [1, 2], { timeout: 5 });
+    const some = (node: Node, targets: Targets) => node.multicall<number>(targets, 'math', 'add', [1, 2]);
+    const mixed = (node: Node) =>
+      node.multicall(['b@c', { node: 'd@e', key: 7 }] as const, { module: 'math', version: '^1.0.0' }, 'add');
+    expectTypeOf(all).returns.resolves.toEqualTypeOf<MulticallResult<number>>();
+    expectTypeOf(some).returns.resolves.toEqualTypeOf<MulticallResult<number>>();
+    expectTypeOf(mixed).returns.resolves.toEqualTypeOf<MulticallResult<unknown>>();
+    expectTypeOf<MulticallResult<number>['results']>().toEqualTypeOf<readonly number[]>();
+    expectTypeOf<MulticallResult<number>['badNodes']>().toEqualTypeOf<readonly string[]>();
+    expectTypeOf<Targets>().toEqualTypeOf<readonly (string | Target)[]>();
+    // @ts-expect-error: a function is needed
+    expectTypeOf((node: Node) => node.multicall(['b@c'], 'math')).toBeFunction();
+    // @ts-expect-error: targets are a list
+    expectTypeOf((node: Node) => node.multicall({ node: 'b@c' }, 'math', 'add', [1, 2])).toBeFunction();
+    // @ts-expect-error: arguments are a list
+    expectTypeOf((node: Node) => node.multicall('math', 'add', 1)).toBeFunction();
+    // @ts-expect-error: a target has a node
+    expectTypeOf((node: Node) => node.multicall([{ key: 7 }], 'math', 'add')).toBeFunction();
+    // @ts-expect-error: replies have no order
+    expectTypeOf((node: Node) => node.multicall('math', 'add', [], { ordered: true })).toBeFunction();
+  });
+
+  it('tells the outcomes of many apart by ok', () => {
+    const told = (outcome: CallOutcome<number>): number | GenRpcErrorCode =>
+      outcome.ok ? outcome.value : outcome.error.code;
+    expectTypeOf(told).returns.toEqualTypeOf<number | GenRpcErrorCode>();
+    expectTypeOf<CallOutcome<number>['ms']>().toBeNumber();
+    expectTypeOf<CallOutcome<number>['node']>().toBeString();
+    // @ts-expect-error: nobody knows yet whether there is a value
+    expectTypeOf((outcome: CallOutcome<number>) => outcome.value).toBeFunction();
+    // @ts-expect-error: nor an error
+    expectTypeOf((outcome: CallOutcome<number>) => outcome.error).toBeFunction();
+  });
+
+  it('casts to many and says who accepted', () => {
+    const evaluated = (node: Node) => node.evalEverywhere(['b@c'], 'log', 'write', ['x'], { ordered: true });
+    const everywhere = (node: Node) => node.evalEverywhere('log', 'write');
+    const broadcast = (node: Node) => node.abcast(['b@c'], 'price.changed', { tea: 5 }, { headers: { a: 'b' } });
+    const everyone = (node: Node) => node.abcast('price.changed');
+    const heard = (node: Node) => node.sbcast('price.changed', { tea: 5 }, { timeout: 5 });
+    for (const cast of [evaluated, everywhere, broadcast, everyone]) {
+      expectTypeOf(cast).returns.toEqualTypeOf<CastReport>();
+    }
+    expectTypeOf(heard).returns.resolves.toEqualTypeOf<SbcastResult>();
+    // @ts-expect-error: nobody waits for a cast
+    expectTypeOf((node: Node) => node.evalEverywhere('log', 'write', [], { timeout: 5 })).toBeFunction();
+    // @ts-expect-error: nor for a message
+    expectTypeOf((node: Node) => node.abcast('price.changed', 1, { timeout: 5 })).toBeFunction();
+    // @ts-expect-error: a name is text
+    expectTypeOf((node: Node) => node.sbcast(['b@c'], 7)).toBeFunction();
+  });
+
+  it('registers handlers that say what they take', () => {
+    const event: EventHandler = (message: { tea: number }, { caller }) => [message.tea, caller.node];
+    const fn: ModuleFunction = ([a, b]: [number, number], { signal }) => (signal.aborted ? a : b);
+    const register = (node: Node): void => {
+      node.registerEvent('price.changed', event);
+      node.register('math', { fn }, { version: '1.0.0' });
+      node.setModulePolicy('whitelist', ['math.*']);
+      node.setModulePolicy('disabled');
+    };
+    expectTypeOf(register).returns.toBeVoid();
+    // @ts-expect-error: no such policy
+    expectTypeOf((node: Node) => node.setModulePolicy('greylist', [])).toBeFunction();
+    const located: LocateNode = async (node) => ({ port: node.length });
+    expectTypeOf({ ...OPTIONS, nodes: located }).toExtend<GenRpcOptions>();
+    expectTypeOf({ ...OPTIONS, nodes: { 'b@c': { port: 1 } }, keepalive: false as const }).toExtend<GenRpcOptions>();
+    expectTypeOf<{ name: string; secret: string; keepalive: true }>().not.toExtend<GenRpcOptions>();
+    expectTypeOf<{ name: string; secret: string; castLanes: 'own' }>().not.toExtend<GenRpcOptions>();
+    // @ts-expect-error: a place, not only a port
+    const wrong: LocateNode = () => 5369;
+    expect(wrong).toBeDefined();
   });
 
   it('throws errors of a closed table', () => {
@@ -133,6 +236,13 @@ describe('in Nest, without casts', () => {
     const record = (client: GenRpcClient, data: GenRpcRecord<string>): Observable<unknown> =>
       client.emit('event', data);
     expectTypeOf(send).returns.toEqualTypeOf<Observable<number>>();
+    const async = (client: GenRpcClient): GenRpcAsyncCall<number> => client.asyncSend<number>('math.add', { a: 1 });
+    expectTypeOf(async).returns.toExtend<Observable<number>>();
+    expectTypeOf<GenRpcAsyncCall<number>['yield']>().returns.resolves.toBeNumber();
+    expectTypeOf<GenRpcAsyncCall<number>['nbYield']>().returns.resolves.toEqualTypeOf<{ value: number } | 'timeout'>();
+    expectTypeOf<ConstructorParameters<typeof library.GenRpcAsyncCall<number>>>().toEqualTypeOf<
+      [call: AsyncCall<number>]
+    >();
     expectTypeOf(record).returns.toEqualTypeOf<Observable<unknown>>();
   });
 
@@ -177,6 +287,13 @@ describe('in Nest, without casts', () => {
   it('records and contexts are typed', () => {
     const builder = new GenRpcRecordBuilder({ id: 1 }).setTarget('b@c').setKey(7).setHeaders({ a: 'b' }).setTimeout(5);
     expectTypeOf(builder.setWaitForReady().build()).toEqualTypeOf<GenRpcRecord<{ id: number }>>();
+    const ordered = builder.setVersion('^1.0.0').setOrdered().setOrdered(false).build();
+    expectTypeOf(ordered.directions).toEqualTypeOf<GenRpcDirections>();
+    expectTypeOf<GenRpcDirections['version']>().toEqualTypeOf<string | undefined>();
+    // @ts-expect-error: a version is text
+    builder.setVersion(1);
+    // @ts-expect-error: yes or no
+    builder.setOrdered('yes');
     expectTypeOf<GenRpcContext['getNode']>().returns.toBeString();
     expectTypeOf<GenRpcContext['getPattern']>().returns.toBeString();
     expectTypeOf<GenRpcContext['getMetadata']>().returns.toEqualTypeOf<Record<string, string> | undefined>();
