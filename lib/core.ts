@@ -18,7 +18,7 @@ export {
 export { GenRpcOptions } from './node/options.js';
 export type { Target } from './client/dispatcher.js';
 export type { Discovery, Location } from './discovery/discovery.js';
-export type { Channel, ChannelEvents, Driver, Endpoint, Listener } from './driver/driver.js';
+export type { Channel, ChannelEvents, Driver, Endpoint, ListenAt, Listener } from './driver/driver.js';
 export type { Clock, Timer } from './ports/clock.js';
 export type { Log } from './ports/log.js';
 export type { Random } from './ports/random.js';
@@ -29,5 +29,5 @@ export type { Msgpack5Registry } from './protocol/msgpack/msgpack5-registry.js';
 export { MsgpackrCodec } from './protocol/msgpack/msgpackr.codec.js';
 export type { Codec } from './protocol/payload.js';
 export type { PayloadLimits } from './protocol/msgpack/scan.js';
-export type { CallContext, Handler } from './server/module-registry.js';
+export type { Callable, CallContext, Handler } from './server/module-registry.js';
 export type { ModuleControl } from './server/module-policy.js';

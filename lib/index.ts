@@ -33,3 +33,5 @@ export type { Msgpack5Registry } from './protocol/msgpack/msgpack5-registry.js';
 export { MsgpackrCodec } from './protocol/msgpack/msgpackr.codec.js';
 export type { Codec } from './protocol/payload.js';
 export type { PayloadLimits } from './protocol/msgpack/scan.js';
+export type { CallContext } from './server/module-registry.js';
+export type { ModuleControl } from './server/module-policy.js';

@@ -14,6 +14,8 @@ import { namesIn, Page, ROOT, rowsOf } from './docs/pages.js';
 const genRpc = await Page.read('docs/GEN_RPC.md');
 const settings = await Page.read('docs/SETTINGS.md');
 const workers = await Page.read('docs/WORKERS.md');
+const counts = await Page.read('docs/COUNTS.md');
+const journal = await Page.read('lib/connection/journal.ts');
 const COOKIE = randomBytes(32).toString('base64');
 
 describe('docs/GEN_RPC.md', () => {
@@ -151,7 +153,17 @@ function valuesOf(allowed: string): { right: unknown[]; wrong: unknown[] } {
   return { right: [], wrong: [7] };
 }
 
-describe.each([genRpc, settings, workers])('$path', (page) => {
+describe('docs/COUNTS.md', () => {
+  it('names everything that is counted, and nothing else', () => {
+    const [, kinds = ''] = /export type Occurrence =(.*?);/s.exec(journal.text) ?? [];
+    const counted = [...kinds.matchAll(/'(\w+)'/g)].map(([, kind]) => kind);
+    expect(counted).toContain('cast_dropped');
+    expect(new Set(rowsOf(counts.text).map(([cell]) => namesIn(cell)[0]))).toEqual(new Set(counted));
+    expect(rowsOf(counts.text)).toHaveLength(counted.length);
+  });
+});
+
+describe.each([genRpc, settings, workers, counts])('$path', (page) => {
   it('links to what there is', async () => {
     for (const link of page.links()) expect(existsSync(join(ROOT, dirname(page.path), link)), link).toBe(true);
     for (const [, path = '', anchor = ''] of page.text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {

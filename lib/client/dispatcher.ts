@@ -1,4 +1,4 @@
-/** Gives every target exactly one lane. Callers that arrive while it connects wait for the same dial. */
+/** Gives every target its one lane, or one for calls and one for casts. Callers that arrive while it connects wait for the same dial. */
 import type { GenRpcError } from '../protocol/errors.js';
 import { hostOf } from '../protocol/node-name.js';
 import { Lane, type LaneEvents, type LanePorts } from './lane.js';
@@ -41,9 +41,9 @@ export class Dispatcher implements LaneEvents {
     return lane;
   }
 
-  /** Has the target's lane an open connection? */
-  isConnected(target: Target, use: 'call' | 'cast' = 'call'): boolean {
-    return this.lanes.get(this.nameOf(target, use))?.connected ?? false;
+  /** Is there an open connection for calls of the target? */
+  isConnected(target: Target): boolean {
+    return this.lanes.get(this.nameOf(target, 'call'))?.connected ?? false;
   }
 
   /** Nodes with an open connection. */

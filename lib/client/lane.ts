@@ -58,6 +58,8 @@ export class Lane implements SessionEvents {
   private state: State = { name: 'idle' };
   private queue: Queued[] = [];
   private queuedCasts = 0;
+  /** There is a connection, and some who waited for it have their turn before what is asked for now. */
+  private flushing = false;
   private readonly drainingSessions = new Set<Session>();
   private readonly backoff: Backoff;
   /** Ordered casts that were accepted. */
@@ -98,18 +100,18 @@ export class Lane implements SessionEvents {
 
   /** Sends the call now or once there is a connection. `waitForReady`: also across failed attempts, until its deadline. */
   call(call: PendingCall, waitForReady = false): void {
-    if (this.state.name === 'open') this.state.session.call(call, call.timeoutMs);
-    else this.enqueue(call, waitForReady);
+    if (this.session === undefined) this.enqueue(call, waitForReady);
+    else this.session.call(call, call.timeoutMs);
   }
 
   /** @throws GenRpcError when the cast is not accepted; `outcome` then hears nothing. */
   cast(invocation: Invocation, outcome?: CastOutcome): void {
-    const { state } = this;
+    const { session } = this;
     const order = invocation.ordered === true ? { lane: this.number, sequence: (this.sequence + 1) >>> 0 } : undefined;
-    if (state.name === 'open') state.session.cast(invocation, order);
+    if (session !== undefined) session.cast(invocation, order);
     else this.enqueueCast(new QueuedCast(this.node, invocation, order, outcome, this.ports.journal));
     if (order !== undefined) this.sequence = order.sequence;
-    if (state.name === 'open') outcome?.written();
+    if (session !== undefined) outcome?.written();
   }
 
   /** Resolves once there is a connection; rejects when the attempt under way, or the next one, fails. */
@@ -146,9 +148,8 @@ export class Lane implements SessionEvents {
   retired(session: Session): void {
     if (this.state.name !== 'open' || this.state.session !== session) return;
     this.drainingSessions.add(session);
-    this.backoff.reset();
-    this.state = { name: 'idle' };
-    this.events.status(this, false);
+    // With some who waited for it and had no turn it is a failed attempt: else they would dial again without end.
+    this.leave(this.state, new GenRpcError('refused', 'It closes connections at once.'), this.queue.length === 0);
   }
 
   ended(session: Session, reason: GenRpcError): void {
@@ -167,14 +168,18 @@ export class Lane implements SessionEvents {
   }
 
   /** The session takes no more calls. One that answered nothing and did not last counts as a failed attempt. */
-  private leave({ session, since }: Open, reason: GenRpcError): void {
-    if (session.proven || this.ports.clock.now() - since >= STABLE_AFTER_MS) {
+  private leave({ session, since }: Open, reason: GenRpcError, unmissed = false): void {
+    if (unmissed || session.proven || this.ports.clock.now() - since >= STABLE_AFTER_MS) {
       this.backoff.reset();
       this.state = { name: 'idle' };
     } else {
       this.wait(nodeDown(this.node, reason), this.backoff.next());
     }
     this.events.status(this, false);
+  }
+
+  private get session(): Session | undefined {
+    return this.state.name === 'open' && !this.flushing ? this.state.session : undefined;
   }
 
   private get sessions(): Session[] {
@@ -248,12 +253,14 @@ export class Lane implements SessionEvents {
     this.ports.journal.count('connected');
     const session = new Session(connection, this.ports, this);
     this.state = { name: 'open', session, since: this.ports.clock.now() };
+    this.flushing = true;
     this.events.status(this, true);
     connection.open(session, early);
     this.flushQueue();
+    this.flushing = false;
   }
 
-  /** In the order asked. Whoever finds the session gone again waits for the next. */
+  /** In the order asked, those too who ask meanwhile. Whoever finds the session gone again waits for the next. */
   private flushQueue(): void {
     const { queue } = this;
     this.queue = [];
@@ -263,14 +270,14 @@ export class Lane implements SessionEvents {
       if (this.state.name === 'open') waiter.ready(this.state.session, this.ports.clock.now());
       else this.enqueue(waiter, waitForReady);
     }
+    if (this.state.name === 'open' && this.queue.length > 0) this.flushQueue();
   }
 
   private onDialFailed(cause: unknown): void {
     if (this.state.name !== 'dialling') return;
     const error = nodeDown(this.node, cause);
     this.ports.journal.note('dial_failed', () => `Cannot reach ${this.node}: ${error.message}`);
-    const hopeless = error.code === 'version_mismatch';
-    this.wait(error, hopeless ? this.backoff.longest() : this.backoff.next());
+    this.wait(error, error.code === 'version_mismatch' ? this.backoff.longest() : this.backoff.next());
   }
 
   private wait(error: GenRpcError, ms: number): void {

@@ -7,8 +7,8 @@ import { joinRoute, type Invocation } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
 
 /**
- * Where a reply goes. Exactly one of `done` and `failed` is called, once, and nothing after it. What they throw is noted
- * (`listener_failed`): no other call and no connection feels it.
+ * Where a reply goes. Exactly one of `done` and `failed` is called, once, and nothing after it; nothing at all after a
+ * `Cancel`. What they throw is noted (`listener_failed`): no other call and no connection feels it.
  */
 export interface ReplySink {
   /** One of several values. */

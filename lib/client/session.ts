@@ -153,7 +153,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   /** Takes no more calls, tells its lane so, and closes once the pending ones have settled. */
-  retire(): void {
+  private retire(): void {
     this.events.retired(this);
     void this.drain();
   }

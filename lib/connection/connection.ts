@@ -53,7 +53,7 @@ export interface Wire {
 }
 
 export interface ConnectionSettings {
-  /** A frame whose header has arrived must be whole within this many ms. */
+  /** A frame must be whole within this many ms of its first byte. */
   readonly frameReadTimeout: number;
   /** Bytes that wait must make progress within this many ms. */
   readonly sendTimeout: number;
@@ -79,6 +79,7 @@ export class Connection {
   readonly ended: Promise<void>;
   private state: State = 'open';
   private resolveEnded: () => void = () => {};
+  private endedBy: GenRpcError | undefined;
   private events: ConnectionEvents | undefined;
   private readonly batch = new WriteBatch();
   private flushScheduled = false;
@@ -90,6 +91,8 @@ export class Connection {
   private halfFrameSince = 0;
   private sendTimer: Timer | undefined;
   private readonly heartbeat: Heartbeat | undefined;
+  /** Where the last PING stands in the stream, and what had left when it was sent. */
+  private question = { position: 0, written: 0 };
   private readonly onFrame = (frame: Frame): void => {
     if (frame.type === FrameType.Ping) this.send({ type: FrameType.Pong });
     else if (frame.type !== FrameType.Pong) this.events?.frame(frame);
@@ -108,8 +111,8 @@ export class Connection {
     this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
     if (settings.keepalive !== undefined) {
       this.heartbeat = new Heartbeat(clock, settings.keepalive, {
-        ask: () => this.send({ type: FrameType.Ping }),
-        dead: (silentMs) => this.abort(silent(this.peer.node, silentMs)),
+        ask: () => this.onQuestion(),
+        dead: (silentMs) => this.onSilence(silentMs),
       });
     }
   }
@@ -138,6 +141,7 @@ export class Connection {
 
   /** Names the owner; `early` bytes, which came with the handshake's last frame, are the first it hears of. */
   open(events: ConnectionEvents, early: Buffer = Buffer.alloc(0)): void {
+    if (this.endedBy !== undefined) return events.closed(this.endedBy);
     this.events = events;
     this.heartbeat?.start();
     this.channel.open({
@@ -181,7 +185,7 @@ export class Connection {
 
   /** Has any byte from `position` on left for the peer? Asked when the connection is lost. */
   hasWritten(position: number): boolean {
-    return position < this.handedOver - this.channel.queuedBytes;
+    return position < this.written;
   }
 
   /** Flushes what was queued, then ends. Safe to repeat. */
@@ -204,6 +208,11 @@ export class Connection {
     this.channel.keepAlive(keep);
   }
 
+  /** Bytes that have left since the beginning. */
+  private get written(): number {
+    return this.handedOver - this.channel.queuedBytes;
+  }
+
   private flush(): void {
     if (this.batch.bytes === 0 || this.state !== 'open') return;
     this.handedOver += this.batch.bytes;
@@ -221,7 +230,7 @@ export class Connection {
     this.watchRead();
   }
 
-  /** A half frame has its time counted from its header, however often a byte of it trickles in. */
+  /** A half frame has its time counted from its first byte, however often a byte of it trickles in. */
   private watchRead(): void {
     const { decoder } = this.wire;
     if (!decoder.midFrame || decoder.frames === this.halfFrame) return;
@@ -243,6 +252,19 @@ export class Connection {
     });
   }
 
+  private onQuestion(): void {
+    this.question = { position: this.position, written: this.written };
+    this.send({ type: FrameType.Ping });
+  }
+
+  /** A peer that takes what stands in front of the question is not dead: it has not come to it. */
+  private onSilence(ms: number): void {
+    const { position, written } = this.question;
+    const onItsWay = !this.hasWritten(position) && this.written > written;
+    if (onItsWay) this.heartbeat?.heard();
+    else this.abort(silent(this.peer.node, ms));
+  }
+
   private onDrain(): void {
     this.sendTimer?.cancel();
     this.sendTimer = undefined;
@@ -250,10 +272,10 @@ export class Connection {
 
   private watchProgress(): void {
     if (this.sendTimer !== undefined) return;
-    const written = this.handedOver - this.channel.queuedBytes;
+    const { written } = this;
     this.sendTimer = this.clock.after(this.settings.sendTimeout, () => {
       this.sendTimer = undefined;
-      if (this.handedOver - this.channel.queuedBytes > written) return this.watchProgress();
+      if (this.written > written) return this.watchProgress();
       this.abort(new GenRpcError('send_timeout', `The peer took no byte for ${this.settings.sendTimeout} ms.`));
     });
   }
@@ -261,6 +283,7 @@ export class Connection {
   private onClosed(reason: GenRpcError): void {
     if (this.state === 'closed') return;
     this.state = 'closed';
+    this.endedBy = reason;
     this.wire.decoder.stop();
     this.heartbeat?.stop();
     this.readTimer?.cancel();

@@ -25,8 +25,11 @@ export class ExternalDiscovery implements Discovery {
   }
 }
 
-/** `{ port: undefined }` means the default, as leaving it out does. */
+/** `{ port: undefined }` means the default, as leaving it out does; so does no answer at all. */
 function told(answer: Partial<Location> | null | undefined): Partial<Location> {
+  if (typeof (answer ?? {}) !== 'object' || Array.isArray(answer)) {
+    throw new Error(`it gave ${printable(answer)}, where an object { host, port, driver } was expected.`);
+  }
   return Object.fromEntries(Object.entries(answer ?? {}).filter(([, one]) => one !== undefined));
 }
 

@@ -25,7 +25,7 @@ export const GEN_RPC_EXTRAS = 'genRpc';
 
 /**
  * Makes the functions of a controller callable as module `name`. Only methods with `@RpcFunction` are.
- * `version`: calls may ask for exactly this one. (gen_rpc: `{Module, Version}`)
+ * `version`: calls may ask for exactly this one, or for a range that it is in. (gen_rpc: `{Module, Version}`)
  */
 export function RpcModule(name: string, options: { version?: string } = {}): ClassDecorator {
   return (target) => {

@@ -9,8 +9,9 @@ export interface GenRpcDirections {
   readonly version?: string;
   /** Events of one target and key with this run one after the other, in the order emitted. */
   readonly ordered?: boolean;
+  /** Small texts that travel beside the data: tracing, user metadata. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** ms for everything: connect, queue, send, reply. */
+  /** ms for everything: connect, queue, send, reply. Default: the node's `callTimeout`. */
   readonly timeout?: number;
   /** Wait for a node that is down until the deadline, instead of failing at once. */
   readonly waitForReady?: boolean;
@@ -54,15 +55,17 @@ export class GenRpcRecordBuilder<TData = unknown> {
     return this.set({ ordered });
   }
 
+  /** See `GenRpcDirections.headers`. */
   setHeaders(headers: Readonly<Record<string, string>>): this {
     return this.set({ headers });
   }
 
-  /** ms. */
+  /** See `GenRpcDirections.timeout`. */
   setTimeout(timeout: number): this {
     return this.set({ timeout });
   }
 
+  /** See `GenRpcDirections.waitForReady`. */
   setWaitForReady(waitForReady = true): this {
     return this.set({ waitForReady });
   }

@@ -3,6 +3,7 @@ import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import { Deadline, type Deadlines } from '../connection/deadlines.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { MAX_TIMER_MS, type Clock } from '../ports/clock.js';
+import { SingleReply } from './single-reply.js';
 
 /** How it ended. */
 type Ending<T> = { readonly value: T } | { readonly error: GenRpcError };
@@ -41,12 +42,11 @@ export class AsyncCall<T = unknown> {
     private readonly inactivityTimeout: number,
     start: (sink: ReplySink) => Cancel,
   ) {
-    let last: unknown;
-    this.stop = start({
-      item: (value) => (last = value),
-      done: (value) => this.end({ value: (value === undefined ? last : value) as T }),
-      failed: (error) => this.end({ error }),
-    });
+    const reply = new SingleReply(
+      (value) => this.end({ value: value as T }),
+      (error) => this.end({ error }),
+    );
+    this.stop = start(reply);
   }
 
   /** Is there nothing left to fetch, because somebody has fetched or claimed it, or because it was dropped? */

@@ -28,6 +28,7 @@ import {
   type ModuleRef,
 } from './call-options.js';
 import { Lifecycle, type LifecycleParts } from './lifecycle.js';
+import { SingleReply } from './single-reply.js';
 
 /** How a node that is called to be one is made of its parts: see `createNode`. */
 export interface NodeParts extends LifecycleParts {
@@ -110,12 +111,9 @@ export class GenRpcNode {
     options: CallOptions = {},
   ): Promise<T> {
     return new Promise((resolve, reject) => {
-      let last: unknown;
-      this.request(targetOf(target), this.parts.calls.invocation(module, fn, args, options), options, {
-        item: (value) => (last = value),
-        done: (value) => resolve((value === undefined ? last : value) as T),
-        failed: reject,
-      });
+      const invocation = this.parts.calls.invocation(module, fn, args, options);
+      const reply = new SingleReply(resolve as (value: unknown) => void, reject);
+      this.request(targetOf(target), invocation, options, reply);
     });
   }
 
@@ -164,14 +162,17 @@ export class GenRpcNode {
     return this.parts.broadcasts.multicall(given);
   }
 
-  /** A `cast` to many nodes. (gen_rpc: `eval_everywhere`) @throws GenRpcError as `cast`, for the call itself. */
+  /**
+   * A `cast` to many nodes. (gen_rpc: `eval_everywhere`)
+   * @throws GenRpcError `invalid_argument`, `encode_error`: only for what no node could be sent.
+   */
   evalEverywhere(...given: Multi<EvalArgs>): CastReport {
     return this.parts.broadcasts.evalEverywhere(given);
   }
 
   /**
    * Sends a message to the event handlers that many nodes have under `name`, and waits for nobody. (gen_rpc: `abcast`)
-   * @throws GenRpcError as `cast`, for the message itself.
+   * @throws GenRpcError `invalid_argument`, `encode_error`: only for what no node could be sent.
    */
   abcast(...given: Multi<BroadcastArgs<CastOptions>>): CastReport {
     return this.parts.broadcasts.abcast(given);
@@ -202,7 +203,7 @@ export class GenRpcNode {
     if (!this.isConnected(target)) await this.parts.calls.connect(targetOf(target));
   }
 
-  /** Returns what stops the listening. */
+  /** Tells `listener` from now on; returns what ends that. */
   onStatus(listener: StatusListener): () => void {
     this.parts.statusListeners.add(listener);
     return () => void this.parts.statusListeners.delete(listener);

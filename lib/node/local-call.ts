@@ -61,7 +61,7 @@ export class LocalCalls {
   }
 
   private castOf(invocation: Invocation): IncomingCast {
-    const payload = encoded(this.ports, invocation.args);
+    const payload = ownBytes(encoded(this.ports, invocation.args));
     return {
       what: { name: invocation.name, single: invocation.single, headers: invocation.headers },
       caller: callerOf(this.ports.node),
@@ -163,6 +163,11 @@ function encoded({ codec, maxMessageBytes }: LocalPorts, value: unknown): Payloa
   const payload = encodePayload(codec, value);
   checkSize(payload, maxMessageBytes);
   return payload;
+}
+
+/** One that may wait for its turn, while the sender goes on to use the bytes that it sent. */
+function ownBytes(payload: Payload): Payload {
+  return payload.kind === 'raw' ? { kind: 'raw', bytes: Buffer.from(payload.bytes) } : payload;
 }
 
 function travelled(ports: LocalPorts, value: unknown): unknown {

@@ -71,15 +71,17 @@ export class CompressionOptions {
 
 /** Where one other node is, as far as that is not told by its name. (gen_rpc: `client_config_per_node`) */
 export class NodeLocationOptions {
+  /** Default: the host in its name. */
   @Optional()
   @Matches(isHost, 'a host name or address')
   host?: string;
 
+  /** Default: `clientPort`. */
   @Optional()
   @Port(1)
   port?: number;
 
-  /** A driver's name. */
+  /** A driver's name. Default: `driver` of the node that dials. */
   @Optional()
   @Matches(isText, 'the name of a driver')
   driver?: string;

@@ -46,7 +46,7 @@ export class GenRpcOptions {
   @Allow()
   nodes?: Readonly<Record<string, NodeLocationOptions>> | LocateNode;
 
-  /** Driver of nodes that `nodes` says nothing about. Default `tcp`. (gen_rpc: `default_client_driver`) */
+  /** Driver of nodes that `nodes` says nothing about, and of `listen`. Default `tcp`. (gen_rpc: `default_client_driver`) */
   @Optional()
   @Matches(isText, 'the name of a driver')
   driver?: string;
@@ -102,7 +102,7 @@ export class GenRpcOptions {
   @Milliseconds()
   sendTimeout?: number;
 
-  /** A frame must be whole this long after its header. Default 30,000. */
+  /** A frame must be whole this long after its first byte. Default 30,000. */
   @Optional()
   @Milliseconds()
   frameReadTimeout?: number;
@@ -112,20 +112,23 @@ export class GenRpcOptions {
   @Milliseconds()
   gracePeriod?: number;
 
+  /** Default: 100 ms to 30 s. */
   @Allow()
   reconnect?: ReconnectOptions;
 
-  /** `false`: a silent peer is taken to be alive. */
+  /** `false`: a silent peer is taken to be alive. Default: it is found out within 15 s. */
   @Allow()
   keepalive?: KeepaliveOptions | false;
 
+  /** Default: 16 frames or 1,024 bytes. */
   @Allow()
   batching?: BatchingOptions;
 
-  /** Default `false`. */
+  /** Default `false`: nothing is compressed. */
   @Allow()
   compression?: CompressionOptions | false;
 
+  /** Bounds of what strangers may cost. */
   @Allow()
   admission?: AdmissionOptions;
 

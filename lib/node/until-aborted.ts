@@ -30,6 +30,8 @@ export function untilAborted(
     done: (value) => (release(), sink.done(value)),
     failed: (error) => (release(), sink.failed(error)),
   });
-  if (!settled) signal.addEventListener('abort', onAbort);
+  // A function of the own node has begun by now, and may have done it.
+  if (!settled && signal.aborted) onAbort();
+  else if (!settled) signal.addEventListener('abort', onAbort);
   return () => (release(), cancel());
 }

@@ -32,7 +32,7 @@ const CODES = {
 export type GenRpcErrorCode = keyof typeof CODES;
 
 export interface GenRpcErrorOptions {
-  /** May the function have run? Only ever `true` where nobody can know. Default `false`. */
+  /** May the function have run? `true` where it has, and where nobody can know. Default `false`. */
   maybeExecuted?: boolean;
   /** What the failing side meant the caller to see: any encodable value. */
   details?: unknown;

@@ -10,7 +10,7 @@ import {
   type Frame,
 } from './frame.js';
 import type { FunctionName, Headers } from './invocation.js';
-import type { Payload } from './payload.js';
+import { NO_PAYLOAD, type Payload } from './payload.js';
 
 /** Where bytes go: room for small ones in a buffer that is filled up, and a way to hand large ones on uncopied. */
 export interface ByteSink {
@@ -27,7 +27,6 @@ const COPY_LIMIT = 4096;
 /** The time left in front of a CALL's name; lane and sequence number in front of an ordered CAST's. */
 const CALL_FRONT_BYTES = 4;
 const CAST_ORDER_BYTES = 8;
-const NOTHING: Payload = { kind: 'none', bytes: new Uint8Array(0) };
 
 export class FrameEncoder {
   private readonly nameBytes = new WeakMap<FunctionName, Buffer>();
@@ -51,14 +50,14 @@ export class FrameEncoder {
         return;
       }
       case FrameType.Cancel:
-        writeFrame(sink, frame.type, 0, frame.id, 0, NOTHING);
+        writeFrame(sink, frame.type, 0, frame.id, 0, NO_PAYLOAD);
         return;
       case FrameType.Ping:
       case FrameType.Pong:
-        writeFrame(sink, frame.type, 0, 0, 0, NOTHING);
+        writeFrame(sink, frame.type, 0, 0, 0, NO_PAYLOAD);
         return;
       case FrameType.GoAway: {
-        const at = writeFrame(sink, frame.type, 0, 0, 4, NOTHING);
+        const at = writeFrame(sink, frame.type, 0, 0, 4, NO_PAYLOAD);
         sink.buffer.writeUInt32BE(frame.lastId, at);
         return;
       }

@@ -25,8 +25,8 @@ export interface Payload {
   readonly compressed?: true;
 }
 
-const NO_BYTES = new Uint8Array(0);
-const NO_PAYLOAD: Payload = { kind: 'none', bytes: NO_BYTES };
+/** Of `undefined`, and of frames that carry no value. */
+export const NO_PAYLOAD: Payload = { kind: 'none', bytes: new Uint8Array(0) };
 
 /** A `Buffer` or `Uint8Array` travels as it is; everything else goes through the codec. */
 export function encodePayload(codec: Codec, value: unknown): Payload {

@@ -37,7 +37,7 @@ class RunningCast extends RunningCall {
 export class Casts implements Answers {
   private running = new CallTable<RunningCast>();
   private last = 0;
-  private onIdle: (() => void) | undefined;
+  private readonly onIdle: (() => void)[] = [];
 
   constructor(private readonly ports: CastPorts) {}
 
@@ -56,7 +56,7 @@ export class Casts implements Answers {
 
   /** Resolves once none runs, nor one that was waiting for its turn. */
   async idle(): Promise<void> {
-    while (this.size > 0) await new Promise<void>((resolve) => (this.onIdle = resolve));
+    while (this.size > 0) await new Promise<void>((resolve) => this.onIdle.push(resolve));
   }
 
   /** Tells those that run that the node ends, and waits for none of them any more. */
@@ -64,7 +64,7 @@ export class Casts implements Answers {
     const casts = this.running.values();
     this.running = new CallTable();
     for (const cast of casts) cast.abort(reason);
-    this.onIdle?.();
+    this.tellIdle();
   }
 
   item(): void {}
@@ -82,6 +82,10 @@ export class Casts implements Answers {
     cast.onEnd = undefined;
     this.running.delete(cast);
     onEnd?.();
-    if (this.size === 0) this.onIdle?.();
+    if (this.size === 0) this.tellIdle();
+  }
+
+  private tellIdle(): void {
+    for (const resolve of this.onIdle.splice(0)) resolve();
   }
 }

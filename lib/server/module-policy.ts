@@ -1,6 +1,9 @@
 /** Which of the registered modules remote nodes may call (gen_rpc: `rpc_module_control`, `rpc_module_list`). */
+import { GenRpcError } from '../protocol/errors.js';
 
 export type ModuleControl = 'disabled' | 'whitelist' | 'blacklist';
+
+const CONTROLS: ReadonlySet<unknown> = new Set<ModuleControl>(['disabled', 'whitelist', 'blacklist']);
 
 export class ModulePolicy {
   private control: ModuleControl = 'disabled';
@@ -16,6 +19,12 @@ export class ModulePolicy {
    * byte; one that ends in `*` stands for all that begin like it; `''` names functions without a module.
    */
   change(control: ModuleControl, modules: readonly string[]): void {
+    if (!CONTROLS.has(control)) {
+      throw new GenRpcError(
+        'invalid_argument',
+        `Module control is ${[...CONTROLS].join(', ')}; got ${String(control)}.`,
+      );
+    }
     const wild = modules.filter((module) => module.endsWith('*'));
     this.control = control;
     this.names = new Set(modules);

@@ -47,7 +47,7 @@ interface RegisteredModule {
 const MAX_SUGGESTIONS = 256;
 
 export class ModuleRegistry {
-  /** Versions of each module, oldest first. */
+  /** Versions of each module, oldest first; what is no semantic version came later than those before it. */
   private readonly modules = new Map<string, RegisteredModule[]>();
   /** What was found for names with a version: ranges take 2 µs to compare. */
   private found = new WeakMap<FunctionName, Callable>();
@@ -60,8 +60,9 @@ export class ModuleRegistry {
     if (versions === undefined) this.modules.set(name.module, (versions = []));
     let module = versions.find(({ version }) => version === name.version);
     if (module === undefined) {
-      versions.push((module = { version: name.version, functions: new Map() }));
-      versions.sort((one, other) => byAge(one.version, other.version));
+      module = { version: name.version, functions: new Map() };
+      const newer = versions.findIndex(({ version }) => byAge(version, name.version) > 0);
+      versions.splice(newer === -1 ? versions.length : newer, 0, module);
     }
     module.functions.set(name.fn, callable);
     this.found = new WeakMap();

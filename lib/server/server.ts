@@ -16,7 +16,7 @@ export interface ServerOptions extends Omit<AcceptorPorts, 'casts' | 'orderedCas
   readonly admission: AdmissionLimits;
   /** ms from accept to a finished handshake (gen_rpc: `authentication_timeout`). */
   readonly handshakeTimeout: number;
-  /** Another process with the name of a connected node: does it replace that one, or is it sent away? */
+  /** Another life with the name of a connected node: does it replace that one, or is it sent away? */
   readonly duplicateNodes: 'newest' | 'refuse';
   /** Of one caller's lane: ordered casts that wait for the one that runs, and their bytes. */
   readonly maxQueuedCasts: number;
@@ -40,7 +40,7 @@ export class Server {
   private readonly orderedCasts: OrderedCasts;
   private readonly acceptorPorts: AcceptorPorts;
   private closing = false;
-  private onIdle: (() => void) | undefined;
+  private readonly onIdle: (() => void)[] = [];
 
   constructor(private readonly options: ServerOptions) {
     this.admission = new Admission(options.admission, options.clock);
@@ -88,7 +88,7 @@ export class Server {
     const listening = Promise.all(this.listeners.map((listener) => listener.close()));
     for (const acceptor of this.acceptors) acceptor.drain();
     this.dropUnproven();
-    if (this.acceptors.size > 0) await new Promise<void>((resolve) => (this.onIdle = resolve));
+    if (this.acceptors.size > 0) await new Promise<void>((resolve) => this.onIdle.push(resolve));
     await this.casts.idle();
     await listening;
   }
@@ -154,7 +154,7 @@ export class Server {
     return this.options.duplicateNodes === 'newest' || this.namesakesOf(peer).length === 0;
   }
 
-  /** Connections of the same name from another life or another process. */
+  /** Connections of the same name from another life. */
   private namesakesOf(peer: Peer): Acceptor[] {
     return [...this.acceptors].filter(({ peer: known }) => {
       return known.node === peer.node && known.life !== peer.life;
@@ -182,6 +182,6 @@ export class Server {
 
   private forget(acceptor: Acceptor): void {
     this.acceptors.delete(acceptor);
-    if (this.acceptors.size === 0) this.onIdle?.();
+    if (this.acceptors.size === 0) for (const resolve of this.onIdle.splice(0)) resolve();
   }
 }

@@ -1,5 +1,5 @@
 /** Which version of a module answers a call (gen_rpc: `{Module, Version}`; ranges as npm writes them). */
-import { compare, satisfies, valid, validRange } from 'semver';
+import { compare, prerelease, satisfies, valid, validRange } from 'semver';
 
 /** An operator or a wildcard makes it a range. `1.0` is a version like any other text, and is not `1.0.0`. */
 const RANGE = /[\^~<>=*|]|\s-\s|(^|\.)[xX](\.|$)/;
@@ -10,7 +10,15 @@ export function isWanted(version: string, wanted: string): boolean {
   return RANGE.test(wanted) && validRange(wanted) !== null && valid(version) !== null && satisfies(version, wanted);
 }
 
-/** Oldest first. One that is no semantic version stays behind those before it. */
+/**
+ * Above 0 if `one` is newer. A pre-release is older than every release: it answers whoever asks for it, and others only
+ * where there is nothing else. What is no semantic version is neither newer nor older: this alone sorts no list.
+ */
 export function byAge(one: string, other: string): number {
-  return valid(one) === null || valid(other) === null ? 0 : compare(one, other);
+  if (valid(one) === null || valid(other) === null) return 0;
+  return rank(one) - rank(other) || compare(one, other);
+}
+
+function rank(version: string): number {
+  return prerelease(version) === null ? 1 : 0;
 }

@@ -1,8 +1,8 @@
 /** Three Nest nodes on loopback, each a process of its own, calling each other: this one is `front`. */
-import { randomBytes } from 'node:crypto';
 import { Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { GenRpcModule, GenRpcNode } from 'nestjs-gen-rpc';
+import { secret } from '../secret.js';
 import { say, title } from '../story.js';
 import { calls, failures, later } from './calls.js';
 import { ChildNode } from './child-node.js';
@@ -11,8 +11,6 @@ import { keys } from './keys.js';
 import { PRICES, STOCK } from './nodes.js';
 import { throughput } from './throughput.js';
 import { versions } from './versions.js';
-
-const secret = randomBytes(32).toString('base64');
 
 title('three Nest nodes on this machine, each a process of its own');
 

@@ -6,7 +6,7 @@ import { FrameType } from '../../lib/protocol/frame.js';
 import { Cluster, SECRET, twoNodes, type NodeSettings, type TwoNodes } from '../support/cluster.js';
 import { portOf, redirect, until } from '../support/door.js';
 import { Proxy } from '../support/proxy.js';
-import { bytesOf, RawPeer } from '../support/raw-peer.js';
+import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
 
 const A = 'a@127.0.0.1';
 const B = 'b@127.0.0.1';
@@ -74,6 +74,19 @@ describe('keepalive of a node', () => {
     expect(nodes.a.stats()).toMatchObject({ connectedNodes: 1, counts: { dialled: 1, connected: 1 } });
   });
 
+  it('is over where a listener ends the node as soon as it hears of the connection', async () => {
+    await using nodes = await twoNodes({
+      ...VIRTUAL,
+      options: { clientInactivityTimeout: 60_000, ...VIRTUAL.options },
+    });
+    nodes.a.onStatus((_, connected) => connected && nodes.a.abort());
+    await expect(Promise.all([nodes.a.connect(B), nodes.clock?.advance(100)])).rejects.toMatchObject({
+      code: 'cancelled',
+    });
+    await nodes.clock?.advance(100);
+    expect(nodes.clock?.pending).toBe(0);
+  });
+
   it('false: a silent peer is taken to be alive, and is not asked', async () => {
     await using nodes = await twoNodes({ virtual: { seed: 1 }, options: { keepalive: false } });
     await nodes.a.connect(B);
@@ -130,6 +143,32 @@ describe('keepalive over real sockets', () => {
     expect(new Set(peer.frames.map(({ type }) => type))).toEqual(new Set([FrameType.Ping]));
     peer.destroy();
     await until(() => b.stats().acceptedConnections === 0);
+  });
+
+  it('lets a peer live that reads slowly, and has not come to the question', async () => {
+    await using server = await RawServer.listen();
+    await using cluster = new Cluster();
+    const a = cluster.create('a', {
+      listen: false,
+      keepalive: { idle: 200, interval: 200, count: 1 },
+      maxQueuedBytes: 64 * 1024 * 1024,
+    });
+    cluster.discovery.locations.set(B, { driver: 'tcp', host: '127.0.0.1', port: server.port });
+    const bytes = Buffer.alloc(500_000);
+    for (let cast = 0; cast < 48; cast += 1) a.cast(B, 'files', 'put', [bytes]);
+    const peer = await (await server.accept()).welcome(B);
+    let read = 0;
+    let pauses = 0;
+    peer.socket.on('data', ({ length }: Buffer) => {
+      read += length;
+      // What is left by then waits in the systems at most: nothing tells the sender how they get on with it.
+      if (pauses === 8 || read < (pauses + 1) * 1_000_000) return;
+      pauses += 1;
+      peer.socket.pause();
+      setTimeout(() => peer.socket.resume(), 100);
+    });
+    await peer.until(() => peer.frames.filter(({ type }) => type === FrameType.Cast).length === 48);
+    expect(pauses).toBe(8);
   });
 
   it('finds a black hole on the way, at both ends; the next call takes a new connection', async () => {

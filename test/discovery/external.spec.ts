@@ -78,6 +78,7 @@ describe('a source of nodes', () => {
     ...['', 7, null, {}, ['127.0.0.1']].map((host) => ({ host })),
     ...[7, null, {}].map((driver) => ({ driver })),
     { host: '\u001b[31m\nforged', port: 0 },
+    ...['10.0.0.5', ['10.0.0.5'], 5369, true],
   ])('that answers %j fails, in one printable line', async (answer) => {
     const error = await failureOf(answering(answer).resolve('db@10.0.0.1'));
     expect(error).toMatchObject(FAILED);

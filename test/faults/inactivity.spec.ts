@@ -415,4 +415,14 @@ describe('S-10 a peer that speaks bytes', () => {
     await expect(nodes.a.call(B, 'math', 'add', [3, 4])).resolves.toBe(7);
     expect(nodes.a.stats().counts).toEqual({ dialled: 2, connected: 2 });
   });
+
+  it('S-10 that is told so before its first call could leave: the attempt has failed, and the next one waits', async () => {
+    await using nodes = await twoNodes({ driver: 'tcp', options: { reconnect: { min: 30_000, max: 30_000 } } });
+    const goAway = bytesOf({ type: FrameType.GoAway, lastId: GOAWAY_UNUSED });
+    await using server = await RawServer.listen((peer) => void peer.welcome(B).then(() => peer.send(goAway)));
+    redirect(nodes, B, server.port);
+    const call = nodes.a.call(B, 'math', 'add', [1, 2], { timeout: 1000 });
+    await expect(call).rejects.toMatchObject({ code: 'node_down', maybeExecuted: false });
+    expect(nodes.a.stats().counts).toEqual({ dialled: 1, connected: 1 });
+  });
 });

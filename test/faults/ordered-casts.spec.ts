@@ -55,6 +55,21 @@ const castOn = (a: GenRpcNode, number: number, key: string = KEYED.key): boolean
 const sleeper = (clock: VirtualClock | undefined, ms: () => number) => (): Promise<void> =>
   new Promise((resolve) => clock?.after(ms(), resolve));
 
+describe.each(DRIVERS)(
+  'R-09 ordered casts that a listener sends as soon as there is a connection, over %s',
+  (driver) => {
+    it('R-09 run behind those that waited for it', async () => {
+      await using nodes = await twoNodes({ driver });
+      const line = new Line(nodes.b, () => undefined);
+      nodes.a.onStatus((node, connected) => connected && nodes.a.cast(node, 'line', 'work', [3], ORDERED));
+      for (const number of [1, 2]) nodes.a.cast(B, 'line', 'work', [number], ORDERED);
+      await until(() => line.got.includes(3));
+      expect(line.got).toEqual([1, 2, 3]);
+      expect(nodes.b.stats().counts.ordered_cast_late).toBeUndefined();
+    });
+  },
+);
+
 describe('R-09 ordered casts of one key, whose connection is killed again and again', () => {
   const CASTS = 10_000;
   const KILLS = 20;

@@ -65,4 +65,16 @@ describe.each(DRIVERS)('a node that drains, over %s', (driver) => {
     await nodes.b.close();
     await expect(nodes.b.call('a@127.0.0.1', 'math', 'add', [1, 2])).rejects.toMatchObject({ code: 'cancelled' });
   });
+
+  it('may stop listening at the same time', async () => {
+    await using nodes = await twoNodes({ driver });
+    const { open, entered } = gate(nodes);
+    const running = nodes.a.call('b@127.0.0.1', 'gate', 'pass');
+    await entered;
+    const ended = [nodes.b.stopListening(3_600_000), nodes.b.drain(3_600_000)];
+    open('done');
+    await running;
+    await Promise.all(ended);
+    expect(nodes.b.stats()).toMatchObject({ runningCalls: 0, acceptedConnections: 0 });
+  });
 });

@@ -176,6 +176,20 @@ describe('messages of a node to itself', () => {
     await until(() => nodes.b.stats().counts.handler_failed === 1);
   });
 
+  it('an ordered message that waits is what was sent, whatever becomes of the bytes there', async () => {
+    await using nodes = await twoNodes();
+    const { open } = gated(nodes.b);
+    const got: string[] = [];
+    nodes.b.registerEvent('files.put', (bytes: Buffer) => void got.push(bytes.toString()));
+    const bytes = Buffer.from('before');
+    nodes.b.cast(B, 'gate', 'pass', [], { ordered: true });
+    nodes.b.abcast([B], 'files.put', bytes, { ordered: true });
+    bytes.write('after!');
+    open('done');
+    await until(() => got.length === 1);
+    expect(got).toEqual(['before']);
+  });
+
   it('sbcast says bad where there is no such name, or it is closed', async () => {
     await using nodes = await withFailures();
     for (const name of ['math.sub', 'unheard', 'closed.fn']) {

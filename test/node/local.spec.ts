@@ -83,6 +83,21 @@ describe('a call of a node to itself', () => {
     expect(contexts[0]?.signal.aborted).toBe(true);
     open(1);
   });
+
+  it('is cancelled by a caller that the function itself made give up, before it returned', async () => {
+    await using nodes = await twoNodes();
+    const controller = new AbortController();
+    const signals: AbortSignal[] = [];
+    const giveUp = (_: unknown, { signal }: CallContext): Promise<never> => {
+      signals.push(signal);
+      controller.abort();
+      return new Promise(() => {});
+    };
+    nodes.b.register('caller', { giveUp });
+    const failure = failureOf(nodes.b.call(B, 'caller', 'giveUp', [], { signal: controller.signal }));
+    await expect(failure).resolves.toMatchObject({ code: 'cancelled', maybeExecuted: true });
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+  });
 });
 
 /** What keeps a call from running, or fails it, wherever it comes from. */

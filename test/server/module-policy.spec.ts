@@ -6,6 +6,14 @@ import { until } from '../support/door.js';
 const B = 'b@127.0.0.1';
 
 describe('a module policy', () => {
+  it('takes no other word, which would let through what is not listed', () => {
+    const policy = new ModulePolicy('whitelist', ['math']);
+    expect(() => policy.change('whitelst' as never, ['math'])).toThrow(
+      expect.objectContaining({ code: 'invalid_argument' }),
+    );
+    expect([policy.allows('math'), policy.allows('other')]).toEqual([true, false]);
+  });
+
   it('disabled allows everything, whatever the list says', () => {
     const policy = new ModulePolicy('disabled', ['math']);
     for (const module of ['math', 'other', '', '*']) expect(policy.allows(module)).toBe(true);

@@ -93,6 +93,11 @@ describe('versions side by side', () => {
     expect(resolve('unheard@1.0.0 buy')).toContain('no version of it');
   });
 
+  it('a call without one takes a pre-release only where there is nothing else', () => {
+    expect(registryOf(['shop@2.0.0-rc.1 buy', 'shop@1.0.0 buy']).resolve('shop buy')).toBe('shop@1.0.0 buy');
+    expect(registryOf(['shop@2.0.0-rc.1 buy', 'shop@1.0.0 sell']).resolve('shop buy')).toBe('shop@2.0.0-rc.1 buy');
+  });
+
   it('a call without one takes the newest that has the function', () => {
     const { resolve } = registryOf(['shop@1.0.0 sell', 'shop@1.0.0 buy', 'shop@2.0.0 buy']);
     expect(resolve('shop buy')).toBe('shop@2.0.0 buy');
@@ -172,5 +177,15 @@ describe('did you mean', () => {
     const others = (count: number): string[] => Array.from({ length: count }, (_, n) => `math z${n}`);
     expect(hintFor('math subtrct', [...others(200), 'math subtract'])).toBe('math.subtract');
     expect(hintFor('math subtrct', [...others(256), 'math subtract'])).toBeUndefined();
+  });
+
+  it.each([
+    [['2.0.0', 'blue', '1.0.0']],
+    [['2.0.0', '', '1.0.0', '3.0.0-rc.1']],
+    [['', '2.0.0', 'blue', '1.5.0', '1.0.0']],
+  ])('finds the newest of a range, whatever stands between: registered %j', (versions) => {
+    const { resolve } = registryOf(versions.map((version) => `math@${version} add`));
+    expect(resolve('math@>=1.0.0 add')).toBe('math@2.0.0 add');
+    expect(resolve('math@1.x add')).toMatch(/^math@1/);
   });
 });

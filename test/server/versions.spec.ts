@@ -81,10 +81,10 @@ describe('a version is wanted', () => {
 });
 
 describe('age', () => {
-  it('puts newer versions behind older ones, by number and not by text', () => {
+  it('puts newer versions behind older ones, by number and not by text, and every release behind what came before one', () => {
     const versions = ['10.0.0', '2.0.0', '9.1.0', '2.0.0-rc.1', '2.0.0-rc.10', '2.0.0-rc.9', '0.0.1'];
     expect(versions.toSorted(byAge)).toEqual([
-      ...['0.0.1', '2.0.0-rc.1', '2.0.0-rc.9', '2.0.0-rc.10', '2.0.0', '9.1.0', '10.0.0'],
+      ...['2.0.0-rc.1', '2.0.0-rc.9', '2.0.0-rc.10', '0.0.1', '2.0.0', '9.1.0', '10.0.0'],
     ]);
   });
 
