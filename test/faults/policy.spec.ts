@@ -122,7 +122,7 @@ function stock(b: GenRpcNode): void {
 
 /** Module, version, function, and how a call of it ends. */
 const ASKED: readonly (readonly [string, string, string, string])[] = [
-  ['shop', '', 'buy', '2.0.0-beta.1'],
+  ['shop', '', 'buy', '1.10.0'],
   ['shop', '', 'legacy', 'legacy'],
   ['shop', '', 'sell', 'undefined_function'],
   ['shop', '1.0.0', 'buy', '1.0.0'],
