@@ -223,6 +223,15 @@ async function heapHolds(needle: () => string): Promise<boolean> {
   return found;
 }
 
+/** Is it still there the third time? The engine itself may hold on to a string for a moment: seen once in ten runs. */
+async function heapKeeps(needle: () => string): Promise<boolean> {
+  for (let looks = 0; looks < 3; looks += 1) {
+    if (!(await heapHolds(needle))) return false;
+    await new Promise(setImmediate);
+  }
+  return true;
+}
+
 describe('E-04 the cookie in the heap', { timeout: 60_000 }, () => {
   // Kept as scrambled bytes: the test itself must not be what is found.
   const scrambled = randomBytes(24);
@@ -241,13 +250,13 @@ describe('E-04 the cookie in the heap', { timeout: 60_000 }, () => {
       await caught(() => createNode({ name: B, secret: [secret(), 'short'] })),
     ];
     await a.call(B, 'm', 'fn');
-    await expect(heapHolds(secret)).resolves.toBe(false);
+    await expect(heapKeeps(secret)).resolves.toBe(false);
     expect(errors).toHaveLength(4);
   });
 
   it('E-04 would be found there if it were', async () => {
     const held = [secret()];
-    await expect(heapHolds(secret)).resolves.toBe(true);
+    await expect(heapKeeps(secret)).resolves.toBe(true);
     expect(held).toHaveLength(1);
   });
 });
