@@ -4,39 +4,20 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import ts from 'typescript';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { compile } from './docs/examples.js';
+import { ROOT } from './docs/pages.js';
 
-const root = join(import.meta.dirname, '..');
 const run = promisify(execFile);
 const env = { ...process.env, COOKIE: randomBytes(32).toString('base64') };
 let folder: string;
 
 /** The snippet behind a sentence that names its file, as the README prints it. */
 async function snippet(file: string): Promise<string> {
-  const readme = await readFile(join(root, 'README.md'), 'utf8');
+  const readme = await readFile(join(ROOT, 'README.md'), 'utf8');
   const code = new RegExp(`\`${file}\`:\n\n\`\`\`ts\n([^]*?)\`\`\``).exec(readme)?.[1];
   if (code === undefined) throw new Error(`The README shows no ${file}.`);
   return code;
-}
-
-/** Strictly, as a user's project would be; returns what the compiler has to say. */
-function compile(files: readonly string[]): string[] {
-  const program = ts.createProgram(files, {
-    strict: true,
-    target: ts.ScriptTarget.ES2023,
-    module: ts.ModuleKind.NodeNext,
-    moduleResolution: ts.ModuleResolutionKind.NodeNext,
-    experimentalDecorators: true,
-    emitDecoratorMetadata: true,
-    skipLibCheck: true,
-    types: ['node'],
-    typeRoots: [join(root, 'node_modules/@types')],
-  });
-  const { diagnostics } = program.emit();
-  return [...ts.getPreEmitDiagnostics(program), ...diagnostics].map(({ messageText }) => {
-    return ts.flattenDiagnosticMessageText(messageText, '\n');
-  });
 }
 
 async function accepting(port: number): Promise<void> {
@@ -53,7 +34,7 @@ async function accepting(port: number): Promise<void> {
 describe("the README's first example", () => {
   beforeAll(async () => {
     // Inside the project, so that the package is found by its own name.
-    folder = await mkdtemp(join(root, 'dist-readme-'));
+    folder = await mkdtemp(join(ROOT, 'dist-readme-'));
     for (const file of ['math.ts', 'caller.ts']) await writeFile(join(folder, file), await snippet(file));
   });
 

@@ -1,6 +1,6 @@
 /** One call or cast to many targets at once: `multicall`, `evalEverywhere`, `abcast`, `sbcast`. */
 import type { Target } from '../client/dispatcher.js';
-import type { Cancel, ReplySink } from '../client/pending-calls.js';
+import type { Cancel } from '../client/pending-calls.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { splitRoute, type Invocation } from '../protocol/invocation.js';
 import { SharedPayload } from '../protocol/payload.js';
@@ -14,6 +14,7 @@ import {
   type ModuleRef,
 } from './call-options.js';
 import type { Calls } from './calls.js';
+import { SingleReply } from './single-reply.js';
 
 /** Nodes, or nodes with a key each. */
 export type Targets = readonly (string | Target)[];
@@ -167,11 +168,14 @@ export class Broadcasts {
 }
 
 /** One target's call of a broadcast. */
-class Part<T> implements ReplySink {
+class Part<T> {
   private readonly startedAt: number;
   private hasEnded = false;
-  private last: unknown;
   private stop: Cancel = () => false;
+  private readonly reply = new SingleReply(
+    (value) => this.succeed(value as T),
+    (error) => this.fail(error),
+  );
 
   constructor(
     private readonly target: Target,
@@ -184,28 +188,23 @@ class Part<T> implements ReplySink {
   }
 
   start(options: CallOptions): void {
-    this.stop = this.ports.calls.request(this.target, this.invocation, options, this);
+    this.stop = this.ports.calls.request(this.target, this.invocation, options, this.reply);
   }
 
-  item(value: unknown): void {
-    this.last = value;
+  cancel(): void {
+    if (!this.hasEnded) this.fail(cancelledError(this.invocation, this.stop()));
   }
 
-  done(result: unknown): void {
+  private succeed(value: T): void {
     const { node, key } = this.target;
-    const value = (result === undefined ? this.last : result) as T;
     const ms = this.ports.clock.now() - this.startedAt;
     this.end(key === undefined ? { node, ok: true, value, ms } : { node, key, ok: true, value, ms });
   }
 
-  failed(error: GenRpcError): void {
+  private fail(error: GenRpcError): void {
     const { node, key } = this.target;
     const ms = this.ports.clock.now() - this.startedAt;
     this.end(key === undefined ? { node, ok: false, error, ms } : { node, key, ok: false, error, ms });
-  }
-
-  cancel(): void {
-    if (!this.hasEnded) this.failed(cancelledError(this.invocation, this.stop()));
   }
 
   private end(outcome: CallOutcome<T>): void {

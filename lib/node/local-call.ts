@@ -1,5 +1,13 @@
 /** A call of a node to itself: no socket, the same rules. */
-import { checkSize, decodePayload, encodePayload, type Codec, type Payload } from '../protocol/payload.js';
+import { Idle } from '../connection/idle.js';
+import {
+  checkSize,
+  decodePayload,
+  encodePayload,
+  withOwnBytes,
+  type Codec,
+  type Payload,
+} from '../protocol/payload.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { CallCarrier, PendingCall } from '../client/pending-calls.js';
 import type { IncomingCast } from '../server/casts.js';
@@ -22,7 +30,7 @@ export class LocalCalls {
   private readonly pending = new Set<LocalCall>();
   /** Ordered casts so far, by lane. */
   private readonly sequences = new Map<number, number>();
-  private onIdle: (() => void) | undefined;
+  private readonly whenIdle = new Idle();
 
   constructor(private readonly ports: LocalPorts) {}
 
@@ -39,7 +47,7 @@ export class LocalCalls {
 
   /** Resolves once none is pending. */
   async idle(): Promise<void> {
-    if (this.size > 0) await new Promise<void>((resolve) => (this.onIdle = resolve));
+    if (this.size > 0) await this.whenIdle.next();
   }
 
   /** @param lane whose ordered casts run one after the other. @throws GenRpcError `encode_error`. */
@@ -57,11 +65,12 @@ export class LocalCalls {
 
   private forget(local: LocalCall): void {
     this.pending.delete(local);
-    if (this.size === 0) this.onIdle?.();
+    if (this.size === 0) this.whenIdle.tell();
   }
 
   private castOf(invocation: Invocation): IncomingCast {
-    const payload = ownBytes(encoded(this.ports, invocation.args));
+    const sent = encoded(this.ports, invocation.args);
+    const payload = invocation.ordered === true ? withOwnBytes(sent) : sent;
     return {
       what: { name: invocation.name, single: invocation.single, headers: invocation.headers },
       caller: callerOf(this.ports.node),
@@ -163,11 +172,6 @@ function encoded({ codec, maxMessageBytes }: LocalPorts, value: unknown): Payloa
   const payload = encodePayload(codec, value);
   checkSize(payload, maxMessageBytes);
   return payload;
-}
-
-/** One that may wait for its turn, while the sender goes on to use the bytes that it sent. */
-function ownBytes(payload: Payload): Payload {
-  return payload.kind === 'raw' ? { kind: 'raw', bytes: Buffer.from(payload.bytes) } : payload;
 }
 
 function travelled(ports: LocalPorts, value: unknown): unknown {

@@ -159,9 +159,7 @@ function exposure(listen: ListenOptions): Problem[] {
 }
 
 function order(reconnect: ReconnectOptions): Problem[] {
-  const { min, max } = isRecord(reconnect)
-    ? { ...DEFAULT_RECONNECT, ...withoutUndefined(reconnect) }
-    : DEFAULT_RECONNECT;
+  const { min, max } = withDefaults<ReconnectOptions>(DEFAULT_RECONNECT, isRecord(reconnect) ? reconnect : {});
   return min > max ? [{ path: 'reconnect.max', expected: `at least reconnect.min, which is ${min}`, got: max }] : [];
 }
 

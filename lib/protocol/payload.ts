@@ -61,6 +61,11 @@ export function checkSize({ bytes }: Payload, limit: number): void {
   throw new GenRpcError('message_too_large', message, { details: { bytes: bytes.length, limit } });
 }
 
+/** For whoever keeps it: what brought the bytes goes on to use them, or is larger than they are. */
+export function withOwnBytes(payload: Payload): Payload {
+  return { ...payload, bytes: Buffer.from(payload.bytes) };
+}
+
 /** The value of a payload. Raw bytes are copied, so that a value never pins the buffer that it was read from. */
 export function decodePayload(codec: Codec, payload: Payload): unknown {
   switch (payload.kind) {

@@ -5,7 +5,7 @@ import { Inactivity } from '../connection/inactivity.js';
 import type { Journal } from '../connection/journal.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { FrameType, GOAWAY_UNUSED, type CallFrame, type CastFrame, type Frame } from '../protocol/frame.js';
-import { NO_PAYLOAD, type Payload } from '../protocol/payload.js';
+import { NO_PAYLOAD, withOwnBytes, type Payload } from '../protocol/payload.js';
 import type { Casts, IncomingCast } from './casts.js';
 import type { Invoker } from './invoker.js';
 import type { OrderedCasts } from './ordered-casts.js';
@@ -18,11 +18,6 @@ export interface AcceptorPorts extends CallPorts {
   readonly orderedCasts: OrderedCasts;
   /** ms without a call or cast, after which the client is asked to close; never while a call runs. */
   readonly inactivityTimeout: number;
-}
-
-/** A cast that may wait for its turn must not keep the whole read that brought it. */
-function ownBytes(frame: CastFrame): CastFrame {
-  return { ...frame, payload: { ...frame.payload, bytes: Buffer.from(frame.payload.bytes) } };
 }
 
 /** How long a client that was asked to close may take. */
@@ -157,7 +152,12 @@ export class Acceptor implements ConnectionEvents, Answers {
     const { casts, orderedCasts, journal } = this.ports;
     if (this.draining) return journal.count('cast_failed');
     if (frame.order === undefined) casts.run(this.castOf(frame));
-    else orderedCasts.run(this.peer.incarnation, frame.order, this.castOf(ownBytes(frame)));
+    else
+      orderedCasts.run(
+        this.peer.incarnation,
+        frame.order,
+        this.castOf({ ...frame, payload: withOwnBytes(frame.payload) }),
+      );
   }
 
   private castOf(frame: CallFrame | CastFrame, receipt?: Receipt): IncomingCast {

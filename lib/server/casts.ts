@@ -1,5 +1,6 @@
 /** The casts that run: apart from the connection that brought them, because nobody there waits for them. */
 import { CallTable } from '../connection/call-table.js';
+import { Idle } from '../connection/idle.js';
 import type { Journal } from '../connection/journal.js';
 import type { GenRpcError } from '../protocol/errors.js';
 import type { Invoker } from './invoker.js';
@@ -37,7 +38,7 @@ class RunningCast extends RunningCall {
 export class Casts implements Answers {
   private running = new CallTable<RunningCast>();
   private last = 0;
-  private readonly onIdle: (() => void)[] = [];
+  private readonly whenIdle = new Idle();
 
   constructor(private readonly ports: CastPorts) {}
 
@@ -56,7 +57,7 @@ export class Casts implements Answers {
 
   /** Resolves once none runs, nor one that was waiting for its turn. */
   async idle(): Promise<void> {
-    while (this.size > 0) await new Promise<void>((resolve) => this.onIdle.push(resolve));
+    while (this.size > 0) await this.whenIdle.next();
   }
 
   /** Tells those that run that the node ends, and waits for none of them any more. */
@@ -64,7 +65,7 @@ export class Casts implements Answers {
     const casts = this.running.values();
     this.running = new CallTable();
     for (const cast of casts) cast.abort(reason);
-    this.tellIdle();
+    this.whenIdle.tell();
   }
 
   item(): void {}
@@ -82,10 +83,6 @@ export class Casts implements Answers {
     cast.onEnd = undefined;
     this.running.delete(cast);
     onEnd?.();
-    if (this.size === 0) this.tellIdle();
-  }
-
-  private tellIdle(): void {
-    for (const resolve of this.onIdle.splice(0)) resolve();
+    if (this.size === 0) this.whenIdle.tell();
   }
 }

@@ -1,6 +1,7 @@
 /** Accepts channels, lets nobody past the handshake unproven, and keeps the acceptors of those who came through. */
 import { respond, type Identity } from '../connection/authenticate.js';
 import type { Connection, Peer } from '../connection/connection.js';
+import { Idle } from '../connection/idle.js';
 import type { Occurrence } from '../connection/journal.js';
 import type { Channel, Driver, Endpoint, ListenAt, Listener } from '../driver/driver.js';
 import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
@@ -40,7 +41,7 @@ export class Server {
   private readonly orderedCasts: OrderedCasts;
   private readonly acceptorPorts: AcceptorPorts;
   private closing = false;
-  private readonly onIdle: (() => void)[] = [];
+  private readonly whenIdle = new Idle();
 
   constructor(private readonly options: ServerOptions) {
     this.admission = new Admission(options.admission, options.clock);
@@ -88,7 +89,7 @@ export class Server {
     const listening = Promise.all(this.listeners.map((listener) => listener.close()));
     for (const acceptor of this.acceptors) acceptor.drain();
     this.dropUnproven();
-    if (this.acceptors.size > 0) await new Promise<void>((resolve) => this.onIdle.push(resolve));
+    if (this.acceptors.size > 0) await this.whenIdle.next();
     await this.casts.idle();
     await listening;
   }
@@ -182,6 +183,6 @@ export class Server {
 
   private forget(acceptor: Acceptor): void {
     this.acceptors.delete(acceptor);
-    if (this.acceptors.size === 0) for (const resolve of this.onIdle.splice(0)) resolve();
+    if (this.acceptors.size === 0) this.whenIdle.tell();
   }
 }

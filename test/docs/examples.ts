@@ -43,8 +43,8 @@ function checked(code: string): string {
     .join('\n');
 }
 
-/** @returns what the compiler has to say. */
-function compile(files: readonly string[]): string[] {
+/** Strictly, as a user's project would be. @returns what the compiler has to say. */
+export function compile(files: readonly string[]): string[] {
   const program = ts.createProgram(files, {
     strict: true,
     target: ts.ScriptTarget.ES2023,

@@ -110,6 +110,17 @@ class Table {
     link?.cut();
   }
 
+  /** The steps in this order, within one turn; the reply stands at the caller's door. */
+  happen(order: readonly Step[], cancel: () => void): void {
+    const does: Record<Step, () => void> = {
+      reply: () => this.drivers.a.handOver(),
+      timeout: () => this.timeout(),
+      cancel,
+      disconnect: () => this.disconnect(),
+    };
+    for (const step of order) does[step]();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     this.slow.answer('at last');
     this.bystander.answer('at last');
@@ -151,13 +162,7 @@ describe('X-03 reply, timeout, cancel and disconnect within one turn', () => {
     table.slow.answer(7);
     await turns();
     expect(heard).toEqual([]);
-    const does: Record<Step, () => void> = {
-      reply: () => table.drivers.a.handOver(),
-      timeout: () => table.timeout(),
-      cancel: () => table.cancel(),
-      disconnect: () => table.disconnect(),
-    };
-    for (const step of order) does[step]();
+    table.happen(order, () => table.cancel());
     expect(heard).toEqual([ENDINGS[first]]);
     table.drivers.a.holding = false;
     await turns();
@@ -182,13 +187,7 @@ describe('X-03 reply, timeout, cancel and disconnect within one turn', () => {
     table.drivers.a.holding = true;
     table.slow.answer(7);
     await turns();
-    const does: Record<Step, () => void> = {
-      reply: () => table.drivers.a.handOver(),
-      timeout: () => table.timeout(),
-      cancel: () => handle.cancel(),
-      disconnect: () => table.disconnect(),
-    };
-    for (const step of order) does[step]();
+    table.happen(order, () => handle.cancel());
     await turns();
     expect(heard).toEqual([ENDINGS[first]]);
     expect(await handle.nbYield()).toBe('timeout');
