@@ -3,7 +3,7 @@ import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import { Deadline, type Deadlines } from '../connection/deadlines.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { MAX_TIMER_MS, type Clock } from '../ports/clock.js';
-import { SingleReply } from './single-reply.js';
+import { ReplyTo } from './single-reply.js';
 
 /** How it ended. */
 type Ending<T> = { readonly value: T } | { readonly error: GenRpcError };
@@ -42,7 +42,7 @@ export class AsyncCall<T = unknown> {
     private readonly inactivityTimeout: number,
     start: (sink: ReplySink) => Cancel,
   ) {
-    const reply = new SingleReply(
+    const reply = new ReplyTo(
       (value) => this.end({ value: value as T }),
       (error) => this.end({ error }),
     );

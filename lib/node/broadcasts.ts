@@ -168,14 +168,10 @@ export class Broadcasts {
 }
 
 /** One target's call of a broadcast. */
-class Part<T> {
+class Part<T> extends SingleReply {
   private readonly startedAt: number;
   private hasEnded = false;
   private stop: Cancel = () => false;
-  private readonly reply = new SingleReply(
-    (value) => this.succeed(value as T),
-    (error) => this.fail(error),
-  );
 
   constructor(
     private readonly target: Target,
@@ -184,24 +180,26 @@ class Part<T> {
     private readonly ports: BroadcastPorts,
     private readonly ended: (index: number, outcome: CallOutcome<T>) => void,
   ) {
+    super();
     this.startedAt = ports.clock.now();
   }
 
   start(options: CallOptions): void {
-    this.stop = this.ports.calls.request(this.target, this.invocation, options, this.reply);
+    this.stop = this.ports.calls.request(this.target, this.invocation, options, this);
   }
 
   cancel(): void {
-    if (!this.hasEnded) this.fail(cancelledError(this.invocation, this.stop()));
+    if (!this.hasEnded) this.failed(cancelledError(this.invocation, this.stop()));
   }
 
-  private succeed(value: T): void {
+  succeeded(result: unknown): void {
+    const value = result as T;
     const { node, key } = this.target;
     const ms = this.ports.clock.now() - this.startedAt;
     this.end(key === undefined ? { node, ok: true, value, ms } : { node, key, ok: true, value, ms });
   }
 
-  private fail(error: GenRpcError): void {
+  failed(error: GenRpcError): void {
     const { node, key } = this.target;
     const ms = this.ports.clock.now() - this.startedAt;
     this.end(key === undefined ? { node, ok: false, error, ms } : { node, key, ok: false, error, ms });

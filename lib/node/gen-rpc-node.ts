@@ -28,7 +28,7 @@ import {
   type ModuleRef,
 } from './call-options.js';
 import { Lifecycle, type LifecycleParts } from './lifecycle.js';
-import { SingleReply } from './single-reply.js';
+import { ReplyTo } from './single-reply.js';
 
 /** How a node that is called to be one is made of its parts: see `createNode`. */
 export interface NodeParts extends LifecycleParts {
@@ -112,7 +112,7 @@ export class GenRpcNode {
   ): Promise<T> {
     return new Promise((resolve, reject) => {
       const invocation = this.parts.calls.invocation(module, fn, args, options);
-      const reply = new SingleReply(resolve as (value: unknown) => void, reject);
+      const reply = new ReplyTo(resolve as (value: unknown) => void, reject);
       this.request(targetOf(target), invocation, options, reply);
     });
   }
