@@ -13,8 +13,6 @@ import { nodeDown, withNextAttempt } from './unreachable.js';
 export interface LanePorts extends SessionPorts {
   readonly random: Random;
   readonly backoff: BackoffLimits;
-  /** Most casts that wait while the connection is made. */
-  readonly maxQueuedCasts: number;
   /** Resolves, connects, authenticates. Rejects with a GenRpcError. */
   dial(node: string, signal: AbortSignal): Promise<Authenticated>;
 }
@@ -50,6 +48,9 @@ interface Queued {
   readonly waiter: Waiter;
   readonly waitForReady: boolean;
 }
+
+/** How often a call that was not started is sent again. */
+const MAX_RESENT = 3;
 
 /** A connection that lived this long, or answered, was a good one: the next failure starts from the shortest wait. */
 const STABLE_AFTER_MS = 5000;
@@ -150,6 +151,12 @@ export class Lane implements SessionEvents {
     this.drainingSessions.add(session);
     // With some who waited for it and had no turn it is a failed attempt: else they would dial again without end.
     this.leave(this.state, new GenRpcError('refused', 'It closes connections at once.'), this.queue.length === 0);
+  }
+
+  notStarted(call: PendingCall, refusal: GenRpcError): void {
+    call.resent += 1;
+    if (call.resent > MAX_RESENT || this.refusal(false) !== undefined) call.fail(refusal);
+    else this.call(call);
   }
 
   ended(session: Session, reason: GenRpcError): void {

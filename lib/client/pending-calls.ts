@@ -1,6 +1,8 @@
 /** The calls that wait for a reply: the only place where one settles, and it settles once. */
 import { CallTable } from '../connection/call-table.js';
 import { Deadline, type Deadlines } from '../connection/deadlines.js';
+import type { ItemIntake } from '../connection/item-intake.js';
+import type { Stop } from '../connection/item-stream.js';
 import type { Journal } from '../connection/journal.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { joinRoute, type Invocation } from '../protocol/invocation.js';
@@ -11,11 +13,20 @@ import { printable } from '../protocol/node-name.js';
  * `Cancel`. What they throw is noted (`listener_failed`): no other call and no connection feels it.
  */
 export interface ReplySink {
-  /** One of several values. */
-  item(value: unknown): void;
+  /**
+   * One of several values. `kept`: it is used later, and `from` told so then; until that is said of some, no more are
+   * sent. Otherwise it is used up when this returns.
+   */
+  item(value: unknown, cost: number, from: ItemSource): 'kept' | void;
   /** The end, with the last value; `undefined` when there is none. */
   done(value: unknown): void;
   failed(error: GenRpcError): void;
+}
+
+/** Where the items of a reply come from. */
+export interface ItemSource {
+  /** An item of this cost was used. */
+  used(cost: number): void;
 }
 
 /** Gives a call up, and says whether it may have run. Safe to repeat. */
@@ -25,18 +36,26 @@ export type Cancel = () => boolean;
 export interface CallCarrier {
   /** The call no longer waits. With `cancel` the peer is told. */
   release(call: PendingCall, cancel: boolean): void;
+  /** Of a reply that is a stream, so much was used. */
+  used(call: PendingCall, cost: number): void;
   /** May the peer have begun the call? */
   mayHaveStarted(call: PendingCall): boolean;
 }
 
 /** One call, from the moment it is asked for: one deadline covers connect, queue, send and reply. */
-export class PendingCall extends Deadline {
+export class PendingCall extends Deadline implements ItemSource {
   /** Its number on the connection, once it was sent. */
   id = 0;
   /** Where its first byte stands in the connection's stream. */
   position = 0;
   carrier: CallCarrier | undefined;
   settled = false;
+  /** How often it was sent to somebody who did not start it. */
+  resent = 0;
+  /** The reply, where it is a stream. */
+  intake: ItemIntake | undefined;
+  /** Ends the argument that is a stream, while it is sent. */
+  stopStream: Stop | undefined;
   /** Why the last attempt to reach the node failed, while the call waits for the next one. */
   private unreachable: GenRpcError | undefined;
 
@@ -63,13 +82,19 @@ export class PendingCall extends Deadline {
     this.unreachable = failure;
   }
 
-  item(value: unknown): void {
+  item(value: unknown, cost: number): void {
     if (this.settled) return;
+    let kept: 'kept' | void = undefined;
     try {
-      this.sink.item(value);
+      kept = this.sink.item(value, cost, this);
     } catch (error) {
       noteThrown(this.journal, this.invocation, error);
     }
+    if (kept === undefined) this.used(cost);
+  }
+
+  used(cost: number): void {
+    this.carrier?.used(this, cost);
   }
 
   succeed(value: unknown): void {
@@ -118,6 +143,7 @@ export class PendingCall extends Deadline {
     if (this.settled) return false;
     this.settled = true;
     this.deadlines.remove(this);
+    void this.stopStream?.();
     this.carrier?.release(this, cancel);
     this.carrier = undefined;
     return true;
@@ -142,6 +168,7 @@ const MAX_ID = 0xffffffff;
 /** The calls of one connection, by number. */
 export class PendingCalls {
   private readonly calls = new CallTable<PendingCall>();
+  private highest = 0;
 
   /** Numbers go from 1 to `maxId` and begin behind `lastId`. */
   constructor(
@@ -153,10 +180,21 @@ export class PendingCalls {
     return this.calls.size;
   }
 
+  /** The highest number given so far. */
+  get highestId(): number {
+    return this.highest;
+  }
+
+  /** Those with a higher number. */
+  above(id: number): PendingCall[] {
+    return this.calls.values().filter((call) => call.id > id);
+  }
+
   /** Gives a call its number: counting up, around, and over numbers that are taken. */
   open(call: PendingCall): number {
     do this.lastId = this.lastId >= this.maxId ? 1 : this.lastId + 1;
     while (this.calls.get(this.lastId) !== undefined);
+    if (this.lastId > this.highest) this.highest = this.lastId;
     call.id = this.lastId;
     this.calls.add(call);
     return call.id;

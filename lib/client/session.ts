@@ -1,13 +1,26 @@
 /** The client's end of one connection: frames out, replies in, and nobody left waiting when it ends. */
-import type { Connection, ConnectionEvents } from '../connection/connection.js';
+import type { Connection, ConnectionEvents, OwnersFrame } from '../connection/connection.js';
 import { Inactivity } from '../connection/inactivity.js';
+import { ItemIntake } from '../connection/item-intake.js';
+import { ItemWriter } from '../connection/item-writer.js';
 import type { Journal } from '../connection/journal.js';
+import type { Outbox } from '../connection/outbox.js';
 import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
-import { FrameType, GOAWAY_UNUSED, type CastOrder, type ErrorFrame, type Frame } from '../protocol/frame.js';
+import {
+  CAST_STREAM,
+  FrameType,
+  GOAWAY_NOTHING_REFUSED,
+  type CallFrame,
+  type CastOrder,
+  type ErrorFrame,
+  type ItemFrame,
+} from '../protocol/frame.js';
 import { joinRoute, type Invocation } from '../protocol/invocation.js';
 import type { Payload } from '../protocol/payload.js';
+import { violationOf } from '../protocol/violation.js';
 import type { Clock } from '../ports/clock.js';
 import { PendingCalls, type CallCarrier, type PendingCall } from './pending-calls.js';
+import { sendItems } from './request-items.js';
 import { UnsentCasts } from './unsent-casts.js';
 
 export interface SessionPorts {
@@ -15,6 +28,8 @@ export interface SessionPorts {
   readonly journal: Journal;
   /** ms without a call or cast, after which the connection is closed; never while one is pending. */
   readonly inactivityTimeout: number;
+  /** Most casts that wait for credit; the same for those that wait for a connection. */
+  readonly maxQueuedCasts: number;
 }
 
 /** What a session tells its lane. */
@@ -23,6 +38,8 @@ export interface SessionEvents {
   draining(session: Session): void;
   /** Nobody has called for a while, here or, as the peer says, there: it takes no more, and will be missed by nobody. */
   retired(session: Session): void;
+  /** The peer did not start this call, and will not. */
+  notStarted(call: PendingCall, refusal: GenRpcError): void;
   ended(session: Session, reason: GenRpcError): void;
 }
 
@@ -33,6 +50,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** Takes no more calls: its end is no loss. */
   draining = false;
   private readonly inactivity: Inactivity;
+  private readonly casts: Outbox;
   private readonly unsentCasts: UnsentCasts;
 
   constructor(
@@ -41,6 +59,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     private readonly events: SessionEvents,
   ) {
     connection.keepAlive(false);
+    this.casts = connection.openStream(CAST_STREAM);
     this.unsentCasts = new UnsentCasts((position) => connection.hasWritten(position));
     const busy = (): boolean => this.pending.size > 0 || connection.queuedBytes > 0;
     this.inactivity = new Inactivity(ports.clock, ports.inactivityTimeout, busy, () => this.retire());
@@ -63,9 +82,24 @@ export class Session implements ConnectionEvents, CallCarrier {
       const timeoutMs = Math.max(1, Math.ceil(remainingMs));
       if (this.pending.size === 0) this.connection.keepAlive(true);
       call.carrier = this;
-      call.position = this.connection.position;
+      const { stream } = call.invocation;
       const id = this.pending.open(call);
-      this.connection.send({ type: FrameType.Call, id, name, timeoutMs, single, deliver, headers, payload });
+      const streamed = stream !== undefined;
+      const frame: CallFrame = {
+        type: FrameType.Call,
+        id,
+        name,
+        timeoutMs,
+        single,
+        deliver,
+        streamed,
+        headers,
+        payload,
+      };
+      if (stream === undefined) return this.connection.send(frame, call);
+      const writer = new ItemWriter(this.connection, id);
+      writer.begin(frame, call);
+      sendItems(call, stream, writer, this.ports.journal);
     } catch (error) {
       call.fail(error as GenRpcError);
     }
@@ -73,33 +107,52 @@ export class Session implements ConnectionEvents, CallCarrier {
 
   /** @throws GenRpcError when the cast is not accepted; nothing is sent then. */
   cast(invocation: Invocation, order: CastOrder | undefined): void {
+    if (this.casts.queue.length >= this.ports.maxQueuedCasts) {
+      const many = this.casts.queue.length;
+      throw new GenRpcError('refused', `${many} casts wait already until ${this.node} has run those before them.`);
+    }
     const payload = this.encode(invocation);
     const { name, single, headers } = invocation;
-    const { position } = this.connection;
-    this.connection.send({ type: FrameType.Cast, name, single, order, headers, payload });
-    this.unsentCasts.add(position);
+    const frame = { type: FrameType.Cast, name, single, order, headers, payload } as const;
+    this.connection.sendOn(this.casts, frame, this.unsentCasts);
     this.inactivity.used();
   }
 
   release(call: PendingCall, cancel: boolean): void {
     this.pending.close(call);
-    if (cancel) this.connection.send({ type: FrameType.Cancel, id: call.id });
+    // What waits of it is not sent; if it has not begun, nobody needs to be told.
+    if (cancel || call.intake !== undefined || call.stopStream !== undefined) this.connection.forget(call.id);
+    if (cancel && call.position !== Infinity) this.connection.send({ type: FrameType.Cancel, id: call.id });
     if (this.pending.size === 0) this.onIdle();
   }
 
-  /** While the connection lives, what waits will still be sent; afterwards only what was written counts. */
-  mayHaveStarted(call: PendingCall): boolean {
-    return this.connection.isOpen || this.connection.hasWritten(call.position);
+  used({ id, intake }: PendingCall, cost: number): void {
+    if (intake !== undefined) this.connection.free(id, intake.window, cost);
   }
 
-  frame(frame: Frame): void {
+  /** While the connection lives, what was begun will be sent; afterwards only what was written counts. */
+  mayHaveStarted({ position }: PendingCall): boolean {
+    return position !== Infinity && (this.connection.isOpen || this.connection.hasWritten(position));
+  }
+
+  isKnown(id: number): boolean {
+    return id !== CAST_STREAM && id <= this.pending.highestId;
+  }
+
+  late(): void {
+    this.ports.journal.count('late_frames');
+  }
+
+  frame(frame: OwnersFrame): void {
     switch (frame.type) {
       case FrameType.Result:
         return this.settle(frame.id, (call) => call.succeed(this.connection.decode(frame.payload)));
       case FrameType.Error:
         return this.settle(frame.id, (call) => call.fail(this.errorOf(frame, call)));
       case FrameType.Item:
-        return this.settle(frame.id, (call) => call.item(this.connection.decode(frame.payload)));
+        return this.settle(frame.id, (call) => this.onItem(call, frame));
+      case FrameType.End:
+        return this.settle(frame.id, (call) => this.onEnd(call, frame.count));
       case FrameType.GoAway:
         return this.onGoAway(frame.lastId);
       default:
@@ -110,6 +163,8 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** The lane hears of it first: a caller that tries again as soon as it is told must not come back to this session. */
   closed(reason: GenRpcError): void {
     const cause = reason.message;
+    const kind = violationOf(reason);
+    if (reason.code === 'protocol_error' && kind !== undefined) this.ports.journal.count(kind);
     this.inactivity.stop();
     this.events.ended(this, reason);
     this.countDroppedCasts();
@@ -159,20 +214,39 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private countDroppedCasts(): void {
-    const dropped = this.unsentCasts.count;
+    const half = (this.casts.queue[0]?.written ?? -1) >= 0 ? 1 : 0;
+    const dropped = this.unsentCasts.count + this.casts.queue.length - half;
     if (dropped === 0) return;
     const message = (): string => `${dropped} casts to ${this.node} had not left when the connection ended.`;
     this.ports.journal.note('cast_dropped', message, undefined, dropped);
   }
 
   private onGoAway(lastId: number): void {
-    if (lastId === GOAWAY_UNUSED) return this.retire();
+    if (lastId === GOAWAY_NOTHING_REFUSED) return this.retire();
     this.events.draining(this);
-    this.pending.failAll(
-      (call) => call.id > lastId,
-      () => new GenRpcError('refused', `${this.node} is shutting down and did not start the call.`),
-    );
+    const refusal = new GenRpcError('refused', `${this.node} is shutting down and did not start the call.`);
+    for (const call of this.pending.above(lastId)) this.giveBack(call, refusal);
     void this.drain();
+  }
+
+  /** It was not started: somebody else may have it, unless a part of what it sends is gone. */
+  private giveBack(call: PendingCall, refusal: GenRpcError): void {
+    if (call.invocation.stream !== undefined) return call.fail(refusal);
+    this.pending.close(call);
+    this.connection.forget(call.id);
+    call.carrier = undefined;
+    this.events.notStarted(call, refusal);
+  }
+
+  private onItem(call: PendingCall, frame: ItemFrame): void {
+    const intake = (call.intake ??= new ItemIntake(this.connection.newWindow()));
+    const cost = intake.take(frame);
+    call.item(this.connection.decode(frame.payload), cost);
+  }
+
+  private onEnd(call: PendingCall, count: number): void {
+    call.intake?.end({ count });
+    call.succeed(undefined);
   }
 
   private settle(id: number, settle: (call: PendingCall) => void): void {
@@ -183,6 +257,7 @@ export class Session implements ConnectionEvents, CallCarrier {
       settle(call);
     } catch (error) {
       // Only decoding throws here: the reply is outside the profile, the call has run; of a stream, more may be coming.
+      if (violationOf(error as GenRpcError) !== undefined) throw error;
       const { code, message } = error as GenRpcError;
       call.giveUp(new GenRpcError(code, `The reply cannot be read. ${message}`, { maybeExecuted: true, cause: error }));
     }
@@ -191,7 +266,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   private errorOf(frame: ErrorFrame, call: PendingCall): GenRpcError {
     const maybeExecuted = FAILED_AFTERWARDS.has(frame.code);
     const message = frame.message || `${joinRoute(call.invocation.name)} failed on ${this.node}.`;
-    return new GenRpcError(frame.code, message, { maybeExecuted, details: this.connection.decode(frame.details) });
+    return new GenRpcError(frame.code, message, { maybeExecuted, details: this.connection.decode(frame.payload) });
   }
 
   private encode(invocation: Invocation): Payload {

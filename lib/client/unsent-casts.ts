@@ -1,15 +1,19 @@
 /** Where casts stand in a connection's stream that may not have left yet: nobody waits for them, but a loss is counted. */
 
+import type { Positioned } from '../connection/outbox.js';
+
 const LEAST_ROOM = 1024;
 
-export class UnsentCasts {
+export class UnsentCasts implements Positioned {
   private positions: number[] = [];
   private room = LEAST_ROOM;
 
   /** @param hasLeft says whether a position of the connection's stream has left */
   constructor(private readonly hasLeft: (position: number) => boolean) {}
 
-  add(position: number): void {
+  /** A cast begins here; `Infinity`: it waits. */
+  set position(position: number) {
+    if (position === Infinity) return;
     if (this.positions.length >= this.room) this.forgetThoseThatLeft();
     this.positions.push(position);
   }

@@ -36,7 +36,8 @@ import { isNodeName, printable } from '../protocol/node-name.js';
 import type { Codec } from '../protocol/payload.js';
 import type { Clock } from '../ports/clock.js';
 import type { Random } from '../ports/random.js';
-import { Connection, type ConnectionSettings, type Peer } from './connection.js';
+import { Connection } from './connection.js';
+import type { ConnectionSettings, Peer } from './wire.js';
 import { HandshakeChannel } from './handshake-channel.js';
 
 /** Who this node is, and what it brings to every handshake. */
@@ -240,7 +241,7 @@ function connectionOf(self: Identity, channel: Channel, hello: ClientHello | Ser
   };
   const compression = (hello.features & Feature.Compression) === 0 ? undefined : self.compression;
   const decoder = new FrameDecoder(self.settings.maxMessageBytes, compression !== undefined);
-  const wire = { peer, codec, compression, encoder: new FrameEncoder(), decoder };
+  const wire = { peer, codec, compression, encoder: new FrameEncoder(), decoder, rttMs: 0 };
   return new Connection(channel, wire, self.clock, self.settings);
 }
 

@@ -1,106 +1,63 @@
 /** An authenticated conversation: frames both ways over a channel. Only `authenticate` makes one. */
 import type { Channel } from '../driver/driver.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
-import { deflated, inflated, type Compression } from '../protocol/compression.js';
-import { FrameType, type Frame } from '../protocol/frame.js';
-import type { ByteSink } from '../protocol/frame-encoder.js';
+import { deflated, inflated } from '../protocol/compression.js';
 import {
-  checkSize,
-  decodePayload,
-  encodePayload,
-  type Codec,
-  type Payload,
-  type SharedPayload,
-} from '../protocol/payload.js';
+  FrameType,
+  type CallFrame,
+  type CancelFrame,
+  type CastFrame,
+  type EndFrame,
+  type ErrorFrame,
+  type Frame,
+  type GoAwayFrame,
+  type ItemFrame,
+  type ResultFrame,
+} from '../protocol/frame.js';
+import { checkSize, decodePayload, encodePayload, type Payload, type SharedPayload } from '../protocol/payload.js';
 import type { Clock, Timer } from '../ports/clock.js';
-import { Heartbeat, type HeartbeatSettings } from './heartbeat.js';
-import { WriteBatch } from './write-batch.js';
+import type { Buffered } from './buffers.js';
+import type { Window } from './credit.js';
+import { FrameReader } from './frame-reader.js';
+import { FrameWriter } from './frame-writer.js';
+import { Heartbeat } from './heartbeat.js';
+import type { Outbox, Positioned } from './outbox.js';
+import type { ConnectionSettings, Peer, Wire } from './wire.js';
 
-/** The node at the other end, as the handshake proved it. */
-export interface Peer {
-  readonly node: string;
-  /** Hex: tells this process of it from every other. */
-  readonly incarnation: string;
-  /** The part of it that processes serving one node together have in common. */
-  readonly life: string;
-  readonly address: string;
-  /** Largest message that the peer accepts, in payload bytes. */
-  readonly maxMessageBytes: number;
-}
-
-/** How many frames and bytes wait for each other before they are written, at most: they never wait beyond their turn. */
-export interface Batching {
-  readonly frames: number;
-  readonly bytes: number;
-}
-
-/** How frames look in bytes: what two nodes agreed on in their handshake. */
-export interface Wire {
-  readonly peer: Peer;
-  readonly codec: Codec;
-  /** `undefined`: not agreed on. */
-  readonly compression: Compression | undefined;
-  readonly encoder: { encode(frame: Frame, sink: ByteSink): void };
-  readonly decoder: {
-    /** @throws GenRpcError when the bytes are outside the protocol. */
-    push(bytes: Buffer, onFrame: (frame: Frame) => void): void;
-    stop(): void;
-    /** Frames handed out or passed over so far. */
-    readonly frames: number;
-    /** Is the next one half received? */
-    readonly midFrame: boolean;
-  };
-}
-
-export interface ConnectionSettings {
-  /** A frame must be whole within this many ms of its first byte. */
-  readonly frameReadTimeout: number;
-  /** Bytes that wait must make progress within this many ms. */
-  readonly sendTimeout: number;
-  /** Above this many waiting bytes the connection is `congested`. */
-  readonly maxQueuedBytes: number;
-  /** Largest message that this side accepts and sends, in payload bytes. */
-  readonly maxMessageBytes: number;
-  readonly batching: Batching;
-  /** `undefined`: a peer that is silent is not asked whether it is there. */
-  readonly keepalive: HeartbeatSettings | undefined;
-}
+/** Frames that the owner of a connection hears of. */
+export type OwnersFrame =
+  CallFrame | CastFrame | ItemFrame | ResultFrame | ErrorFrame | CancelFrame | EndFrame | GoAwayFrame;
 
 export interface ConnectionEvents {
-  frame(frame: Frame): void;
+  frame(frame: OwnersFrame): void;
+  /** Has there been a call of this number? */
+  isKnown(id: number): boolean;
+  /** A message came, in part, that nobody waits for any more. */
+  late(): void;
   /** No frame comes or goes any more. Called exactly once. */
   closed(reason: GenRpcError): void;
 }
 
 type State = 'open' | 'closing' | 'closed';
 
-export class Connection {
+/** How long a connection that is being closed may wait for the credit to send what is left. */
+const CLOSE_TIMEOUT_MS = 5000;
+
+export class Connection implements Buffered {
   /** Resolves when no frame comes or goes any more. */
   readonly ended: Promise<void>;
   private state: State = 'open';
   private resolveEnded: () => void = () => {};
   private endedBy: GenRpcError | undefined;
   private events: ConnectionEvents | undefined;
-  private readonly batch = new WriteBatch();
-  private flushScheduled = false;
-  /** Bytes given to the channel since the beginning. */
-  private handedOver = 0;
-  private readTimer: Timer | undefined;
-  /** The number of the frame that is half received, and since when. */
-  private halfFrame = -1;
-  private halfFrameSince = 0;
-  private sendTimer: Timer | undefined;
+  private readonly writer: FrameWriter;
+  private readonly reader: FrameReader;
   private readonly heartbeat: Heartbeat | undefined;
+  private closeTimer: Timer | undefined;
   /** Where the last PING stands in the stream, and what had left when it was sent. */
   private question = { position: 0, written: 0 };
-  private readonly onFrame = (frame: Frame): void => {
-    if (frame.type === FrameType.Ping) this.send({ type: FrameType.Pong });
-    else if (frame.type !== FrameType.Pong) this.events?.frame(frame);
-  };
-  private readonly onTurnEnd = (): void => {
-    this.flushScheduled = false;
-    this.flush();
-  };
+  /** What is to be done at each PONG that is to come, in order. */
+  private readonly onPong: (() => void)[] = [];
 
   constructor(
     private readonly channel: Channel,
@@ -109,6 +66,14 @@ export class Connection {
     private readonly settings: ConnectionSettings,
   ) {
     this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
+    this.writer = new FrameWriter(channel, wire.encoder, clock, settings, (error) => this.abort(error));
+    this.reader = new FrameReader(wire.decoder, clock, settings, wire.rttMs, {
+      frame: (frame) => this.onFrame(frame),
+      grant: (frame) => this.write(frame),
+      isKnown: (id) => this.events?.isKnown(id) ?? false,
+      late: () => this.events?.late(),
+      fail: (error) => this.abort(error),
+    });
     if (settings.keepalive !== undefined) {
       this.heartbeat = new Heartbeat(clock, settings.keepalive, {
         ask: () => this.onQuestion(),
@@ -127,16 +92,26 @@ export class Connection {
 
   /** Where the next frame will begin, in bytes since the beginning: see `hasWritten`. */
   get position(): number {
-    return this.handedOver + this.batch.bytes;
+    return this.writer.position;
   }
 
+  /** Bytes that wait to be sent. */
   get queuedBytes(): number {
-    return this.batch.bytes + this.channel.queuedBytes;
+    return this.writer.queuedBytes;
+  }
+
+  get bufferedBytes(): number {
+    return this.writer.queuedBytes + this.reader.bufferedBytes;
   }
 
   /** Is so much waiting that nothing more should be added? */
   get congested(): boolean {
     return this.queuedBytes > this.settings.maxQueuedBytes;
+  }
+
+  /** Does so much of one stream wait that its source, which cannot be told to wait, must be stopped? */
+  isOverfull(stream: Outbox): boolean {
+    return stream.bytes > 2 * this.settings.maxMessageBytes || this.congested;
   }
 
   /** Names the owner; `early` bytes, which came with the handshake's last frame, are the first it hears of. */
@@ -172,28 +147,63 @@ export class Connection {
     return decodePayload(this.wire.codec, inflated(payload, limit));
   }
 
-  /** Queues a frame for the turn's end. @throws GenRpcError when the frame cannot be written; nothing is sent then. */
-  send(frame: Frame): void {
+  /**
+   * Queues a frame for the turn's end; a large one, for when its turn comes.
+   * @param mark told where it begins
+   * @throws GenRpcError when the frame cannot be written; nothing is sent then.
+   */
+  send(frame: CallFrame | ResultFrame | ErrorFrame | CancelFrame | GoAwayFrame, mark?: Positioned): void {
     if (this.state !== 'open') return;
-    this.wire.encoder.encode(frame, this.batch);
-    const { batching } = this.settings;
-    if (this.batch.bytes >= batching.bytes || this.batch.frames >= batching.frames) return this.flush();
-    if (this.flushScheduled) return;
-    this.flushScheduled = true;
-    this.clock.soon(this.onTurnEnd);
+    this.writer.send(frame, mark);
+    this.noteBuffers();
+  }
+
+  /** A stream of items, or of casts, that this side sends. */
+  openStream(id: number): Outbox {
+    return this.writer.openStream(id);
+  }
+
+  /** As `send`, on a stream: items, and in order with them what begins or ends it. */
+  sendOn(stream: Outbox, frame: CallFrame | ItemFrame | CastFrame | EndFrame | ErrorFrame, mark?: Positioned): void {
+    if (this.state !== 'open') return;
+    this.writer.sendOn(stream, frame, mark);
+    this.noteBuffers();
+  }
+
+  /** Nothing more is sent for this number, also of a message that is half sent; nor waited for. Safe to repeat. */
+  forget(id: number): void {
+    this.writer.withdraw(id);
+    this.reader.drop(id);
+  }
+
+  /** For a stream that the peer sends. */
+  newWindow(): Window {
+    return this.reader.newWindow();
+  }
+
+  /** What arrived on a stream was used: the peer may send as much again. */
+  free(id: number, window: Window, bytes: number): void {
+    this.reader.free(id, window, bytes);
+  }
+
+  /** Runs `then` once the peer has seen everything that was sent before; never, if it does not answer. */
+  ping(then: () => void): void {
+    this.onPong.push(then);
+    this.write({ type: FrameType.Ping });
   }
 
   /** Has any byte from `position` on left for the peer? Asked when the connection is lost. */
   hasWritten(position: number): boolean {
-    return position < this.written;
+    return this.writer.hasWritten(position);
   }
 
-  /** Flushes what was queued, then ends. Safe to repeat. */
+  /** Sends what was queued, as far as the peer takes it, then ends. Safe to repeat. */
   close(): void {
     if (this.state !== 'open') return;
-    this.flush();
     this.state = 'closing';
-    this.channel.close();
+    this.writer.flush();
+    if (this.writer.scheduledBytes === 0) return this.channel.close();
+    this.closeTimer = this.clock.after(CLOSE_TIMEOUT_MS, () => this.channel.close());
   }
 
   /** Ends now; the owner is told `reason`. Safe to repeat. */
@@ -208,86 +218,80 @@ export class Connection {
     this.channel.keepAlive(keep);
   }
 
-  /** Bytes that have left since the beginning. */
-  private get written(): number {
-    return this.handedOver - this.channel.queuedBytes;
+  private write(frame: Parameters<FrameWriter['send']>[0]): void {
+    if (this.state !== 'closed') this.writer.send(frame);
   }
 
-  private flush(): void {
-    if (this.batch.bytes === 0 || this.state !== 'open') return;
-    this.handedOver += this.batch.bytes;
-    if (!this.channel.send(this.batch.take())) this.watchProgress();
+  private noteBuffers(): void {
+    if (this.writer.isBehind) this.settings.buffers.note(this);
   }
 
   private onData(bytes: Buffer): void {
-    if (this.state !== 'open') return;
+    if (this.state === 'closed') return;
     this.heartbeat?.heard();
     try {
-      this.wire.decoder.push(bytes, this.onFrame);
+      this.reader.push(bytes);
     } catch (error) {
       return this.abort(isGenRpcError(error) ? error : new GenRpcError('protocol_error', undefined, { cause: error }));
     }
-    this.watchRead();
+    if (this.reader.bufferedBytes > 0) this.settings.buffers.note(this);
   }
 
-  /** A half frame has its time counted from its first byte, however often a byte of it trickles in. */
-  private watchRead(): void {
-    const { decoder } = this.wire;
-    if (!decoder.midFrame || decoder.frames === this.halfFrame) return;
-    this.halfFrame = decoder.frames;
-    this.halfFrameSince = this.clock.now();
-    if (this.readTimer === undefined) this.armReadTimer(this.settings.frameReadTimeout);
+  private onFrame(frame: Frame): void {
+    switch (frame.type) {
+      case FrameType.Ping:
+        return this.write({ type: FrameType.Pong });
+      case FrameType.Pong:
+        return this.onPong.shift()?.();
+      case FrameType.Credit:
+        return this.onCredit(frame);
+      case FrameType.Chunk:
+        return;
+      default:
+        if (this.state === 'open') this.events?.frame(frame);
+    }
   }
 
-  private armReadTimer(ms: number): void {
-    this.readTimer = this.clock.after(ms, () => {
-      this.readTimer = undefined;
-      const { decoder } = this.wire;
-      if (!decoder.midFrame) return;
-      const left = this.settings.frameReadTimeout - (this.clock.now() - this.halfFrameSince);
-      if (left > 0) return this.armReadTimer(left);
-      this.abort(
-        new GenRpcError('protocol_error', `A frame was not whole after ${this.settings.frameReadTimeout} ms.`),
-      );
-    });
+  private onCredit(frame: Parameters<FrameWriter['onCredit']>[0]): void {
+    this.writer.onCredit(frame);
+    this.closeWhenWritten();
+  }
+
+  /** While it closes: does nothing more wait for its turn? */
+  private closeWhenWritten(): void {
+    if (this.state !== 'closing' || this.writer.scheduledBytes > 0) return;
+    this.closeTimer?.cancel();
+    this.channel.close();
   }
 
   private onQuestion(): void {
-    this.question = { position: this.position, written: this.written };
-    this.send({ type: FrameType.Ping });
+    this.question = { position: this.position, written: this.writer.written };
+    const askedAt = this.clock.now();
+    this.ping(() => this.reader.roundTrip(this.clock.now() - askedAt));
   }
 
   /** A peer that takes what stands in front of the question is not dead: it has not come to it. */
   private onSilence(ms: number): void {
     const { position, written } = this.question;
-    const onItsWay = !this.hasWritten(position) && this.written > written;
+    const onItsWay = !this.hasWritten(position) && this.writer.written > written;
     if (onItsWay) this.heartbeat?.heard();
     else this.abort(silent(this.peer.node, ms));
   }
 
   private onDrain(): void {
-    this.sendTimer?.cancel();
-    this.sendTimer = undefined;
-  }
-
-  private watchProgress(): void {
-    if (this.sendTimer !== undefined) return;
-    const { written } = this;
-    this.sendTimer = this.clock.after(this.settings.sendTimeout, () => {
-      this.sendTimer = undefined;
-      if (this.written > written) return this.watchProgress();
-      this.abort(new GenRpcError('send_timeout', `The peer took no byte for ${this.settings.sendTimeout} ms.`));
-    });
+    this.writer.onDrain();
+    this.closeWhenWritten();
   }
 
   private onClosed(reason: GenRpcError): void {
     if (this.state === 'closed') return;
     this.state = 'closed';
     this.endedBy = reason;
-    this.wire.decoder.stop();
+    this.closeTimer?.cancel();
+    this.reader.stop();
+    this.writer.stop();
     this.heartbeat?.stop();
-    this.readTimer?.cancel();
-    this.sendTimer?.cancel();
+    this.settings.buffers.forget(this);
     this.resolveEnded();
     this.events?.closed(reason);
   }

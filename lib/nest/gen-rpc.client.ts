@@ -4,9 +4,11 @@ import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '
 import { from, Observable, of, throwError, type Observer } from 'rxjs';
 import type { Target } from '../client/dispatcher.js';
 import type { CastOutcome } from '../client/queued-cast.js';
-import type { Cancel, ReplySink } from '../client/pending-calls.js';
+import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
 import type { CallOptions } from '../node/call-options.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
+import { StreamReply } from '../node/stream-reply.js';
+import { isItemStream } from '../node/call-options.js';
 import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
 import {
@@ -29,6 +31,7 @@ export type GenRpcClientEvents = {
 
 const NO_DIRECTIONS: GenRpcDirections = {};
 const ACCEPTED = of(undefined);
+const NO_SOURCE: ItemSource = { used() {} };
 const MAX_NAMES = 10_000;
 
 export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
@@ -92,13 +95,24 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   /**
+   * As `send`, to iterate over: `for await (const item of client.stream('stock.ticks', 'tea'))`. The handler waits while
+   * nobody reads, where it is written as an async generator. Leaving the iteration cancels the call.
+   */
+  stream<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): AsyncIterable<TResult> {
+    return new StreamReply<TResult>(
+      (sink) => this.request(this.createPacket(pattern, data), sink),
+      (error) => this.shape.error(error),
+    );
+  }
+
+  /**
    * Hot: called at once, and the result is there for one subscriber, or for `yield` and `nbYield`. Its errors are those
    * of `send`. (gen_rpc: `async_call`)
    */
   asyncSend<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): GenRpcAsyncCall<TResult> {
     const call = this.currentNode().asyncRequest<TResult>((sink) => {
       const observer: Observer<TResult> = {
-        next: (value) => sink.item(value),
+        next: (value) => void sink.item(value, 0, NO_SOURCE),
         error: (error) => sink.failed(error as GenRpcError),
         complete: () => sink.done(undefined),
       };
@@ -166,13 +180,15 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private invocationOf(packet: ReadPacket, directions: GenRpcDirections): Invocation {
     const data: unknown = packet.data;
-    const args = data instanceof GenRpcRecord ? data.data : data;
+    const value: unknown = data instanceof GenRpcRecord ? data.data : data;
+    const stream = isItemStream(value) ? value : undefined;
     const { metadata } = packet as { metadata?: Record<string, string> };
     const headers = metadata === undefined ? directions.headers : { ...directions.headers, ...metadata };
     return {
       name: this.nameOf(packet.pattern, directions.version),
-      args,
+      args: stream === undefined ? value : undefined,
       single: true,
+      stream,
       headers: headers === undefined ? undefined : new Map(Object.entries(headers)),
       ordered: directions.ordered === true,
     };

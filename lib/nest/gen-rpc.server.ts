@@ -6,11 +6,13 @@ import type { Endpoint } from '../driver/driver.js';
 import { createNode } from '../node/create-node.js';
 import { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
-import { splitRoute } from '../protocol/invocation.js';
+import { splitRoute, type Subscribable } from '../protocol/invocation.js';
 import type { Callable, CallContext } from '../server/module-registry.js';
+import { isAsyncIterable } from '../node/call-options.js';
 import { GenRpcContext } from './gen-rpc.context.js';
 import { GEN_RPC_EXTRAS, type GenRpcExtras } from './gen-rpc.decorators.js';
 import { failureOfNest } from './gen-rpc.exceptions.js';
+import { GenRpcItemStream } from './gen-rpc.item-stream.js';
 import { nestLog } from './gen-rpc.log.js';
 import { GEN_RPC_TRANSPORT } from './gen-rpc.tokens.js';
 
@@ -141,8 +143,9 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
         try {
           const result: unknown = await entry.handler(data, context);
           // One that nobody waits for any more is not subscribed to, and so never finalised.
-          const awaited = isObservable(result) && !context.getSignal().aborted;
-          if (awaited) return resolve(result.pipe(tap({ finalize: end })));
+          const awaited = !context.getSignal().aborted;
+          if (awaited && isObservable(result)) return resolve(result.pipe(tap({ finalize: end })));
+          if (awaited && isAsyncIterable(result)) return resolve(finalized(result, end));
           end();
           resolve(result);
         } catch (error) {
@@ -156,10 +159,23 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
 
 /** A verb's only argument is the payload; several are a list. */
 function payloadOf(args: unknown, single: boolean): unknown {
-  if (single || !Array.isArray(args)) return args;
-  return args.length > 1 ? args : args[0];
+  if (single || !Array.isArray(args)) return forHandlers(args);
+  return args.length > 1 ? args.map(forHandlers) : forHandlers(args[0]);
 }
 
 function argumentsOf(args: unknown, single: boolean): unknown {
-  return single && !Array.isArray(args) ? [args] : args;
+  return single && !Array.isArray(args) ? [forHandlers(args)] : (args as unknown[]).map(forHandlers);
+}
+
+/** An argument that is a stream, as an Observable. */
+function forHandlers(arg: unknown): unknown {
+  return isAsyncIterable(arg) ? new GenRpcItemStream(arg as AsyncIterable<unknown> & Subscribable) : arg;
+}
+
+async function* finalized(items: AsyncIterable<unknown>, end: () => void): AsyncGenerator {
+  try {
+    yield* items;
+  } finally {
+    end();
+  }
 }

@@ -8,6 +8,7 @@ import type { Clock } from '../ports/clock.js';
 import {
   cancelledError,
   headersOf,
+  noStream,
   targetOf,
   type CallOptions,
   type CastOptions,
@@ -122,6 +123,7 @@ export class Broadcasts {
 
   /** Resolves once every target has its outcome; whatever happens to one of them is its own. */
   private callAll<T>(targets: readonly Target[], given: Invocation, options: CallOptions): Promise<CallOutcome<T>[]> {
+    if (given.stream !== undefined) return Promise.reject(noStream('A call of many nodes'));
     const { timeout, waitForReady = false, signal } = options;
     const limits = timeout === undefined ? { waitForReady } : { waitForReady, timeout };
     const invocation = { ...given, shared: new SharedPayload() };

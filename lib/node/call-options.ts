@@ -1,9 +1,12 @@
 /** What comes with a call beside its arguments, and what is wrong with it. */
 import type { Target } from '../client/dispatcher.js';
 import type { CallContext } from '../server/module-registry.js';
+import { isAsyncIterable, isItemStream } from '../connection/item-stream.js';
 import { GenRpcError } from '../protocol/errors.js';
-import { joinRoute, MAX_ARGUMENTS, type Headers, type Invocation } from '../protocol/invocation.js';
+import { joinRoute, MAX_ARGUMENTS, type Headers, type Invocation, type ItemStream } from '../protocol/invocation.js';
 import { MAX_TIMER_MS } from '../ports/clock.js';
+
+export { isAsyncIterable, isItemStream };
 
 /**
  * A module; or a module in one version, which is meant exactly unless it is written as a range (`^1.2.0`, `1.x`,
@@ -59,6 +62,20 @@ export function invalidArguments(args: unknown): GenRpcError {
     'invalid_argument',
     `The arguments of a call must be a list of at most ${MAX_ARGUMENTS}, got ${got}.`,
   );
+}
+
+/** The stream among arguments is the last of them. @throws GenRpcError `invalid_argument` for one elsewhere. */
+export function streamAmong(args: readonly unknown[]): ItemStream | undefined {
+  const last = args.at(-1);
+  if (args.some((arg) => isItemStream(arg) && arg !== last)) {
+    throw new GenRpcError('invalid_argument', 'An argument that is a stream must be the last one, and the only one.');
+  }
+  return isItemStream(last) ? last : undefined;
+}
+
+/** @param what cannot have it: there is one reader, and it must be known that it reads */
+export function noStream(what: string): GenRpcError {
+  return new GenRpcError('invalid_argument', `${what} cannot have an argument that is a stream: make a call of it.`);
 }
 
 export function cancelledError(invocation: Invocation, maybeExecuted: boolean): GenRpcError {

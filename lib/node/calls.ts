@@ -12,6 +12,8 @@ import {
   headersOf,
   invalidArguments,
   invalidTimeout,
+  noStream,
+  streamAmong,
   type CallOptions,
   type CastOptions,
   type ModuleRef,
@@ -55,6 +57,7 @@ export class Calls {
   post(target: Target, invocation: Invocation, outcome?: CastOutcome): void {
     try {
       if (this.closed !== undefined) throw this.closed;
+      if (invocation.stream !== undefined) throw noStream('A cast');
       const { dispatcher, local } = this.parts;
       if (target.node !== this.parts.node) return dispatcher.resolve(target, 'cast').cast(invocation, outcome);
       local.cast(invocation, dispatcher.laneNumberOf(target.key));
@@ -89,7 +92,10 @@ export class Calls {
   invocation(module: ModuleRef, fn: string, args: unknown, options: CastOptions): Invocation {
     if (!isArgumentList(args)) throw invalidArguments(args);
     const { headers, ordered = false } = options;
-    return { name: this.functionName(module, fn), args, single: false, headers: headersOf(headers), ordered };
+    const name = this.functionName(module, fn);
+    const stream = streamAmong(args);
+    const sent = stream === undefined ? args : args.slice(0, -1);
+    return { name, args: sent, single: false, stream, headers: headersOf(headers), ordered };
   }
 
   /** The one object for a name. @throws GenRpcError `invalid_argument`. */

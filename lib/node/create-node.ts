@@ -2,6 +2,7 @@
 import { Dialer } from '../client/dialer.js';
 import { Dispatcher } from '../client/dispatcher.js';
 import { newIncarnation, type Identity } from '../connection/authenticate.js';
+import { Buffers } from '../connection/buffers.js';
 import { Deadlines } from '../connection/deadlines.js';
 import { Journal } from '../connection/journal.js';
 import type { Discovery, Location } from '../discovery/discovery.js';
@@ -77,7 +78,7 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const { name: node, callTimeout, sbcastTimeout, maxMessageBytes } = resolved;
   const dispatcher = dispatcherOf(shared, ports.discovery);
   const server = serverOf(shared, invoker);
-  const local = new LocalCalls({ clock, deadlines, node, codec, maxMessageBytes, invoker, server });
+  const local = new LocalCalls({ clock, deadlines, journal, node, codec, maxMessageBytes, invoker, server });
   const names = new FunctionNames();
   const calls = new Calls({ node, callTimeout, clock, journal, deadlines, names, dispatcher, local });
   const everyone = (): string[] => [node, ...dispatcher.nodes()];
@@ -89,13 +90,17 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
 
 function identityOf(options: ResolvedOptions, clock: Clock, random: Random): Identity {
   const { name, secrets, codec, life, compression } = options;
-  const { maxMessageBytes, frameReadTimeout, sendTimeout, maxQueuedBytes, batching, keepalive } = options;
+  const { maxMessageBytes, frameReadTimeout, sendTimeout, maxQueuedBytes, maxWindow, batching, keepalive } = options;
+  const buffers = new Buffers(options.maxBufferedBytes);
   return {
     node: name,
     incarnation: newIncarnation(random, life),
     keys: secrets.map((secret) => deriveKeys(Buffer.from(secret))),
     codecs: [codecOf(codec)],
-    settings: { frameReadTimeout, sendTimeout, maxQueuedBytes, maxMessageBytes, batching, keepalive },
+    settings: {
+      ...{ frameReadTimeout, sendTimeout, maxQueuedBytes, maxMessageBytes, maxWindow, batching, keepalive },
+      buffers,
+    },
     compression,
     clock,
     random,

@@ -29,6 +29,7 @@ import {
 } from './call-options.js';
 import { Lifecycle, type LifecycleParts } from './lifecycle.js';
 import { ReplyTo } from './single-reply.js';
+import { StreamReply } from './stream-reply.js';
 
 /** How a node that is called to be one is made of its parts: see `createNode`. */
 export interface NodeParts extends LifecycleParts {
@@ -115,6 +116,22 @@ export class GenRpcNode {
       const reply = new ReplyTo(resolve as (value: unknown) => void, reject);
       this.request(targetOf(target), invocation, options, reply);
     });
+  }
+
+  /**
+   * Calls a function and iterates over its reply: whatever it streams, or its one result. The function waits while
+   * nobody reads. Each iteration is a call of its own; leaving it early cancels the call.
+   * @throws GenRpcError (out of the iteration, behind the items that came before) whatever happens; see its codes.
+   */
+  stream<T = unknown>(
+    target: string | Target,
+    module: ModuleRef,
+    fn: string,
+    args: readonly unknown[] = [],
+    options: CallOptions = {},
+  ): AsyncIterable<T> {
+    const invocation = this.parts.calls.invocation(module, fn, args, options);
+    return new StreamReply<T>((sink) => this.request(targetOf(target), invocation, options, sink));
   }
 
   /**

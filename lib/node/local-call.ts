@@ -1,5 +1,7 @@
 /** A call of a node to itself: no socket, the same rules. */
 import { Idle } from '../connection/idle.js';
+import type { Journal } from '../connection/journal.js';
+import { costOf } from '../connection/outbox.js';
 import {
   checkSize,
   decodePayload,
@@ -14,6 +16,8 @@ import type { IncomingCast } from '../server/casts.js';
 import type { Invoker } from '../server/invoker.js';
 import { RunningCall, type Answers, type Caller, type CallPorts } from '../server/running-call.js';
 import type { Server } from '../server/server.js';
+import { withStream } from '../server/request-stream.js';
+import { localArgument, LocalFlow } from './local-stream.js';
 import type { Invocation } from '../protocol/invocation.js';
 
 export interface LocalPorts extends CallPorts {
@@ -21,6 +25,7 @@ export interface LocalPorts extends CallPorts {
   readonly codec: Codec;
   readonly maxMessageBytes: number;
   readonly invoker: Invoker;
+  readonly journal: Journal;
   /** Where casts run, those of other nodes too. */
   readonly server: Pick<Server, 'cast'>;
 }
@@ -94,6 +99,7 @@ export class LocalCalls {
 
 class LocalCall implements CallCarrier, Answers {
   private readonly running: RunningCall;
+  private readonly flow = new LocalFlow();
 
   constructor(
     private readonly call: PendingCall,
@@ -106,8 +112,8 @@ class LocalCall implements CallCarrier, Answers {
 
   run(): void {
     try {
-      const args = travelled(this.ports, this.call.invocation.args);
-      this.ports.invoker.run(this.running, () => args);
+      const args = travelled(this.ports, this.call.invocation.args).value;
+      this.ports.invoker.run(this.running, () => this.withItsStream(args));
     } catch (error) {
       this.call.fail(error as GenRpcError);
     }
@@ -129,12 +135,32 @@ class LocalCall implements CallCarrier, Answers {
     return true;
   }
 
-  item(_call: RunningCall, value: unknown): void {
-    this.deliver(() => this.call.item(travelled(this.ports, value)));
+  used(_call: PendingCall, cost: number): void {
+    this.flow.used(cost);
+  }
+
+  item(_call: RunningCall, given: unknown): void {
+    this.deliver(() => {
+      const { value, cost } = travelled(this.ports, given);
+      this.flow.sent(cost);
+      this.call.item(value, cost);
+    });
+  }
+
+  isReady(): boolean {
+    return this.flow.ready;
+  }
+
+  whenReady(_call: RunningCall, then: () => void): void {
+    this.flow.whenReady(then);
   }
 
   done(_call: RunningCall, value: unknown): void {
-    this.deliver(() => this.call.succeed(travelled(this.ports, value)));
+    this.deliver(() => this.call.succeed(travelled(this.ports, value).value));
+  }
+
+  end(): void {
+    this.call.succeed(undefined);
   }
 
   failed(_call: RunningCall, error: GenRpcError): void {
@@ -145,10 +171,17 @@ class LocalCall implements CallCarrier, Answers {
 
   ended(): void {}
 
+  private withItsStream(args: unknown): unknown {
+    const { stream, single } = this.call.invocation;
+    if (stream === undefined) return args;
+    const travel = (value: unknown): Travelled => travelled(this.ports, value);
+    return withStream(args, single, localArgument(this.call, stream, travel, this.ports.journal));
+  }
+
   /** Details that cannot be sent are left out: the error itself must arrive. */
   private detailsOf(error: GenRpcError): unknown {
     try {
-      return travelled(this.ports, error.details);
+      return travelled(this.ports, error.details).value;
     } catch {
       return undefined;
     }
@@ -174,6 +207,9 @@ function encoded({ codec, maxMessageBytes }: LocalPorts, value: unknown): Payloa
   return payload;
 }
 
-function travelled(ports: LocalPorts, value: unknown): unknown {
-  return decodePayload(ports.codec, encoded(ports, value));
+type Travelled = ReturnType<typeof travelled>;
+
+function travelled(ports: LocalPorts, given: unknown) {
+  const payload = encoded(ports, given);
+  return { value: decodePayload(ports.codec, payload), cost: costOf(payload.bytes.length) };
 }

@@ -137,12 +137,25 @@ export class GenRpcOptions {
   @Count(1024, 1024 ** 3)
   maxMessageBytes?: number;
 
-  /** Bytes that may wait for one slow connection before nothing more is taken. Default 8 MiB, at least twice `maxMessageBytes`. */
+  /** Bytes that may wait for one slow connection before nothing more is taken. Default 64 MiB, at least twice `maxMessageBytes`. */
   @Optional()
   @Count(1024, 1024 ** 3)
   maxQueuedBytes?: number;
 
-  /** Casts that may wait while a connection is made, or ordered ones of a lane for their turn. Default 10,000. */
+  /** The same for all connections together, half received messages too: above it, the one that holds most is cut. Default 256 MiB. */
+  @Optional()
+  @Count(1024, 1024 ** 4)
+  maxBufferedBytes?: number;
+
+  /**
+   * Bytes of large messages and streams that a peer may have on the way to here. Windows begin with 256 KiB for a
+   * connection and 64 KiB for a stream, and grow to twice bandwidth × round trip, up to this. Default 16 MiB.
+   */
+  @Optional()
+  @Count(64 * 1024, 1024 ** 3)
+  maxWindow?: number;
+
+  /** Casts that may wait for a connection, for its credit, or ordered ones of a lane for their turn. Default 10,000. */
   @Optional()
   @Count(0, 10_000_000)
   maxQueuedCasts?: number;
@@ -207,7 +220,9 @@ export const DEFAULT_OPTIONS = {
   frameReadTimeout: 30_000,
   gracePeriod: 10_000,
   maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES,
-  maxQueuedBytes: 8 * 1024 * 1024,
+  maxQueuedBytes: 64 * 1024 * 1024,
+  maxBufferedBytes: 256 * 1024 * 1024,
+  maxWindow: 16 * 1024 * 1024,
   maxQueuedCasts: 10_000,
   maxLanesPerNode: 16,
   maxLanes: 4096,

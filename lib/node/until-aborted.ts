@@ -26,7 +26,7 @@ export function untilAborted(
     signal.removeEventListener('abort', onAbort);
   };
   const cancel = request({
-    item: (value) => sink.item(value),
+    item: (value, cost, from) => sink.item(value, cost, from),
     done: (value) => (release(), sink.done(value)),
     failed: (error) => (release(), sink.failed(error)),
   });

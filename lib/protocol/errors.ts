@@ -10,6 +10,7 @@ export type ErrorFamily = 'badrpc' | 'badtcp';
 const CODES = {
   timeout: { wire: 1, family: 'badrpc', message: 'The deadline passed before a reply arrived.' },
   cancelled: { wire: 2, family: 'badrpc', message: 'The caller gave the call up.' },
+  shutting_down: { wire: 11, family: 'badrpc', message: 'The node shut down before the function ended.' },
   node_down: { wire: 0, family: 'badrpc', message: 'The node cannot be reached.' },
   unauthorized: { wire: 3, family: 'badrpc', message: 'The module is not callable by remote nodes.' },
   incompatible: { wire: 4, family: 'badrpc', message: 'The node has no such version of the module.' },

@@ -4,7 +4,9 @@ import {
   FrameFlag,
   FrameType,
   HEADER_BYTES,
-  MAX_HEAD_BYTES,
+  MAX_BODY_BYTES,
+  MAX_CHUNK_BYTES,
+  MIN_CHUNK_BYTES,
   SKIPPABLE_TYPE,
   type CallFrame,
   type CastFrame,
@@ -18,25 +20,32 @@ import type { Payload } from './payload.js';
 
 const PAYLOAD_FLAGS = FrameFlag.PayloadCodec | FrameFlag.PayloadRaw;
 const INVOCATION_FLAGS = PAYLOAD_FLAGS | FrameFlag.Headers | FrameFlag.Single;
+const CALL_FLAGS = INVOCATION_FLAGS | FrameFlag.Deliver | FrameFlag.Streamed;
 const NAME_BYTES = 4;
 const ORDER_BYTES = 8;
+const SEQUENCE_BYTES = 4;
+const TOTAL_BYTES = 4;
 
 interface Shape {
   readonly least: number;
   readonly flags: number;
-  readonly withStream: boolean;
-  /** The most a body may hold; `undefined`: the limit of messages. */
+  /** Does it belong to a call? `undefined`: to a call or to the stream of casts. */
+  readonly withStream: boolean | undefined;
+  /** The most a body may hold; `undefined`: the limit of all frames. */
   readonly most?: number;
 }
 
 /** What each type may look like, told from its header alone. */
 const SHAPES = new Map<number, Shape>([
-  [FrameType.Call, { least: 4 + NAME_BYTES, flags: INVOCATION_FLAGS | FrameFlag.Deliver, withStream: true }],
+  [FrameType.Call, { least: 4 + NAME_BYTES, flags: CALL_FLAGS, withStream: true }],
   [FrameType.Cast, { least: NAME_BYTES, flags: INVOCATION_FLAGS | FrameFlag.Ordered, withStream: false }],
-  [FrameType.Item, { least: 0, flags: PAYLOAD_FLAGS, withStream: true }],
+  [FrameType.Item, { least: SEQUENCE_BYTES, flags: PAYLOAD_FLAGS, withStream: true }],
   [FrameType.Result, { least: 0, flags: PAYLOAD_FLAGS, withStream: true }],
   [FrameType.Error, { least: 3, flags: PAYLOAD_FLAGS, withStream: true }],
   [FrameType.Cancel, { least: 0, flags: 0, withStream: true, most: 0 }],
+  [FrameType.Chunk, { least: 1, flags: FrameFlag.Continued, withStream: undefined, most: MAX_CHUNK_BYTES }],
+  [FrameType.Credit, { least: 8, flags: 0, withStream: undefined, most: 8 }],
+  [FrameType.End, { least: 4, flags: 0, withStream: true, most: 4 }],
   [FrameType.GoAway, { least: 4, flags: 0, withStream: false, most: 4 }],
   [FrameType.Ping, { least: 0, flags: 0, withStream: false, most: 0 }],
   [FrameType.Pong, { least: 0, flags: 0, withStream: false, most: 0 }],
@@ -49,6 +58,8 @@ export class FrameDecoder {
   skippedFrames = 0;
   private readonly names = new NameReader();
   private partial: PartialFrame | undefined;
+  /** The chunk whose first bytes were handed on, and how many are to come. */
+  private chunk = { id: 0, left: 0, more: false };
   private stopped = false;
 
   /** Flags that were agreed on in the handshake, for every type that has a payload. */
@@ -67,17 +78,18 @@ export class FrameDecoder {
 
   /** Is a frame half received? */
   get midFrame(): boolean {
-    return this.partial !== undefined;
+    return this.partial !== undefined || this.chunk.left > 0;
   }
 
   /** No further frame is handed out, not even of bytes given before. */
   stop(): void {
     this.stopped = true;
     this.partial = undefined;
+    this.chunk.left = 0;
   }
 
   /**
-   * Hands every complete frame to `onFrame`, in order. Their payloads are views of `bytes`.
+   * Hands every complete frame to `onFrame`, in order, and of a chunk what is there. Payloads are views of `bytes`.
    * @throws GenRpcError `protocol_error`: the connection cannot go on.
    */
   push(bytes: Buffer, onFrame: (frame: Frame) => void): void {
@@ -89,12 +101,17 @@ export class FrameDecoder {
   }
 
   private readFrames(bytes: Buffer, onFrame: (frame: Frame) => void): void {
-    let at = 0;
+    let at = this.chunk.left > 0 ? this.passChunk(bytes, 0, onFrame) : 0;
     while (!this.stopped && at < bytes.length) {
       if (bytes.length - at < HEADER_BYTES) return this.wait(bytes, at, HEADER_BYTES);
       const length = readU32(bytes, at);
       const type = bytes[at + 4] ?? 0;
       const shape = this.check(bytes, at, length, type);
+      if (type === FrameType.Chunk) {
+        this.chunk = { id: readU32(bytes, at + 8), left: length, more: (bytes[at + 5] ?? 0) !== 0 };
+        at = this.passChunk(bytes, at + HEADER_BYTES, onFrame);
+        continue;
+      }
       const end = at + HEADER_BYTES + length;
       if (end > bytes.length) return this.wait(bytes, at, HEADER_BYTES + length);
       this.frames += 1;
@@ -102,6 +119,22 @@ export class FrameDecoder {
       else onFrame(this.decodeBody(bytes, at, end, type));
       at = end;
     }
+  }
+
+  /** A chunk need not be whole: its bytes are gathered elsewhere, once. Returns where the next frame begins. */
+  private passChunk(bytes: Buffer, at: number, onFrame: (frame: Frame) => void): number {
+    const { chunk } = this;
+    const end = Math.min(bytes.length, at + chunk.left);
+    if (end === at) return at;
+    chunk.left -= end - at;
+    if (chunk.left === 0) this.frames += 1;
+    onFrame({
+      type: FrameType.Chunk,
+      id: chunk.id,
+      bytes: bytes.subarray(at, end),
+      more: chunk.more || chunk.left > 0,
+    });
+    return end;
   }
 
   private wait(bytes: Buffer, at: number, needed: number): void {
@@ -113,7 +146,7 @@ export class FrameDecoder {
   /** Judges a header. Returns `undefined` for a frame to skip. */
   private check(bytes: Buffer, at: number, length: number, type: number): Shape | undefined {
     const shape = SHAPES.get(type);
-    const most = shape?.most ?? this.maxMessageBytes + MAX_HEAD_BYTES;
+    const most = shape?.most ?? MAX_BODY_BYTES;
     if (length > most) {
       throw corrupt(`a frame of type ${type} declares ${length} bytes, at most ${most} are allowed`);
     }
@@ -126,46 +159,70 @@ export class FrameDecoder {
     if (!this.allowsFlags(flags, shape)) {
       throw corrupt(`flags ${flags} are not allowed on a frame of type ${type}`);
     }
-    if (length < shape.least) throw corrupt(`a frame of type ${type} has ${length} bytes, needs ${shape.least}`);
-    const withStream = readU32(bytes, at + 8) !== 0;
-    if (withStream !== shape.withStream) throw corrupt(`a frame of type ${type} is on the wrong stream`);
+    const least = (flags & FrameFlag.Continued) === 0 ? shape.least : leastContinued(type, shape);
+    if (length < least) throw tooShort(type, length, least);
+    if (shape.withStream !== undefined && shape.withStream !== (readU32(bytes, at + 8) !== 0)) {
+      throw corrupt(`a frame of type ${type} is on the wrong stream`);
+    }
     return shape;
   }
 
   private allowsFlags(flags: number, shape: Shape): boolean {
     const kinds = flags & PAYLOAD_FLAGS;
     const withPayload = (shape.flags & PAYLOAD_FLAGS) !== 0;
-    const allowed = shape.flags | (withPayload ? this.negotiatedFlags : 0);
+    const allowed = shape.flags | (withPayload ? this.negotiatedFlags | FrameFlag.Continued : 0);
     if ((flags & ~allowed) !== 0 || kinds === PAYLOAD_FLAGS) return false;
-    return kinds !== 0 || (flags & FrameFlag.Compressed) === 0;
+    return !withPayload || kinds !== 0 || (flags & (FrameFlag.Compressed | FrameFlag.Continued)) === 0;
   }
 
   private decodeBody(bytes: Buffer, at: number, end: number, type: number): Frame {
     const flags = bytes[at + 5] ?? 0;
     const id = readU32(bytes, at + 8);
-    const body = at + HEADER_BYTES;
+    const start = at + HEADER_BYTES;
+    const total = (flags & FrameFlag.Continued) === 0 ? undefined : this.totalAt(bytes, start, type);
+    const body = total === undefined ? start : start + TOTAL_BYTES;
     switch (type) {
       case FrameType.Call:
-        return this.decodeCall(bytes, body, end, flags, id);
+        return this.decodeCall(bytes, body, end, flags, id, total);
       case FrameType.Cast:
-        return this.decodeCast(bytes, body, end, flags);
-      case FrameType.Item:
-        return { type: FrameType.Item, id, payload: payloadOf(bytes, body, end, flags) };
+        return this.decodeCast(bytes, body, end, flags, total);
+      case FrameType.Item: {
+        const payload = payloadOf(bytes, body + SEQUENCE_BYTES, end, flags);
+        return { type: FrameType.Item, id, sequence: readU32(bytes, body), payload, total };
+      }
       case FrameType.Error:
-        return decodeError(bytes, body, end, flags, id);
+        return decodeError(bytes, body, end, flags, id, total);
       case FrameType.Cancel:
         return { type: FrameType.Cancel, id };
+      case FrameType.Credit:
+        return { type: FrameType.Credit, id, connection: readU32(bytes, body), stream: readU32(bytes, body + 4) };
+      case FrameType.End:
+        return { type: FrameType.End, id, count: readU32(bytes, body) };
       case FrameType.GoAway:
         return { type: FrameType.GoAway, lastId: readU32(bytes, body) };
       case FrameType.Ping:
       case FrameType.Pong:
         return { type };
       default:
-        return { type: FrameType.Result, id, payload: payloadOf(bytes, body, end, flags) };
+        return { type: FrameType.Result, id, payload: payloadOf(bytes, body, end, flags), total };
     }
   }
 
-  private decodeCall(bytes: Buffer, body: number, end: number, flags: number, id: number): CallFrame {
+  /** How long a payload is that follows in chunks. */
+  private totalAt(bytes: Buffer, at: number, type: number): number {
+    const total = readU32(bytes, at);
+    if (total > 0 && total <= this.maxMessageBytes) return total;
+    throw corrupt(`a frame of type ${type} announces ${total} bytes, at most ${this.maxMessageBytes} are allowed`);
+  }
+
+  private decodeCall(
+    bytes: Buffer,
+    body: number,
+    end: number,
+    flags: number,
+    id: number,
+    total: number | undefined,
+  ): CallFrame {
     const name = this.names.read(bytes, body + 4, end);
     const headers = (flags & FrameFlag.Headers) === 0 ? undefined : decodeHeaders(bytes, this.names.end, end);
     return {
@@ -175,12 +232,14 @@ export class FrameDecoder {
       timeoutMs: readU32(bytes, body),
       single: (flags & FrameFlag.Single) !== 0,
       deliver: (flags & FrameFlag.Deliver) !== 0,
+      streamed: (flags & FrameFlag.Streamed) !== 0,
       headers: headers?.headers,
       payload: payloadOf(bytes, headers?.end ?? this.names.end, end, flags),
+      total,
     };
   }
 
-  private decodeCast(bytes: Buffer, body: number, end: number, flags: number): CastFrame {
+  private decodeCast(bytes: Buffer, body: number, end: number, flags: number, total: number | undefined): CastFrame {
     const ordered = (flags & FrameFlag.Ordered) !== 0;
     const order = ordered ? orderAt(bytes, body, end) : undefined;
     const name = this.names.read(bytes, body + (ordered ? ORDER_BYTES : 0), end);
@@ -192,8 +251,18 @@ export class FrameDecoder {
       order,
       headers: headers?.headers,
       payload: payloadOf(bytes, headers?.end ?? this.names.end, end, flags),
+      total,
     };
   }
+}
+
+/** Of a chunk that others follow, or of a frame whose payload does. */
+function leastContinued(type: number, { least }: Shape): number {
+  return type === FrameType.Chunk ? MIN_CHUNK_BYTES : least + TOTAL_BYTES;
+}
+
+function tooShort(type: number, length: number, least: number): GenRpcError {
+  return corrupt(`a frame of type ${type} has ${length} bytes, needs ${least}`);
 }
 
 function orderAt(bytes: Buffer, at: number, end: number): CastOrder {
@@ -201,7 +270,14 @@ function orderAt(bytes: Buffer, at: number, end: number): CastOrder {
   return { lane: readU32(bytes, at), sequence: readU32(bytes, at + 4) };
 }
 
-function decodeError(bytes: Buffer, body: number, end: number, flags: number, id: number): ErrorFrame {
+function decodeError(
+  bytes: Buffer,
+  body: number,
+  end: number,
+  flags: number,
+  id: number,
+  total: number | undefined,
+): ErrorFrame {
   const message = body + 3;
   const messageEnd = message + bytes.readUInt16BE(body + 1);
   if (messageEnd > end) throw corrupt('the message of an error is longer than its frame');
@@ -210,11 +286,13 @@ function decodeError(bytes: Buffer, body: number, end: number, flags: number, id
     id,
     code: codeOfWire(bytes[body] ?? 0) ?? 'handler_failed',
     message: bytes.toString('utf8', message, messageEnd),
-    details: payloadOf(bytes, messageEnd, end, flags),
+    payload: payloadOf(bytes, messageEnd, end, flags),
+    total,
   };
 }
 
 function payloadOf(bytes: Buffer, start: number, end: number, flags: number): Payload {
+  if ((flags & FrameFlag.Continued) !== 0 && start !== end) throw corrupt('bytes stand where chunks were announced');
   if ((flags & PAYLOAD_FLAGS) !== 0) {
     const kind = (flags & FrameFlag.PayloadCodec) === 0 ? 'raw' : 'codec';
     if ((flags & FrameFlag.Compressed) !== 0) return { kind, bytes: bytes.subarray(start, end), compressed: true };

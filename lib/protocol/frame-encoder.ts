@@ -5,6 +5,7 @@ import {
   FrameType,
   HEADER_BYTES,
   MAX_HEADERS_BYTES,
+  MAX_WHOLE_BYTES,
   type CallFrame,
   type CastFrame,
   type Frame,
@@ -27,23 +28,31 @@ const COPY_LIMIT = 4096;
 /** The time left in front of a CALL's name; lane and sequence number in front of an ordered CAST's. */
 const CALL_FRONT_BYTES = 4;
 const CAST_ORDER_BYTES = 8;
+const TOTAL_BYTES = 4;
 
 export class FrameEncoder {
   private readonly nameBytes = new WeakMap<FunctionName, Buffer>();
 
-  /** @throws GenRpcError `invalid_argument` when the headers are too large or no text; nothing is written then. */
+  /**
+   * A payload that is too large for its frame is left out: chunks of it have to follow.
+   * @throws GenRpcError `invalid_argument` when the headers are too large or no text; nothing is written then.
+   */
   encode(frame: Frame, sink: ByteSink): void {
     switch (frame.type) {
       case FrameType.Call:
       case FrameType.Cast:
         return this.encodeInvocation(frame, sink);
-      case FrameType.Item:
       case FrameType.Result:
         writeFrame(sink, frame.type, 0, frame.id, 0, frame.payload);
         return;
+      case FrameType.Item: {
+        const at = writeFrame(sink, frame.type, 0, frame.id, 4, frame.payload);
+        writeU32(sink.buffer, frame.sequence, at);
+        return;
+      }
       case FrameType.Error: {
         const message = truncatedUtf8(frame.message, MAX_ERROR_MESSAGE_BYTES);
-        const at = writeFrame(sink, frame.type, 0, frame.id, 3 + message.length, frame.details);
+        const at = writeFrame(sink, frame.type, 0, frame.id, 3 + message.length, frame.payload);
         sink.buffer[at] = wireOfCode(frame.code);
         sink.buffer.writeUInt16BE(message.length, at + 1);
         sink.buffer.set(message, at + 3);
@@ -58,7 +67,31 @@ export class FrameEncoder {
         return;
       case FrameType.GoAway: {
         const at = writeFrame(sink, frame.type, 0, 0, 4, NO_PAYLOAD);
-        sink.buffer.writeUInt32BE(frame.lastId, at);
+        writeU32(sink.buffer, frame.lastId, at);
+        return;
+      }
+      case FrameType.End: {
+        const at = writeFrame(sink, frame.type, 0, frame.id, 4, NO_PAYLOAD);
+        writeU32(sink.buffer, frame.count, at);
+        return;
+      }
+      case FrameType.Credit: {
+        const at = writeFrame(sink, frame.type, 0, frame.id, 8, NO_PAYLOAD);
+        writeU32(sink.buffer, frame.connection, at);
+        writeU32(sink.buffer, frame.stream, at + 4);
+        return;
+      }
+      case FrameType.Chunk: {
+        const { id, bytes, more } = frame;
+        writeHeader(
+          sink.buffer,
+          sink.reserve(HEADER_BYTES),
+          bytes.length,
+          frame.type,
+          more ? FrameFlag.Continued : 0,
+          id,
+        );
+        sink.append(bytes);
         return;
       }
     }
@@ -74,7 +107,8 @@ export class FrameEncoder {
     const flags =
       (frame.single ? FrameFlag.Single : 0) |
       (headers === undefined ? 0 : FrameFlag.Headers) |
-      (special ? FrameFlag.Deliver | FrameFlag.Ordered : 0);
+      (special ? FrameFlag.Deliver | FrameFlag.Ordered : 0) |
+      (isCall && frame.streamed === true ? FrameFlag.Streamed : 0);
     const at = writeFrame(sink, frame.type, flags, isCall ? frame.id : 0, head, frame.payload);
     if (isCall) {
       writeU32(sink.buffer, frame.timeoutMs, at);
@@ -93,24 +127,38 @@ export class FrameEncoder {
   }
 }
 
-/** Writes header and payload, leaves `head` bytes between them free, and returns where these begin. */
+/**
+ * Writes header and payload, leaves `head` bytes between them free, and returns where these begin. Of a payload that is
+ * too large, only how long it is.
+ */
 function writeFrame(sink: ByteSink, type: number, flags: number, id: number, head: number, payload: Payload): number {
   const { kind, bytes, compressed } = payload;
-  const copied = bytes.length <= COPY_LIMIT;
-  const at = sink.reserve(HEADER_BYTES + head + (copied ? bytes.length : 0));
-  const { buffer } = sink;
-  writeU32(buffer, head + bytes.length, at);
-  buffer[at + 4] = type;
-  buffer[at + 5] =
+  const { length } = bytes;
+  const kindAndMore =
     flags |
     (kind === 'codec' ? FrameFlag.PayloadCodec : kind === 'raw' ? FrameFlag.PayloadRaw : 0) |
     (compressed === true ? FrameFlag.Compressed : 0);
+  if (length > MAX_WHOLE_BYTES) {
+    const at = sink.reserve(HEADER_BYTES + TOTAL_BYTES + head);
+    writeHeader(sink.buffer, at, TOTAL_BYTES + head, type, kindAndMore | FrameFlag.Continued, id);
+    writeU32(sink.buffer, length, at + HEADER_BYTES);
+    return at + HEADER_BYTES + TOTAL_BYTES;
+  }
+  const copied = length <= COPY_LIMIT;
+  const at = sink.reserve(HEADER_BYTES + head + (copied ? length : 0));
+  writeHeader(sink.buffer, at, head + length, type, kindAndMore, id);
+  if (copied) sink.buffer.set(bytes, at + HEADER_BYTES + head);
+  else sink.append(bytes);
+  return at + HEADER_BYTES;
+}
+
+function writeHeader(buffer: Buffer, at: number, length: number, type: number, flags: number, id: number): void {
+  writeU32(buffer, length, at);
+  buffer[at + 4] = type;
+  buffer[at + 5] = flags;
   buffer[at + 6] = 0;
   buffer[at + 7] = 0;
   writeU32(buffer, id, at + 8);
-  if (copied) buffer.set(bytes, at + HEADER_BYTES + head);
-  else sink.append(bytes);
-  return at + HEADER_BYTES;
 }
 
 /** `Buffer#writeUInt32BE` without its checks: every value here was bounded before. */

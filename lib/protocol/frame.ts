@@ -12,6 +12,24 @@ export const MAX_HEAD_BYTES = 32 * 1024;
 export const MAX_HEADERS_BYTES = 16 * 1024;
 /** The largest message by default, in payload bytes. */
 export const DEFAULT_MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+/** A larger payload does not travel in its frame, but in chunks behind it. */
+export const MAX_WHOLE_BYTES = 16 * 1024;
+export const MAX_CHUNK_BYTES = 64 * 1024;
+/** Of a chunk that others follow: a message in crumbs would cost more than it says. */
+export const MIN_CHUNK_BYTES = 1024;
+/** The most that a frame holds behind its header. */
+export const MAX_BODY_BYTES = MAX_CHUNK_BYTES + MAX_HEAD_BYTES;
+/** Messages of one direction of a connection that may be half here at a time. */
+export const MAX_INTERLEAVED = 16;
+/** Credit of each direction of a connection at the start, and of each stream. */
+export const CONNECTION_CREDIT = 256 * 1024;
+export const STREAM_CREDIT = 64 * 1024;
+/** What an item or a cast costs beside its payload: an empty one is not free. */
+export const ITEM_OVERHEAD = 64;
+/** Nobody may hold more credit than this. */
+export const MAX_CREDIT = 2 ** 31 - 1;
+/** Stream of casts, and of frames that belong to none. */
+export const CAST_STREAM = 0;
 
 export const FrameType = {
   Call: 0x10,
@@ -20,6 +38,9 @@ export const FrameType = {
   Result: 0x13,
   Error: 0x14,
   Cancel: 0x15,
+  Chunk: 0x16,
+  Credit: 0x17,
+  End: 0x18,
   GoAway: 0x20,
   Ping: 0x21,
   Pong: 0x22,
@@ -28,8 +49,13 @@ export const FrameType = {
 /** A frame of an unknown type with this bit is skipped; without it, it ends the connection. */
 export const SKIPPABLE_TYPE = 0x80;
 
+/** A frame with a payload. Where this travels behind it, in chunks, `total` says how long it is. */
+interface Continuable {
+  readonly total?: number | undefined;
+}
+
 /** Asks for a result. `timeoutMs` is what is left of the caller's deadline; never a wall clock. */
-export interface CallFrame {
+export interface CallFrame extends Continuable {
   readonly type: typeof FrameType.Call;
   readonly id: number;
   readonly name: FunctionName;
@@ -37,6 +63,8 @@ export interface CallFrame {
   readonly single: boolean;
   /** The answer is that the function was found and begun, not its result. */
   readonly deliver?: boolean;
+  /** Its last argument is a stream, whose items follow; with `single` the only one. */
+  readonly streamed?: boolean;
   readonly headers: Headers | undefined;
   readonly payload: Payload;
 }
@@ -50,7 +78,7 @@ export interface CastOrder {
 }
 
 /** Asks for no result. */
-export interface CastFrame {
+export interface CastFrame extends Continuable {
   readonly type: typeof FrameType.Cast;
   readonly name: FunctionName;
   readonly single: boolean;
@@ -60,27 +88,30 @@ export interface CastFrame {
   readonly payload: Payload;
 }
 
-/** One of several values of a reply; a `ResultFrame` or an `ErrorFrame` follows. */
-export interface ItemFrame {
+/** One of several values of a reply, or of an argument; an `EndFrame` or an `ErrorFrame` follows. */
+export interface ItemFrame extends Continuable {
   readonly type: typeof FrameType.Item;
   readonly id: number;
+  /** Counts up from 0, and goes round. */
+  readonly sequence: number;
   readonly payload: Payload;
 }
 
-/** Ends a reply, with its last value if the payload is not `none`. */
-export interface ResultFrame {
+/** The reply, where it is one value. */
+export interface ResultFrame extends Continuable {
   readonly type: typeof FrameType.Result;
   readonly id: number;
   readonly payload: Payload;
 }
 
-/** Ends a reply with an error. `message` is safe for a remote reader; `details` is what the handler meant to send. */
-export interface ErrorFrame {
+/** Ends a reply with an error. `message` is safe for a remote reader; its payload is what the handler meant to send. */
+export interface ErrorFrame extends Continuable {
   readonly type: typeof FrameType.Error;
   readonly id: number;
   readonly code: GenRpcErrorCode;
   readonly message: string;
-  readonly details: Payload;
+  /** The details. */
+  readonly payload: Payload;
 }
 
 /** The caller no longer waits for this reply. */
@@ -89,8 +120,32 @@ export interface CancelFrame {
   readonly id: number;
 }
 
-/** `lastId` of a server that refuses nothing: the connection is of no use any more, and the client is to close it. */
-export const GOAWAY_UNUSED = 0xffffffff;
+/** A part of the payload that a frame with `total` announced. */
+export interface ChunkFrame {
+  readonly type: typeof FrameType.Chunk;
+  readonly id: number;
+  readonly bytes: Buffer;
+  /** Others of the same message follow. */
+  readonly more: boolean;
+}
+
+/** How many bytes more the peer may send: over the connection, and on one stream. */
+export interface CreditFrame {
+  readonly type: typeof FrameType.Credit;
+  readonly id: number;
+  readonly connection: number;
+  readonly stream: number;
+}
+
+/** There were this many items, and no more will come. */
+export interface EndFrame {
+  readonly type: typeof FrameType.End;
+  readonly id: number;
+  readonly count: number;
+}
+
+/** `lastId` of a server that refuses nothing, but asks the client to take its next calls elsewhere. */
+export const GOAWAY_NOTHING_REFUSED = 0xffffffff;
 
 /** The sender will not start calls with an id above `lastId`. */
 export interface GoAwayFrame {
@@ -107,8 +162,11 @@ export interface PongFrame {
   readonly type: typeof FrameType.Pong;
 }
 
+/** Frames that have a payload, and so may be continued. */
+export type PayloadFrame = CallFrame | CastFrame | ItemFrame | ResultFrame | ErrorFrame;
+
 export type Frame =
-  CallFrame | CastFrame | ItemFrame | ResultFrame | ErrorFrame | CancelFrame | GoAwayFrame | PingFrame | PongFrame;
+  PayloadFrame | CancelFrame | ChunkFrame | CreditFrame | EndFrame | GoAwayFrame | PingFrame | PongFrame;
 
 /** The bits of `flags`. A set bit that a type does not know is an error. */
 export const FrameFlag = {
@@ -116,10 +174,14 @@ export const FrameFlag = {
   PayloadRaw: 0x02,
   Headers: 0x04,
   Single: 0x08,
+  /** The payload follows in chunks; on a CHUNK: others follow it. */
+  Continued: 0x10,
   /** Legal only where both sides negotiated compression. */
   Compressed: 0x20,
   /** On a CALL: answer once the function has begun. */
   Deliver: 0x40,
   /** On a CAST: lane and sequence number stand in front of the name. */
   Ordered: 0x40,
+  /** On a CALL: items of its last argument follow. */
+  Streamed: 0x80,
 } as const;

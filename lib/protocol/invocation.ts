@@ -17,6 +17,8 @@ export interface Invocation {
   /** With `single` the one value that was sent; otherwise the list of arguments. */
   readonly args: unknown;
   readonly single: boolean;
+  /** What comes last of the arguments, or is the one value, if that is a stream. */
+  readonly stream?: ItemStream | undefined;
   readonly headers: Headers | undefined;
   /** For calls: the answer is that the function was found and begun, not its result. */
   readonly deliver?: boolean;
@@ -25,6 +27,20 @@ export interface Invocation {
   /** For those that go to many nodes. */
   readonly shared?: SharedPayload;
 }
+
+export interface Observer {
+  next(value: unknown): void;
+  error(error: unknown): void;
+  complete(): void;
+}
+
+/** An RxJS Observable, or anything like it. It cannot be told to wait. */
+export interface Subscribable {
+  subscribe(observer: Observer): { unsubscribe(): void };
+}
+
+/** Where the items of a stream come from. */
+export type ItemStream = AsyncIterable<unknown> | Subscribable;
 
 /** The most arguments of one call, as Erlang has it. More values than these travel inside an argument. */
 export const MAX_ARGUMENTS = 255;

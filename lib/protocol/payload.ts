@@ -23,6 +23,8 @@ export interface Payload {
   readonly bytes: Uint8Array;
   /** `bytes` are deflated: see `inflated`. */
   readonly compressed?: true;
+  /** Nobody else uses the memory of `bytes`: they need no copy to be kept. */
+  readonly owned?: true;
 }
 
 /** Of `undefined`, and of frames that carry no value. */
@@ -66,16 +68,20 @@ export function withOwnBytes(payload: Payload): Payload {
   return { ...payload, bytes: Buffer.from(payload.bytes) };
 }
 
-/** The value of a payload. Raw bytes are copied, so that a value never pins the buffer that it was read from. */
+/** The value of a payload. Raw bytes are copied, unless they are owned: a value never pins what it was read from. */
 export function decodePayload(codec: Codec, payload: Payload): unknown {
   switch (payload.kind) {
     case 'none':
       return undefined;
     case 'raw':
-      return Buffer.from(payload.bytes);
+      return payload.owned === true ? asBuffer(payload.bytes) : Buffer.from(payload.bytes);
     case 'codec':
       return decode(codec, payload.bytes);
   }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
 }
 
 function decode(codec: Codec, bytes: Uint8Array): unknown {

@@ -1,14 +1,28 @@
 /** The server's end of one connection: frames in, answers out, and nothing left running for a caller that is gone. */
 import { CallTable } from '../connection/call-table.js';
-import type { Connection, ConnectionEvents } from '../connection/connection.js';
+import type { Connection, ConnectionEvents, OwnersFrame } from '../connection/connection.js';
 import { Inactivity } from '../connection/inactivity.js';
+import { ItemWriter } from '../connection/item-writer.js';
+import type { Window } from '../connection/credit.js';
 import type { Journal } from '../connection/journal.js';
+import { costOf } from '../connection/outbox.js';
 import { GenRpcError } from '../protocol/errors.js';
-import { FrameType, GOAWAY_UNUSED, type CallFrame, type CastFrame, type Frame } from '../protocol/frame.js';
+import {
+  CAST_STREAM,
+  FrameType,
+  GOAWAY_NOTHING_REFUSED,
+  type CallFrame,
+  type CastFrame,
+  type EndFrame,
+  type ItemFrame,
+} from '../protocol/frame.js';
+import { corrupt } from '../protocol/frame-decoder.js';
+import { violation, violationOf } from '../protocol/violation.js';
 import { NO_PAYLOAD, withOwnBytes, type Payload } from '../protocol/payload.js';
-import type { Casts, IncomingCast } from './casts.js';
+import type { Casts, CastSource, IncomingCast } from './casts.js';
 import type { Invoker } from './invoker.js';
 import type { OrderedCasts } from './ordered-casts.js';
+import { RequestStream, withStream } from './request-stream.js';
 import { RunningCall, type Answers, type CallPorts, type Receipt } from './running-call.js';
 
 export interface AcceptorPorts extends CallPorts {
@@ -22,11 +36,17 @@ export interface AcceptorPorts extends CallPorts {
 
 /** How long a client that was asked to close may take. */
 const RETIRE_GRACE_MS = 5000;
+/** How long a client may take to see that the node drains, before it is told which calls come too late. */
+const NOTICE_MS = 1000;
 
-export class Acceptor implements ConnectionEvents, Answers {
+/** `asked`: new calls are not wanted, but taken. `refusing`: they are not. */
+type Draining = 'no' | 'asked' | 'refusing';
+
+export class Acceptor implements ConnectionEvents, Answers, CastSource {
   private readonly calls = new CallTable<RunningCall>();
+  private readonly castWindow: Window;
   private lastId = 0;
-  private draining = false;
+  private draining: Draining = 'no';
   private inactivity: Inactivity;
 
   constructor(
@@ -35,6 +55,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     private readonly onEnd: (acceptor: Acceptor) => void,
   ) {
     connection.keepAlive(false);
+    this.castWindow = connection.newWindow();
     this.inactivity = this.whenUnused(ports.inactivityTimeout, () => this.retire());
   }
 
@@ -46,41 +67,64 @@ export class Acceptor implements ConnectionEvents, Answers {
     return this.calls.size;
   }
 
-  frame(frame: Frame): void {
+  frame(frame: OwnersFrame): void {
     switch (frame.type) {
       case FrameType.Call:
         return this.onCall(frame);
       case FrameType.Cast:
         return this.onCast(frame);
+      case FrameType.Item:
+        return this.onItem(frame);
+      case FrameType.End:
+        return this.onEndOfItems(frame);
       case FrameType.Cancel:
-        return this.calls.get(frame.id)?.abort(new GenRpcError('cancelled'));
+        return this.onCancel(frame.id);
       default:
         this.connection.abort(new GenRpcError('protocol_error', 'A client sent a frame that only a server sends.'));
     }
   }
 
+  isKnown(id: number): boolean {
+    return id !== CAST_STREAM && id <= this.lastId;
+  }
+
+  late(): void {
+    this.ports.journal.count('late_frames');
+  }
+
   closed(reason: GenRpcError): void {
     if (reason.code === 'protocol_error') {
       this.ports.journal.note('protocol_error', () => `Closed the connection of ${this.peer.node}: ${reason.message}`);
+      const kind = violationOf(reason);
+      if (kind !== undefined) this.ports.journal.count(kind);
     }
     this.inactivity.stop();
     for (const call of this.calls.values()) call.abort(reason);
     this.onEnd(this);
   }
 
-  /** Refuses new calls and tells the peer so; closes once the running ones have been answered. Safe to repeat. */
+  /**
+   * Asks the client to call elsewhere; once it has seen that, refuses what still comes. Closes once the running calls
+   * have been answered. Safe to repeat.
+   */
   drain(): void {
-    if (this.draining) return;
-    this.draining = true;
-    this.connection.send({ type: FrameType.GoAway, lastId: this.lastId });
+    if (this.draining !== 'no') return;
+    this.draining = 'asked';
+    this.connection.send({ type: FrameType.GoAway, lastId: GOAWAY_NOTHING_REFUSED });
     // The listener, which kept the process alive so far, is closing.
     this.connection.keepAlive(true);
-    if (this.running === 0) this.connection.close();
+    const notice = this.ports.clock.after(NOTICE_MS, () => this.refuseCalls());
+    this.connection.ping(() => {
+      notice.cancel();
+      this.refuseCalls();
+    });
+    void this.connection.ended.then(() => notice.cancel());
   }
 
-  /** Ends now: running calls are told, queued answers still leave. Safe to repeat. */
+  /** Ends now: running calls are told and answered so, queued answers still leave. Safe to repeat. */
   close(reason: GenRpcError): Promise<void> {
-    for (const call of this.calls.values()) call.abort(reason);
+    const error = new GenRpcError('shutting_down', reason.message);
+    for (const call of this.calls.values()) call.stop(error);
     this.connection.close();
     return this.connection.ended;
   }
@@ -90,32 +134,51 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   item(call: RunningCall, value: unknown): void {
-    if (this.connection.congested) {
-      call.abort(new GenRpcError('refused'));
-      // Not `refused`, which says that nothing was started.
-      return this.failed(
-        call,
-        new GenRpcError('handler_failed', 'The stream was stopped: too much of it waits for its reader.'),
-      );
+    const writer = (call.replies ??= new ItemWriter(this.connection, call.id));
+    try {
+      writer.item(value);
+    } catch (error) {
+      this.stopStream(call, error as GenRpcError);
     }
-    const payload = this.encode(call, value);
-    if (payload !== undefined) this.connection.send({ type: FrameType.Item, id: call.id, payload });
-    else call.abort(new GenRpcError('encode_error'));
+  }
+
+  isReady({ replies }: RunningCall): boolean {
+    return replies === undefined || replies.ready;
+  }
+
+  whenReady(call: RunningCall, then: () => void): void {
+    if (call.replies === undefined) then();
+    else call.replies.whenReady(then);
   }
 
   done(call: RunningCall, value: unknown): void {
-    const payload = this.encode(call, value);
-    if (payload !== undefined) this.connection.send({ type: FrameType.Result, id: call.id, payload });
+    try {
+      this.connection.send({ type: FrameType.Result, id: call.id, payload: this.connection.encode(value) });
+    } catch (error) {
+      this.failed(call, error as GenRpcError);
+    }
   }
 
-  failed(call: RunningCall, error: GenRpcError): void {
-    this.sendError(call.id, error);
+  end({ replies }: RunningCall): void {
+    replies?.end();
+  }
+
+  failed({ id, replies }: RunningCall, error: GenRpcError): void {
+    const { code, message } = error;
+    const frame = { type: FrameType.Error, id, code, message, payload: this.detailsOf(error) } as const;
+    if (replies === undefined) this.connection.send(frame);
+    else replies.fail(frame);
   }
 
   ended(call: RunningCall): void {
     this.calls.delete(call);
     this.inactivity.used();
-    if (this.draining && this.running === 0) this.connection.close();
+    if (call.unread) this.connection.forget(call.id);
+    if (this.draining === 'refusing' && this.running === 0) this.connection.close();
+  }
+
+  castEnded(bytes: number): void {
+    this.connection.free(CAST_STREAM, this.castWindow, costOf(bytes));
   }
 
   private whenUnused(ms: number, run: () => void): Inactivity {
@@ -126,8 +189,15 @@ export class Acceptor implements ConnectionEvents, Answers {
 
   /** Asks the client to close, and goes on serving what is on its way. One that does not hear is cut off. */
   private retire(): void {
-    this.connection.send({ type: FrameType.GoAway, lastId: GOAWAY_UNUSED });
+    this.connection.send({ type: FrameType.GoAway, lastId: GOAWAY_NOTHING_REFUSED });
     this.inactivity = this.whenUnused(RETIRE_GRACE_MS, () => this.connection.close());
+  }
+
+  private refuseCalls(): void {
+    if (this.draining !== 'asked') return;
+    this.draining = 'refusing';
+    this.connection.send({ type: FrameType.GoAway, lastId: this.lastId });
+    if (this.running === 0) this.connection.close();
   }
 
   private onCall(frame: CallFrame): void {
@@ -136,21 +206,59 @@ export class Acceptor implements ConnectionEvents, Answers {
     if (this.calls.get(frame.id) !== undefined) {
       return this.connection.abort(new GenRpcError('protocol_error', `Call ${frame.id} was sent twice.`));
     }
-    if (this.draining) {
+    if (this.draining === 'refusing') {
       const message = 'The node is shutting down and did not start the call.';
-      return this.sendError(frame.id, new GenRpcError('refused', message));
+      return this.refuse(frame.id, new GenRpcError('refused', message));
+    }
+    if (this.connection.congested) {
+      const message = 'Too many answers wait for the caller, which reads slowly. The call was not started.';
+      return this.refuse(frame.id, new GenRpcError('refused', message));
     }
     if (frame.deliver === true) return this.ports.casts.run(this.castOf(frame, this.receiptOf(frame)));
     const deadlineAt = this.ports.clock.now() + frame.timeoutMs;
     const call = new RunningCall(frame.id, frame, this.peer, deadlineAt, this, this.ports);
     this.calls.add(call);
-    this.ports.invoker.run(call, () => this.connection.decode(frame.payload));
+    this.ports.invoker.run(call, () => this.argsOf(call, frame));
+  }
+
+  private argsOf(call: RunningCall, frame: CallFrame): unknown {
+    const args = this.connection.decode(frame.payload);
+    if (frame.streamed !== true) return args;
+    call.requests = new RequestStream(this.connection, call.id);
+    call.watchDeadline();
+    return withStream(args, call.single, call.requests.queue);
+  }
+
+  private onItem(frame: ItemFrame): void {
+    const call = this.calls.get(frame.id);
+    if (call === undefined && this.isKnown(frame.id)) return this.late();
+    if (call?.requests === undefined) throw corrupt(`an item of stream ${frame.id}, which is none`);
+    try {
+      call.requests.item(frame);
+    } catch (error) {
+      if (violationOf(error as GenRpcError) !== undefined) throw error;
+      call.stop(error as GenRpcError);
+    }
+  }
+
+  private onEndOfItems(frame: EndFrame): void {
+    const requests = this.calls.get(frame.id)?.requests;
+    if (requests === undefined) return this.late();
+    requests.end(frame);
+  }
+
+  private onCancel(id: number): void {
+    this.connection.forget(id);
+    this.calls.get(id)?.abort(new GenRpcError('cancelled'));
   }
 
   private onCast(frame: CastFrame): void {
     this.inactivity.used();
     const { casts, orderedCasts, journal } = this.ports;
-    if (this.draining) return journal.count('cast_failed');
+    if (!this.castWindow.takeItem(costOf(frame.payload.bytes.length))) {
+      throw violation('fc_violation', 'more casts were sent than there was credit for');
+    }
+    if (this.draining === 'refusing') return journal.count('cast_failed');
     if (frame.order === undefined) casts.run(this.castOf(frame));
     else
       orderedCasts.run(
@@ -163,29 +271,27 @@ export class Acceptor implements ConnectionEvents, Answers {
   private castOf(frame: CallFrame | CastFrame, receipt?: Receipt): IncomingCast {
     const { payload } = frame;
     const readArgs = (): unknown => this.connection.decode(payload);
-    return { what: frame, caller: this.peer, bytes: payload.bytes.length, readArgs, receipt };
+    const source = frame.type === FrameType.Cast ? this : undefined;
+    return { what: frame, caller: this.peer, bytes: payload.bytes.length, source, readArgs, receipt };
   }
 
   private receiptOf({ id }: CallFrame): Receipt {
     return {
       begun: () => this.connection.send({ type: FrameType.Result, id, payload: NO_PAYLOAD }),
-      refused: (error) => this.sendError(id, error),
+      refused: (error) => this.refuse(id, error),
     };
   }
 
-  /** The bytes of an answer; if it cannot be sent, the error that says why, and `undefined`. */
-  private encode(call: RunningCall, value: unknown): Payload | undefined {
-    try {
-      return this.connection.encode(value);
-    } catch (error) {
-      this.sendError(call.id, error as GenRpcError);
-    }
-    return undefined;
+  private refuse(id: number, { code, message }: GenRpcError): void {
+    this.connection.send({ type: FrameType.Error, id, code, message, payload: NO_PAYLOAD });
   }
 
-  private sendError(id: number, error: GenRpcError): void {
-    const { code, message } = error;
-    this.connection.send({ type: FrameType.Error, id, code, message, details: this.detailsOf(error) });
+  /** An item that cannot be sent is the end of its stream. */
+  private stopStream(call: RunningCall, error: GenRpcError): void {
+    if (error.code !== 'refused') return call.stop(error);
+    // What waits is not sent any more; and `refused` would say that nothing was started.
+    call.abort(error);
+    this.refuse(call.id, new GenRpcError('handler_failed', error.message));
   }
 
   /** Details that cannot be sent are left out: the error itself must arrive. */

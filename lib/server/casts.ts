@@ -18,12 +18,19 @@ export interface CastPorts extends CallPorts {
   readonly journal: Journal;
 }
 
+/** Whoever brought a cast, and wants to hear when what it takes is free again. */
+export interface CastSource {
+  castEnded(bytes: number): void;
+}
+
 /** A cast that has arrived. */
 export interface IncomingCast {
   readonly what: IncomingCall;
   readonly caller: Caller;
   /** Size of the arguments while they wait to be read. */
   readonly bytes: number;
+  /** `undefined`: nobody counts them. */
+  readonly source?: CastSource | undefined;
   readonly readArgs: () => unknown;
   /** Told that it has begun, or why not. */
   readonly receipt?: Receipt | undefined;
@@ -32,7 +39,7 @@ export interface IncomingCast {
 }
 
 class RunningCast extends RunningCall {
-  onEnd: (() => void) | undefined;
+  cast: IncomingCast | undefined;
 }
 
 export class Casts implements Answers {
@@ -50,7 +57,7 @@ export class Casts implements Answers {
     this.last = (this.last + 1) >>> 0;
     const cast = new RunningCast(this.last, incoming.what, incoming.caller, Infinity, this, this.ports);
     cast.receipt = incoming.receipt;
-    cast.onEnd = incoming.onEnd;
+    cast.cast = incoming;
     this.running.add(cast);
     this.ports.invoker.run(cast, incoming.readArgs);
   }
@@ -70,7 +77,17 @@ export class Casts implements Answers {
 
   item(): void {}
 
+  isReady(): boolean {
+    return true;
+  }
+
+  whenReady(_cast: RunningCall, then: () => void): void {
+    then();
+  }
+
   done(): void {}
+
+  end(): void {}
 
   failed(cast: RunningCall, error: GenRpcError): void {
     this.ports.journal.count('cast_failed');
@@ -79,10 +96,11 @@ export class Casts implements Answers {
 
   /** Safe to repeat: what a function returns instead of a promise may call back twice. */
   ended(cast: RunningCast): void {
-    const { onEnd } = cast;
-    cast.onEnd = undefined;
+    const incoming = cast.cast;
+    cast.cast = undefined;
     this.running.delete(cast);
-    onEnd?.();
+    incoming?.source?.castEnded(incoming.bytes);
+    incoming?.onEnd?.();
     if (this.size === 0) this.whenIdle.tell();
   }
 }

@@ -1,11 +1,12 @@
 /** Runs functions: a value or a throw becomes an answer. Never throws itself. */
+import { isItemStream } from '../connection/item-stream.js';
 import type { Journal } from '../connection/journal.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { isArgumentList, joinRoute, MAX_ARGUMENTS } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
 import type { Clock } from '../ports/clock.js';
 import type { Callable, ModuleRegistry } from './module-registry.js';
-import { streamReply, type Subscribable } from './reply-stream.js';
+import { streamReply } from './reply-stream.js';
 import type { RunningCall } from './running-call.js';
 
 export interface InvokerOptions {
@@ -51,7 +52,7 @@ export class Invoker {
   private answer(call: RunningCall, callable: Callable, value: unknown): void {
     try {
       // A producer that nobody waits for must not even begin: nobody would stop it.
-      if (!isSubscribable(value) || call.abandoned) return call.succeed(value);
+      if (!isItemStream(value) || call.abandoned) return call.succeed(value);
       streamReply(call, value, this.options.clock, {
         failed: (error) => this.crash(call, error, callable),
         stuck: (error) => this.note(call, error),
@@ -103,8 +104,4 @@ function describe(cause: unknown): string {
 
 function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function';
-}
-
-function isSubscribable(value: unknown): value is Subscribable {
-  return typeof value === 'object' && value !== null && typeof (value as Subscribable).subscribe === 'function';
 }

@@ -41,10 +41,14 @@ export class OrderedCasts {
   /** @param from tells the processes that cast apart, across their connections. */
   run(from: string, order: CastOrder, cast: IncomingCast): void {
     const line = this.lineOf(`${from} ${order.lane}`);
-    if (!this.inOrder(line, order.sequence)) return this.ports.journal.count('ordered_cast_late');
+    if (!this.inOrder(line, order.sequence)) {
+      cast.source?.castEnded(cast.bytes);
+      return this.ports.journal.count('ordered_cast_late');
+    }
     const { maxQueuedCasts, maxQueuedBytes, journal } = this.ports;
     const full = waitingIn(line) >= maxQueuedCasts || line.waitingBytes + cast.bytes > maxQueuedBytes;
     if (line.running && full) {
+      cast.source?.castEnded(cast.bytes);
       return journal.note(
         'ordered_cast_dropped',
         () => `Too many ordered casts of ${cast.caller.node} wait their turn.`,

@@ -1,12 +1,8 @@
-/** A reply of several values: what a function returned to subscribe to (an RxJS Observable, or anything like it). */
+/** A reply of several values: what a function returned to subscribe to, or to iterate over. */
+import { follow, isAsyncIterable, type Outlet, type Stop } from '../connection/item-stream.js';
+import type { ItemStream } from '../protocol/invocation.js';
 import type { Clock } from '../ports/clock.js';
 import type { RunningCall } from './running-call.js';
-
-export interface Subscribable {
-  subscribe(observer: { next(value: unknown): void; error(error: unknown): void; complete(): void }): {
-    unsubscribe(): void;
-  };
-}
 
 /** What goes wrong with a stream. */
 export interface StreamFailures {
@@ -19,20 +15,33 @@ export interface StreamFailures {
 const NOTHING = Symbol('nothing held');
 
 /** Sends what `source` brings, until it ends or nobody waits for it any more. */
-export function streamReply(call: RunningCall, source: Subscribable, clock: Clock, on: StreamFailures): void {
-  new ReplyStream(call, clock, on).follow(source);
+export function streamReply(call: RunningCall, source: ItemStream, clock: Clock, on: StreamFailures): void {
+  const reply = new ReplyStream(call, clock, on);
+  let stop: Stop | undefined;
+  call.stopProducer = () => {
+    const inner = reply.stop();
+    const outer = stop?.();
+    return inner === undefined || outer === undefined ? (inner ?? outer) : inner.then(() => outer);
+  };
+  stop = follow(source, reply);
+  // Items may come, and one of them may end the call, before there is anything to stop.
+  if (reply.ended) void stop();
+  else call.watchDeadline();
 }
 
 /**
- * Sends items as they come. The latest is held back until the turn ends, because most such replies complete in the
- * turn that brought their only value: then one frame is enough.
+ * Sends items as they come. The first is held back until the turn ends, because most such replies complete in the turn
+ * that brought their only value: then one frame is enough.
  */
-class ReplyStream {
+class ReplyStream implements Outlet {
+  ended = false;
   private held: unknown = NOTHING;
-  private ended = false;
-  private subscription: ReturnType<Subscribable['subscribe']> | undefined;
+  private sent = false;
+  /** An item that is a stream itself, as interceptors make of what an async generator returns: its items are meant. */
+  private inner: Stop | undefined;
+  private outerDone = false;
   private readonly flush = (): void => {
-    if (this.held === NOTHING) return;
+    if (this.held === NOTHING || this.ended) return;
     const value = this.held;
     this.held = NOTHING;
     this.call.item(value);
@@ -44,51 +53,94 @@ class ReplyStream {
     private readonly on: StreamFailures,
   ) {}
 
-  /** Values may come, and one of them may end the call, before `subscribe` returns. */
-  follow(source: Subscribable): void {
-    this.call.stopProducer = () => this.stop();
-    this.subscription = source.subscribe(this);
-    if (this.ended) this.unsubscribe();
-    else this.call.watchDeadline();
+  get ready(): boolean {
+    return this.call.ready;
+  }
+
+  whenReady(then: () => void): void {
+    this.call.whenReady(then);
   }
 
   next(value: unknown): void {
     if (this.ended) return;
-    if (this.held === NOTHING) this.clock.soon(this.flush);
-    else this.flush();
+    if (isAsyncIterable(value)) return this.followInner(value);
+    if (this.sent) {
+      this.flush();
+      return this.call.item(value);
+    }
+    this.sent = true;
     this.held = value;
+    this.clock.soon(this.flush);
   }
 
   error(error: unknown): void {
     if (this.ended) return;
-    this.end();
     this.flush();
+    this.end();
     this.on.failed(error);
   }
 
   complete(): void {
     if (this.ended) return;
+    this.outerDone = true;
+    if (this.inner !== undefined) return;
     this.end();
-    this.call.succeed(this.held === NOTHING ? undefined : this.held);
-    this.held = NOTHING;
+    if (!this.sent) this.call.succeed(undefined);
+    else if (this.held !== NOTHING) this.call.succeed(this.held);
+    else this.call.end();
+  }
+
+  stuck(error: unknown): void {
+    this.on.stuck(error);
+  }
+
+  stop(): Promise<void> | undefined {
+    this.ended = true;
+    return this.inner?.();
+  }
+
+  /** The items of an item were all there were. */
+  innerDone(): void {
+    this.inner = undefined;
+    if (this.outerDone) this.complete();
+  }
+
+  private followInner(items: AsyncIterable<unknown>): void {
+    if (this.inner !== undefined) return this.error(new TypeError('Two streams at once within a reply.'));
+    this.inner = follow(items, new InnerOutlet(this));
   }
 
   private end(): void {
     this.ended = true;
     this.call.stopProducer = undefined;
   }
+}
 
-  private stop(): void {
-    this.ended = true;
-    this.held = NOTHING;
-    this.unsubscribe();
+/** Takes the items of an item. */
+class InnerOutlet implements Outlet {
+  constructor(private readonly outer: ReplyStream) {}
+
+  get ready(): boolean {
+    return this.outer.ready;
   }
 
-  private unsubscribe(): void {
-    try {
-      this.subscription?.unsubscribe();
-    } catch (error) {
-      this.on.stuck(error);
-    }
+  whenReady(then: () => void): void {
+    this.outer.whenReady(then);
+  }
+
+  next(value: unknown): void {
+    this.outer.next(value);
+  }
+
+  error(error: unknown): void {
+    this.outer.error(error);
+  }
+
+  complete(): void {
+    this.outer.innerDone();
+  }
+
+  stuck(error: unknown): void {
+    this.outer.stuck(error);
   }
 }

@@ -1,14 +1,23 @@
 /** One call while its function runs: what the function sees of it, and the one place where it is answered. */
 import { Deadline, type Deadlines } from '../connection/deadlines.js';
+import type { Stop } from '../connection/item-stream.js';
+import type { ItemWriter } from '../connection/item-writer.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { FunctionName, Headers } from '../protocol/invocation.js';
 import type { Clock } from '../ports/clock.js';
 import type { CallContext } from './module-registry.js';
+import type { RequestStream } from './request-stream.js';
 
 /** Where answers go: over a connection, or straight to a caller of the same node. */
 export interface Answers {
   item(call: RunningCall, value: unknown): void;
+  /** Is there room for another item? */
+  isReady(call: RunningCall): boolean;
+  /** Runs `then` once there is room. */
+  whenReady(call: RunningCall, then: () => void): void;
   done(call: RunningCall, value: unknown): void;
+  /** The items that were sent are all there were. */
+  end(call: RunningCall): void;
   failed(call: RunningCall, error: GenRpcError): void;
   /** The function has ended, whoever still cares. */
   ended(call: RunningCall): void;
@@ -41,11 +50,17 @@ export interface CallPorts {
 
 export class RunningCall extends Deadline implements CallContext {
   /** Stops whatever produces values for this call. */
-  stopProducer: (() => void) | undefined;
+  stopProducer: Stop | undefined;
+  /** The argument that is a stream, while it comes. */
+  requests: RequestStream | undefined;
+  /** The reply, where it is a stream. */
+  replies: ItemWriter | undefined;
   receipt: Receipt | undefined;
   private answered = false;
   private controller: AbortController | undefined;
   private abortReason: GenRpcError | undefined;
+  /** Is nobody there to read what was sent so far? */
+  unread = false;
 
   constructor(
     /** Its number among the calls that its connection runs, or among the casts that the node runs. */
@@ -108,8 +123,23 @@ export class RunningCall extends Deadline implements CallContext {
     if (!this.answered) this.answers.item(this, value);
   }
 
+  /** Is there room for another item? One that comes all the same waits. */
+  get ready(): boolean {
+    return this.answered || this.answers.isReady(this);
+  }
+
+  whenReady(then: () => void): void {
+    this.answers.whenReady(this, then);
+  }
+
   succeed(value: unknown): void {
     if (this.settle()) this.answers.done(this, value);
+    this.answers.ended(this);
+  }
+
+  /** The items were all there is. */
+  end(): void {
+    if (this.settle()) this.answers.end(this);
     this.answers.ended(this);
   }
 
@@ -120,21 +150,34 @@ export class RunningCall extends Deadline implements CallContext {
 
   /** Nobody waits any more. The function is told, and keeps its place until it ends. */
   abort(reason: GenRpcError): void {
-    if (!this.settle()) return;
-    this.abortReason = reason;
-    this.controller?.abort(reason);
-    if (this.stopProducer === undefined) return;
-    this.stopProducer();
-    this.answers.ended(this);
+    if (!this.settle(reason)) return;
+    this.unread = true;
+    this.tell(reason);
+  }
+
+  /** It goes no further: caller and function are told. */
+  stop(error: GenRpcError): void {
+    if (!this.settle(error)) return;
+    this.answers.failed(this, error);
+    this.tell(error);
   }
 
   override expire(): void {
     this.abort(new GenRpcError('timeout'));
   }
 
-  private settle(): boolean {
+  private tell(reason: GenRpcError): void {
+    this.abortReason = reason;
+    this.controller?.abort(reason);
+    const stopping = this.stopProducer?.();
+    if (stopping !== undefined) void stopping.then(() => this.answers.ended(this));
+    else if (this.stopProducer !== undefined) this.answers.ended(this);
+  }
+
+  private settle(reason?: GenRpcError): boolean {
     if (this.answered) return false;
     this.answered = true;
+    this.requests?.stop(reason ?? new GenRpcError('cancelled', 'The call has been answered.'));
     this.ports.deadlines.remove(this);
     return true;
   }

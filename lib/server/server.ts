@@ -1,6 +1,7 @@
 /** Accepts channels, lets nobody past the handshake unproven, and keeps the acceptors of those who came through. */
 import { respond, type Identity } from '../connection/authenticate.js';
-import type { Connection, Peer } from '../connection/connection.js';
+import type { Connection } from '../connection/connection.js';
+import type { Peer } from '../connection/wire.js';
 import { Idle } from '../connection/idle.js';
 import type { Occurrence } from '../connection/journal.js';
 import type { Channel, Driver, Endpoint, ListenAt, Listener } from '../driver/driver.js';

@@ -1,0 +1,60 @@
+/** An argument that is a stream, on its way: its items follow the call, as fast as the function reads them. */
+import { follow, type Outlet } from '../connection/item-stream.js';
+import type { ItemWriter } from '../connection/item-writer.js';
+import type { Journal } from '../connection/journal.js';
+import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
+import { joinRoute, type ItemStream } from '../protocol/invocation.js';
+import type { PendingCall } from './pending-calls.js';
+
+/** Sends the items of `source` until it ends or the call has settled. What is wrong with them fails the call. */
+export function sendItems(call: PendingCall, source: ItemStream, writer: ItemWriter, journal: Journal): void {
+  const stop = follow(source, new RequestItems(call, writer, journal));
+  if (call.settled) void stop();
+  else call.stopStream = stop;
+}
+
+class RequestItems implements Outlet {
+  constructor(
+    private readonly call: PendingCall,
+    private readonly writer: ItemWriter,
+    private readonly journal: Journal,
+  ) {}
+
+  get ready(): boolean {
+    return this.call.settled || this.writer.ready;
+  }
+
+  whenReady(then: () => void): void {
+    this.writer.whenReady(then);
+  }
+
+  next(value: unknown): void {
+    if (this.call.settled) return;
+    try {
+      this.writer.item(value);
+    } catch (error) {
+      this.fail(error, 'cannot be sent');
+    }
+  }
+
+  error(cause: unknown): void {
+    this.fail(cause, 'failed');
+  }
+
+  complete(): void {
+    if (!this.call.settled) this.writer.end();
+  }
+
+  stuck(error: unknown): void {
+    const message = (): string => `The stream that ${joinRoute(this.call.invocation.name)} was given threw at its end.`;
+    this.journal.note('listener_failed', message, error);
+  }
+
+  /** The function may have read some of it. */
+  private fail(cause: unknown, what: string): void {
+    const code = isGenRpcError(cause) ? cause.code : 'cancelled';
+    const said = cause instanceof Error ? cause.message : String(cause);
+    const message = `The stream that ${joinRoute(this.call.invocation.name)} was given ${what}: ${said}`;
+    this.call.giveUp(new GenRpcError(code, message, { maybeExecuted: true, cause }));
+  }
+}

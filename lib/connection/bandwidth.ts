@@ -1,0 +1,38 @@
+/** How large windows must be to keep a line busy: twice what fits on it (bandwidth × round trip time). */
+import type { Clock } from '../ports/clock.js';
+
+/** A shorter time says nothing of a line: what had gathered while this process was busy comes at the speed of memory. */
+const LEAST_SAMPLE_MS = 20;
+
+export class Bandwidth {
+  /** Bytes that should be on the way at most; never less than before. */
+  target = 0;
+  private bytes = 0;
+  private since: number;
+  private roundTripMs: number;
+
+  constructor(
+    private readonly clock: Clock,
+    roundTripMs: number,
+    private readonly max: number,
+  ) {
+    this.since = clock.now();
+    this.roundTripMs = roundTripMs;
+  }
+
+  /** A round trip was measured. The shortest is that of the line alone, without what waits in front of it. */
+  roundTrip(ms: number): void {
+    this.roundTripMs = Math.min(this.roundTripMs, ms);
+  }
+
+  /** So many bytes have arrived since the last time. */
+  arrived(bytes: number): void {
+    this.bytes += bytes;
+    const now = this.clock.now();
+    const ms = now - this.since;
+    if (ms < Math.max(LEAST_SAMPLE_MS, this.roundTripMs)) return;
+    this.target = Math.min(this.max, Math.max(this.target, (2 * this.bytes * this.roundTripMs) / ms));
+    this.bytes = 0;
+    this.since = now;
+  }
+}

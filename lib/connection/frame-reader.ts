@@ -1,0 +1,163 @@
+/** The incoming half of a connection: bytes to whole messages, and credit back to whoever sends them. */
+import type { GenRpcError } from '../protocol/errors.js';
+import {
+  CONNECTION_CREDIT,
+  FrameType,
+  STREAM_CREDIT,
+  type ChunkFrame,
+  type CreditFrame,
+  type Frame,
+} from '../protocol/frame.js';
+import { corrupt } from '../protocol/frame-decoder.js';
+import { violation } from '../protocol/violation.js';
+import type { Clock, Timer } from '../ports/clock.js';
+import { Assembler } from './assembler.js';
+import { Bandwidth } from './bandwidth.js';
+import { Window } from './credit.js';
+import { costOf } from './outbox.js';
+
+/** How bytes become frames. */
+export interface Decoder {
+  /** @throws GenRpcError when the bytes are outside the protocol. */
+  push(bytes: Buffer, onFrame: (frame: Frame) => void): void;
+  stop(): void;
+  /** Frames handed out or passed over so far. */
+  readonly frames: number;
+  /** Is the next one half received? */
+  readonly midFrame: boolean;
+}
+
+export interface ReaderSettings {
+  /** A frame must be whole within this many ms of its first byte; a message must go on within it. */
+  readonly frameReadTimeout: number;
+  /** The most that a peer may have on the way, over a connection and on each stream. */
+  readonly maxWindow: number;
+}
+
+export interface ReaderEvents {
+  /** Any frame but a chunk; of messages in chunks, once they are whole. */
+  frame(frame: Frame): void;
+  grant(frame: CreditFrame): void;
+  /** A chunk of a message that is not being received. Was there ever one of this number? */
+  isKnown(id: number): boolean;
+  late(): void;
+  fail(error: GenRpcError): void;
+}
+
+export class FrameReader {
+  private readonly assembler = new Assembler();
+  private readonly window = new Window(CONNECTION_CREDIT);
+  private readonly bandwidth: Bandwidth;
+  private unmeasured = 0;
+  private readTimer: Timer | undefined;
+  /** While a frame or message is half received: how many frames there were, and since when there is no other. */
+  private framesThen = -1;
+  private standsSince = 0;
+  private readonly onFrame = (frame: Frame): void => {
+    if (frame.type === FrameType.Chunk) return this.onChunk(frame);
+    if (frame.type === FrameType.Item) this.take(costOf(frame.payload.bytes.length));
+    if (!('payload' in frame) || frame.total === undefined) return this.events.frame(frame);
+    this.assembler.begin('id' in frame ? frame.id : 0, frame, frame.total);
+  };
+
+  constructor(
+    private readonly decoder: Decoder,
+    private readonly clock: Clock,
+    private readonly settings: ReaderSettings,
+    roundTripMs: number,
+    private readonly events: ReaderEvents,
+  ) {
+    this.bandwidth = new Bandwidth(clock, roundTripMs, settings.maxWindow);
+  }
+
+  /** Bytes that wait for the rest of their message. */
+  get bufferedBytes(): number {
+    return this.assembler.bytes;
+  }
+
+  /** @throws GenRpcError `protocol_error`: the connection cannot go on. */
+  push(bytes: Buffer): void {
+    this.decoder.push(bytes, this.onFrame);
+    this.watch();
+  }
+
+  roundTrip(ms: number): void {
+    this.bandwidth.roundTrip(ms);
+  }
+
+  /** A window for a stream of items, or of casts, that the peer sends. */
+  newWindow(): Window {
+    return new Window(STREAM_CREDIT);
+  }
+
+  /** What arrived on a stream was used: the peer may send as much again. */
+  free(id: number, window: Window, bytes: number): void {
+    if (!window.free(bytes)) return;
+    window.grow(this.bandwidth.target);
+    this.grant(id, window.claim());
+  }
+
+  /** Nobody waits for the rest of this message. */
+  drop(id: number): void {
+    this.assembler.drop(id);
+  }
+
+  stop(): void {
+    this.decoder.stop();
+    this.assembler.clear();
+    this.readTimer?.cancel();
+  }
+
+  private onChunk(frame: ChunkFrame): void {
+    this.take(frame.bytes.length);
+    if (!this.assembler.has(frame.id)) return this.onStray(frame);
+    const whole = this.assembler.add(frame);
+    if (whole !== undefined) this.events.frame(whole);
+  }
+
+  private onStray({ id, more }: ChunkFrame): void {
+    if (!this.events.isKnown(id)) throw corrupt(`a chunk of stream ${id}, on which nothing has begun`);
+    if (!more) this.events.late();
+  }
+
+  /** Takes the price of what has arrived, and gives it back: what bounds memory is the credit of streams. */
+  private take(bytes: number): void {
+    if (!this.window.take(bytes)) throw violation('fc_violation', 'more was sent than there was credit for');
+    this.unmeasured += bytes;
+    if (!this.window.free(bytes)) return;
+    this.bandwidth.arrived(this.unmeasured);
+    this.unmeasured = 0;
+    this.window.grow(this.bandwidth.target);
+    this.grant(0, 0);
+  }
+
+  private grant(id: number, stream: number): void {
+    this.events.grant({ type: FrameType.Credit, id, connection: this.window.claim(), stream });
+  }
+
+  /** A half frame has its time counted from its first byte, however often a byte of it trickles in. */
+  private watch(): void {
+    const { frames } = this.decoder;
+    if (!this.isHalf) {
+      this.framesThen = -1;
+      return;
+    }
+    if (frames !== this.framesThen) this.standsSince = this.clock.now();
+    this.framesThen = frames;
+    if (this.readTimer === undefined) this.arm(this.settings.frameReadTimeout);
+  }
+
+  private get isHalf(): boolean {
+    return this.decoder.midFrame || this.assembler.size > 0;
+  }
+
+  private arm(ms: number): void {
+    this.readTimer = this.clock.after(ms, () => {
+      this.readTimer = undefined;
+      if (!this.isHalf) return;
+      const left = this.settings.frameReadTimeout - (this.clock.now() - this.standsSince);
+      if (left > 0) return this.arm(left);
+      this.events.fail(corrupt(`a frame was not whole after ${this.settings.frameReadTimeout} ms`));
+    });
+  }
+}

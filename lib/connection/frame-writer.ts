@@ -1,0 +1,232 @@
+/** The outgoing half of a connection: what is small leaves at once, what is large waits for its turn and for credit. */
+import type { Channel } from '../driver/driver.js';
+import { GenRpcError } from '../protocol/errors.js';
+import {
+  CONNECTION_CREDIT,
+  FrameType,
+  MAX_WHOLE_BYTES,
+  STREAM_CREDIT,
+  type CallFrame,
+  type CastFrame,
+  type CreditFrame,
+  type EndFrame,
+  type ErrorFrame,
+  type Frame,
+  type ItemFrame,
+  type PayloadFrame,
+  type ResultFrame,
+} from '../protocol/frame.js';
+import type { ByteSink } from '../protocol/frame-encoder.js';
+import { violation } from '../protocol/violation.js';
+import type { Clock, Timer } from '../ports/clock.js';
+import { Credit } from './credit.js';
+import { Outbox, payloadBytesOf, streamCostOf, type Positioned } from './outbox.js';
+import { WriteBatch } from './write-batch.js';
+import { WriteScheduler, type ScheduledWrites } from './write-scheduler.js';
+
+/** How many frames and bytes wait for each other before they are written, at most: they never wait beyond their turn. */
+export interface Batching {
+  readonly frames: number;
+  readonly bytes: number;
+}
+
+export interface WriterSettings {
+  /** Bytes that wait must make progress within this many ms. */
+  readonly sendTimeout: number;
+  readonly batching: Batching;
+}
+
+/** What the channel may hold before what is large has to wait: a small frame comes behind it. */
+const CHANNEL_BYTES = 64 * 1024;
+/** What is gathered for one write, of what is large. */
+const BULK_WRITE_BYTES = 128 * 1024;
+/** Grants for each item or chunk that was sent: a peer that thanks for every byte costs more than it allows. */
+const MAX_GRANTS_AHEAD = 1000;
+const GRANTS_PER_FRAME = 10;
+
+export class FrameWriter implements ScheduledWrites {
+  private readonly batch = new WriteBatch();
+  private readonly credit = new Credit(CONNECTION_CREDIT);
+  private readonly scheduler = new WriteScheduler(this.credit, this);
+  private readonly boxes = new Map<number, Outbox>();
+  private flushScheduled = false;
+  /** Bytes given to the channel since the beginning. */
+  private handedOver = 0;
+  private grantsAhead = 0;
+  private sendTimer: Timer | undefined;
+  private stopped = false;
+  private readonly onTurnEnd = (): void => {
+    this.flushScheduled = false;
+    this.flush();
+  };
+
+  /** @param onStuck the channel has taken no byte for `sendTimeout` */
+  constructor(
+    private readonly channel: Channel,
+    private readonly encoder: { encode(frame: Frame, sink: ByteSink): void },
+    private readonly clock: Clock,
+    private readonly settings: WriterSettings,
+    private readonly onStuck: (error: GenRpcError) => void,
+  ) {}
+
+  /** Where the next frame will begin, in bytes since the beginning: see `hasWritten`. */
+  get position(): number {
+    return this.handedOver + this.batch.bytes;
+  }
+
+  /** Bytes that have left since the beginning. */
+  get written(): number {
+    return this.handedOver - this.channel.queuedBytes;
+  }
+
+  get queuedBytes(): number {
+    return this.scheduler.queuedBytes + this.batch.bytes + this.channel.queuedBytes;
+  }
+
+  /** Bytes that wait for their turn or for credit. */
+  get scheduledBytes(): number {
+    return this.scheduler.queuedBytes;
+  }
+
+  /** Does anything wait that the peer, or its credit, is in the way of? */
+  get isBehind(): boolean {
+    return this.sendTimer !== undefined || this.scheduler.queuedBytes > 0;
+  }
+
+  /** Has any byte from `position` on left for the peer? Asked when the connection is lost. */
+  hasWritten(position: number): boolean {
+    return position < this.written;
+  }
+
+  /**
+   * Queues a frame for the turn's end; a large one, for when its turn comes.
+   * @param mark told where it begins
+   * @throws GenRpcError when the frame cannot be written; nothing is sent then.
+   */
+  send(frame: Exclude<Frame, ItemFrame | EndFrame | CastFrame>, mark?: Positioned): void {
+    if (isLarge(frame)) return this.sendLarge(frame, mark);
+    if (mark !== undefined) mark.position = this.position;
+    this.encoder.encode(frame, this.batch);
+    this.flushSoon();
+  }
+
+  /** Sends on a stream with credit of its own: items or casts, and in order with them what begins or ends it. */
+  sendOn(box: Outbox, frame: PayloadFrame | EndFrame, mark?: Positioned): void {
+    const bytes = payloadBytesOf(frame);
+    const cost = streamCostOf(frame);
+    const isItem = frame.type === FrameType.Item;
+    box.ended = frame.type === FrameType.End || frame.type === FrameType.Error;
+    if (box.queue.length > 0 || bytes > MAX_WHOLE_BYTES) return this.schedule(box, frame, mark);
+    if (cost > 0 && !(box.ready && this.scheduler.idle && this.channelHasRoom)) return this.schedule(box, frame, mark);
+    if (isItem && this.credit.left < cost) return this.schedule(box, frame, mark);
+    if (mark !== undefined) mark.position = this.position;
+    this.write(frame);
+    box.credit?.spend(cost);
+    if (isItem) this.credit.spend(cost);
+    if (box.ended) this.done(box);
+    this.flushSoon();
+  }
+
+  /** A stream of items, or of casts, with credit of its own. `close` it when it has ended. */
+  openStream(id: number): Outbox {
+    const box = new Outbox(id, new Credit(STREAM_CREDIT));
+    this.boxes.set(id, box);
+    return box;
+  }
+
+  /** What waits on this stream is not sent, nor what waits of a message with this number. Safe to repeat. */
+  withdraw(id: number): void {
+    const box = this.boxes.get(id);
+    if (box === undefined) return;
+    this.boxes.delete(id);
+    this.scheduler.drop(box);
+  }
+
+  /** @throws GenRpcError `protocol_error`. Credit for a stream that is gone is of no use, and no error. */
+  onCredit({ id, connection, stream }: CreditFrame): void {
+    if (connection === 0 && stream === 0) throw violation('credit_flood', 'a grant of nothing');
+    this.grantsAhead += 1;
+    if (this.grantsAhead > MAX_GRANTS_AHEAD) throw violation('credit_flood', 'far more grants than what they are for');
+    this.credit.grant(connection);
+    const box = stream === 0 ? undefined : this.boxes.get(id);
+    box?.credit?.grant(stream);
+    if (box !== undefined) this.scheduler.resume(box);
+    box?.tellReady();
+    if (connection > 0) this.scheduler.pump();
+  }
+
+  onDrain(): void {
+    this.sendTimer?.cancel();
+    this.sendTimer = undefined;
+    this.scheduler.pump();
+  }
+
+  flush(): void {
+    if (this.batch.bytes === 0 || this.stopped) return;
+    this.handedOver += this.batch.bytes;
+    if (!this.channel.send(this.batch.take())) this.watchProgress();
+  }
+
+  /** Nothing is written from here on. */
+  stop(): void {
+    this.stopped = true;
+    this.sendTimer?.cancel();
+    this.scheduler.clear();
+    this.boxes.clear();
+  }
+
+  hasRoom(): boolean {
+    if (this.batch.bytes >= BULK_WRITE_BYTES) this.flush();
+    return this.channelHasRoom;
+  }
+
+  /** All of a message, or of a stream, has been written. */
+  done(box: Outbox): void {
+    if (this.boxes.get(box.id) === box) this.boxes.delete(box.id);
+  }
+
+  /** Something that a grant may be for. */
+  write(frame: Frame): void {
+    this.grantsAhead = Math.max(0, this.grantsAhead - GRANTS_PER_FRAME);
+    this.encoder.encode(frame, this.batch);
+  }
+
+  private get channelHasRoom(): boolean {
+    return this.channel.queuedBytes < CHANNEL_BYTES;
+  }
+
+  private sendLarge(frame: CallFrame | ResultFrame | ErrorFrame, mark: Positioned | undefined): void {
+    const box = new Outbox(frame.id, undefined);
+    this.boxes.set(frame.id, box);
+    this.schedule(box, frame, mark);
+  }
+
+  private schedule(box: Outbox, frame: PayloadFrame | EndFrame, mark: Positioned | undefined): void {
+    // It has not begun: nothing of it can have left.
+    if (mark !== undefined) mark.position = Infinity;
+    this.scheduler.add(box, { frame, mark, written: -1 });
+  }
+
+  private flushSoon(): void {
+    const { batching } = this.settings;
+    if (this.batch.bytes >= batching.bytes || this.batch.frames >= batching.frames) return this.flush();
+    if (this.flushScheduled) return;
+    this.flushScheduled = true;
+    this.clock.soon(this.onTurnEnd);
+  }
+
+  private watchProgress(): void {
+    if (this.sendTimer !== undefined) return;
+    const { written } = this;
+    const { sendTimeout } = this.settings;
+    this.sendTimer = this.clock.after(sendTimeout, () => {
+      this.sendTimer = undefined;
+      if (this.written > written) return this.watchProgress();
+      this.onStuck(new GenRpcError('send_timeout', `The peer took no byte for ${sendTimeout} ms.`));
+    });
+  }
+}
+
+function isLarge(frame: Frame): frame is CallFrame | ResultFrame | ErrorFrame {
+  return 'payload' in frame && frame.payload.bytes.length > MAX_WHOLE_BYTES;
+}

@@ -1,0 +1,182 @@
+/**
+ * Decides what is written next of all that waits: a chunk or an item of each stream in turn, as far as credit goes, and
+ * never more than the channel takes soon. What is small and urgent does not come here.
+ */
+import {
+  FrameType,
+  MAX_CHUNK_BYTES,
+  MAX_INTERLEAVED,
+  MAX_WHOLE_BYTES,
+  type ChunkFrame,
+  type EndFrame,
+  type PayloadFrame,
+} from '../protocol/frame.js';
+import type { Credit } from './credit.js';
+import { costOf, payloadBytesOf, streamCostOf, weightOf, type Outbox, type Outgoing } from './outbox.js';
+
+/** Where it goes. */
+export interface ScheduledWrites {
+  /** Has the channel room for more? May write what was gathered to find out. */
+  hasRoom(): boolean;
+  /** Where in the connection's stream of bytes the next frame begins. */
+  readonly position: number;
+  write(frame: PayloadFrame | EndFrame | ChunkFrame): void;
+  /** All of it was written. */
+  done(box: Outbox): void;
+  /** Nothing more is coming for now. */
+  flush(): void;
+}
+
+/** Not worth a chunk of its own, unless it is all that is left. */
+const LEAST_CREDIT = 16 * 1024;
+
+/** What became of a turn. */
+type Turn = 'again' | 'done' | 'blocked';
+
+export class WriteScheduler {
+  /** What waits, in bytes. */
+  queuedBytes = 0;
+  private turns: Outbox[] = [];
+  /** Those whose next message is long, while as many as may be are half sent. */
+  private waiting: Outbox[] = [];
+  private halfSent = 0;
+
+  /** @param credit of the connection */
+  constructor(
+    private readonly credit: Credit,
+    private readonly out: ScheduledWrites,
+  ) {}
+
+  /** Does nothing wait that could be written? */
+  get idle(): boolean {
+    return this.turns.length === 0;
+  }
+
+  add(box: Outbox, outgoing: Outgoing): void {
+    const bytes = weightOf(outgoing.frame);
+    box.queue.push(outgoing);
+    box.bytes += bytes;
+    this.queuedBytes += bytes;
+    this.resume(box);
+  }
+
+  /** Something of it can be written, perhaps: there is more, or there is credit again. */
+  resume(box: Outbox): void {
+    if (box.queue.length === 0) return;
+    if (!box.inTurn) {
+      box.inTurn = true;
+      this.turns.push(box);
+    }
+    this.pump();
+  }
+
+  /** Writes whatever can be. */
+  pump(): void {
+    if (this.turns.length === 0) return;
+    while (this.turns.length > 0 && this.out.hasRoom()) {
+      const [box] = this.turns;
+      if (box === undefined) break;
+      const turn = this.take(box);
+      if (turn === 'blocked') break;
+      this.turns.shift();
+      if (turn === 'again') this.turns.push(box);
+      else box.tellReady();
+    }
+    this.out.flush();
+  }
+
+  /** Forgets what waits on this stream, the rest of a message that is half sent too. */
+  drop(box: Outbox): void {
+    const half = (box.queue[0]?.written ?? -1) >= 0;
+    this.queuedBytes -= box.bytes;
+    box.queue.length = 0;
+    box.bytes = 0;
+    box.onReady = undefined;
+    if (!half) return;
+    this.endHalf();
+    this.pump();
+  }
+
+  clear(): void {
+    this.turns = [];
+    this.waiting = [];
+    this.queuedBytes = 0;
+  }
+
+  private take(box: Outbox): Turn {
+    const [outgoing] = box.queue;
+    if (outgoing === undefined) return this.leave(box);
+    if (outgoing.written >= 0) return this.takeChunk(box, outgoing);
+    const { frame } = outgoing;
+    const cost = streamCostOf(frame);
+    if (cost > 0 && box.credit !== undefined && box.credit.left <= 0) return this.leave(box);
+    if (payloadBytesOf(frame) > MAX_WHOLE_BYTES) return this.begin(box, outgoing, cost);
+    if (frame.type === FrameType.Item) {
+      if (this.credit.left < cost) return 'blocked';
+      this.credit.spend(cost);
+    }
+    box.credit?.spend(cost);
+    this.write(outgoing);
+    return this.next(box, outgoing);
+  }
+
+  private begin(box: Outbox, outgoing: Outgoing, cost: number): Turn {
+    if (this.halfSent >= MAX_INTERLEAVED) {
+      this.waiting.push(box);
+      return 'done';
+    }
+    if (outgoing.frame.type === FrameType.Item) this.credit.spend(costOf(0));
+    box.credit?.spend(cost);
+    this.halfSent += 1;
+    outgoing.written = 0;
+    this.write(outgoing);
+    return 'again';
+  }
+
+  private takeChunk(box: Outbox, outgoing: Outgoing): Turn {
+    const { frame } = outgoing;
+    if (!('payload' in frame)) return this.next(box, outgoing);
+    const { bytes } = frame.payload;
+    const left = bytes.length - outgoing.written;
+    const { left: credit } = this.credit;
+    if (credit < Math.min(left, LEAST_CREDIT)) return 'blocked';
+    const length = Math.min(left, credit, MAX_CHUNK_BYTES);
+    const chunk = Buffer.from(bytes.buffer, bytes.byteOffset + outgoing.written, length);
+    this.credit.spend(length);
+    outgoing.written += length;
+    const more = length < left;
+    this.out.write({ type: FrameType.Chunk, id: box.id, bytes: chunk, more });
+    if (more) return 'again';
+    this.endHalf();
+    return this.next(box, outgoing);
+  }
+
+  private write({ frame, mark }: Outgoing): void {
+    if (mark !== undefined) mark.position = this.out.position;
+    this.out.write(frame);
+  }
+
+  private next(box: Outbox, { frame }: Outgoing): Turn {
+    const weight = weightOf(frame);
+    box.queue.shift();
+    box.bytes -= weight;
+    this.queuedBytes -= weight;
+    if (box.queue.length > 0) return 'again';
+    if (box.ended) this.out.done(box);
+    return this.leave(box);
+  }
+
+  private leave(box: Outbox): Turn {
+    box.inTurn = false;
+    return 'done';
+  }
+
+  private endHalf(): void {
+    this.halfSent -= 1;
+    for (let next = this.waiting.shift(); next !== undefined; next = this.waiting.shift()) {
+      if (next.queue.length > 0) return void this.turns.push(next);
+      // Dropped while it waited.
+      next.inTurn = false;
+    }
+  }
+}

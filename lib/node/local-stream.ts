@@ -1,0 +1,90 @@
+/** A stream between a caller and a function of the same node: as fast as it is read, as if it had travelled. */
+import type { PendingCall } from '../client/pending-calls.js';
+import { ItemQueue } from '../connection/item-queue.js';
+import { follow, type Outlet } from '../connection/item-stream.js';
+import type { Journal } from '../connection/journal.js';
+import { GenRpcError } from '../protocol/errors.js';
+import { STREAM_CREDIT } from '../protocol/frame.js';
+import { joinRoute, type ItemStream } from '../protocol/invocation.js';
+
+/** How much of a stream waits for its reader. */
+export class LocalFlow {
+  private waiting = 0;
+  private onReady: (() => void) | undefined;
+
+  get ready(): boolean {
+    return this.waiting < STREAM_CREDIT;
+  }
+
+  whenReady(then: () => void): void {
+    this.onReady = then;
+  }
+
+  sent(cost: number): void {
+    this.waiting += cost;
+  }
+
+  used(cost: number): void {
+    this.waiting -= cost;
+    const { onReady } = this;
+    if (onReady === undefined || !this.ready) return;
+    this.onReady = undefined;
+    onReady();
+  }
+}
+
+/** What a value is to who gets it, and what it costs while it waits. @throws GenRpcError `encode_error`. */
+export type Travel = (value: unknown) => { readonly value: unknown; readonly cost: number };
+
+/** The argument of a local call that is a stream: what the function gets instead. */
+export function localArgument(call: PendingCall, source: ItemStream, travel: Travel, journal: Journal): ItemQueue {
+  const outlet = new LocalArgument(call, travel, journal);
+  call.stopStream = follow(source, outlet);
+  return outlet.queue;
+}
+
+class LocalArgument implements Outlet {
+  private readonly flow = new LocalFlow();
+  readonly queue = new ItemQueue({ used: (cost) => this.flow.used(cost), left() {} });
+
+  constructor(
+    private readonly call: PendingCall,
+    private readonly travel: Travel,
+    private readonly journal: Journal,
+  ) {}
+
+  get ready(): boolean {
+    return this.flow.ready;
+  }
+
+  whenReady(then: () => void): void {
+    this.flow.whenReady(then);
+  }
+
+  next(value: unknown): void {
+    if (this.call.settled) return;
+    try {
+      const item = this.travel(value);
+      this.flow.sent(item.cost);
+      this.queue.push(item.value, item.cost);
+    } catch (error) {
+      this.error(error);
+    }
+  }
+
+  error(cause: unknown): void {
+    const said = cause instanceof Error ? cause.message : String(cause);
+    const message = `The stream that ${joinRoute(this.call.invocation.name)} was given failed: ${said}`;
+    this.call.giveUp(new GenRpcError('cancelled', message, { maybeExecuted: true, cause }));
+    this.queue.fail(cause);
+  }
+
+  complete(): void {
+    this.queue.end();
+  }
+
+  stuck(error: unknown): void {
+    const message = (): string => `The stream that ${joinRoute(this.call.invocation.name)} was given threw at its end.`;
+    this.journal.note('listener_failed', message, error);
+  }
+}

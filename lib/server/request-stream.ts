@@ -1,0 +1,48 @@
+/** An argument that is a stream: its items, from the frames that bring them to the function that reads them. */
+import { ItemIntake } from '../connection/item-intake.js';
+import { ItemQueue } from '../connection/item-queue.js';
+import type { Connection } from '../connection/connection.js';
+import type { EndFrame, ItemFrame } from '../protocol/frame.js';
+
+export class RequestStream {
+  /** What the function gets. */
+  readonly queue: ItemQueue;
+  private readonly intake: ItemIntake;
+  private open = true;
+
+  constructor(
+    private readonly connection: Connection,
+    private readonly id: number,
+  ) {
+    this.intake = new ItemIntake(connection.newWindow());
+    this.queue = new ItemQueue({
+      used: (cost) => {
+        if (this.open) connection.free(id, this.intake.window, cost);
+      },
+      left() {},
+    });
+  }
+
+  /** @throws GenRpcError for an item that is out of step, or cannot be read. */
+  item(frame: ItemFrame): void {
+    const cost = this.intake.take(frame);
+    if (this.open) this.queue.push(this.connection.decode(frame.payload), cost);
+  }
+
+  /** @throws GenRpcError `protocol_error` when items are missing. */
+  end(frame: EndFrame): void {
+    this.intake.end(frame);
+    this.queue.end();
+  }
+
+  /** Nobody sends or reads any more. Whoever still reads is told `reason`. */
+  stop(reason: unknown): void {
+    this.open = false;
+    this.queue.fail(reason);
+  }
+}
+
+/** The stream among the arguments is the last of them, or with `single` the only one. */
+export function withStream(args: unknown, single: boolean, stream: ItemQueue): unknown {
+  return single ? stream : [...(Array.isArray(args) ? (args as unknown[]) : []), stream];
+}
