@@ -110,6 +110,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** The lane hears of it first: a caller that tries again as soon as it is told must not come back to this session. */
   closed(reason: GenRpcError): void {
     const cause = reason.message;
+    this.ports.journal.countViolation(reason);
     this.inactivity.stop();
     this.events.ended(this, reason);
     this.countDroppedCasts();

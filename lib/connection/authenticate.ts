@@ -38,6 +38,7 @@ import type { Clock } from '../ports/clock.js';
 import type { Random } from '../ports/random.js';
 import { Connection, type ConnectionSettings, type Peer } from './connection.js';
 import { HandshakeChannel } from './handshake-channel.js';
+import { agreedKeepalive } from './heartbeat.js';
 
 /** Who this node is, and what it brings to every handshake. */
 export interface Identity {
@@ -88,7 +89,9 @@ export async function initiate(self: Identity, wanted: string, task: HandshakeTa
   try {
     const hello = handshakeFrame(HandshakeType.ClientHello, encodeClientHello(helloOf(self, wanted)));
     talk.send(hello);
+    const saidAt = self.clock.now();
     const answer = await talk.receive(HandshakeType.ServerHello, HandshakeType.Reject);
+    const rttMs = self.clock.now() - saidAt;
     if (answer.type === HandshakeType.Reject) throw rejected(decodeReject(answer.body), wanted);
     const server = decodeServerHello(answer.body);
     const codec = checkServer(self, wanted, server);
@@ -99,7 +102,7 @@ export async function initiate(self: Identity, wanted: string, task: HandshakeTa
     if (verdict.type === HandshakeType.Reject) throw rejected(decodeReject(verdict.body), wanted);
     if (!verifyServer(self.keys, script, proofs, verdict.body)) throw unproven(wanted);
     const early = talk.finish();
-    return { connection: connectionOf(self, talk.channel, server, codec), early };
+    return { connection: connectionOf(self, talk.channel, server, codec, rttMs), early };
   } catch (error) {
     throw talk.fail(error);
   }
@@ -121,7 +124,9 @@ export async function respond(
     const codec = checkClient(self, client, talk);
     const answer = handshakeFrame(HandshakeType.ServerHello, encodeServerHello(answerOf(self, client, codec)));
     talk.send(answer);
+    const saidAt = self.clock.now();
     const proof = await talk.receive(HandshakeType.Proof);
+    const rttMs = self.clock.now() - saidAt;
     const script = transcript(hello.frame, answer, task.channelBinding);
     const key = verifyClient(self.keys, script, proof.body);
     if (key === undefined) {
@@ -131,7 +136,7 @@ export async function respond(
       );
     }
     if (talk.finish().length > 0) throw new GenRpcError('protocol_error', 'The client sent frames before the verdict.');
-    const connection = connectionOf(self, talk.channel, client, codec);
+    const connection = connectionOf(self, talk.channel, client, codec, rttMs);
     if (!admit(connection.peer)) {
       const error = new GenRpcError('refused', `${client.node} is connected already, from another process.`);
       throw talk.reject(RejectReason.Duplicate, error);
@@ -153,6 +158,7 @@ function helloOf(self: Identity, wanted: string): ClientHello {
     node: self.node,
     wanted,
     maxMessageBytes: self.settings.maxMessageBytes,
+    keepaliveMs: self.settings.keepalive?.idle ?? 0,
     codecs: self.codecs.map((codec) => codec.id),
   };
 }
@@ -170,6 +176,7 @@ function answerOf(self: Identity, client: ClientHello, codec: Codec): ServerHell
     incarnation: self.incarnation,
     node: self.node,
     maxMessageBytes: self.settings.maxMessageBytes,
+    keepaliveMs: self.settings.keepalive?.idle ?? 0,
     codec: codec.id,
   };
 }
@@ -229,7 +236,13 @@ function unproven(wanted: string, cause?: GenRpcError): GenRpcError {
   });
 }
 
-function connectionOf(self: Identity, channel: Channel, hello: ClientHello | ServerHello, codec: Codec): Connection {
+function connectionOf(
+  self: Identity,
+  channel: Channel,
+  hello: ClientHello | ServerHello,
+  codec: Codec,
+  rttMs: number,
+): Connection {
   const incarnation = Buffer.from(hello.incarnation).toString('hex');
   const peer: Peer = {
     node: hello.node,
@@ -240,8 +253,9 @@ function connectionOf(self: Identity, channel: Channel, hello: ClientHello | Ser
   };
   const compression = (hello.features & Feature.Compression) === 0 ? undefined : self.compression;
   const decoder = new FrameDecoder(self.settings.maxMessageBytes, compression !== undefined);
-  const wire = { peer, codec, compression, encoder: new FrameEncoder(), decoder };
-  return new Connection(channel, wire, self.clock, self.settings);
+  const wire = { peer, codec, compression, rttMs, encoder: new FrameEncoder(), decoder };
+  const keepalive = agreedKeepalive(self.settings.keepalive, hello.keepaliveMs);
+  return new Connection(channel, wire, self.clock, { ...self.settings, keepalive });
 }
 
 /** What the calling side makes of a refusal. */

@@ -13,7 +13,8 @@ import {
   type SharedPayload,
 } from '../protocol/payload.js';
 import type { Clock, Timer } from '../ports/clock.js';
-import { Heartbeat, type HeartbeatSettings } from './heartbeat.js';
+import { Heartbeat, silence, type HeartbeatSettings } from './heartbeat.js';
+import { PingGuard } from './ping-guard.js';
 import { WriteBatch } from './write-batch.js';
 
 /** The node at the other end, as the handshake proved it. */
@@ -40,6 +41,8 @@ export interface Wire {
   readonly codec: Codec;
   /** `undefined`: not agreed on. */
   readonly compression: Compression | undefined;
+  /** How long a question and its answer took during the handshake. */
+  readonly rttMs: number;
   readonly encoder: { encode(frame: Frame, sink: ByteSink): void };
   readonly decoder: {
     /** @throws GenRpcError when the bytes are outside the protocol. */
@@ -62,7 +65,7 @@ export interface ConnectionSettings {
   /** Largest message that this side accepts and sends, in payload bytes. */
   readonly maxMessageBytes: number;
   readonly batching: Batching;
-  /** `undefined`: a peer that is silent is not asked whether it is there. */
+  /** As agreed on with the peer. `undefined`: a peer that is silent is not asked whether it is there. */
   readonly keepalive: HeartbeatSettings | undefined;
 }
 
@@ -91,11 +94,13 @@ export class Connection {
   private halfFrameSince = 0;
   private sendTimer: Timer | undefined;
   private readonly heartbeat: Heartbeat | undefined;
+  private readonly pings: PingGuard;
   /** Where the last PING stands in the stream, and what had left when it was sent. */
   private question = { position: 0, written: 0 };
   private readonly onFrame = (frame: Frame): void => {
-    if (frame.type === FrameType.Ping) this.send({ type: FrameType.Pong });
-    else if (frame.type !== FrameType.Pong) this.events?.frame(frame);
+    if (frame.type === FrameType.Ping) this.pings.onPing();
+    else if (frame.type === FrameType.Pong) this.pings.onPong();
+    else this.events?.frame(frame);
   };
   private readonly onTurnEnd = (): void => {
     this.flushScheduled = false;
@@ -109,6 +114,7 @@ export class Connection {
     private readonly settings: ConnectionSettings,
   ) {
     this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
+    this.pings = new PingGuard(clock, this);
     if (settings.keepalive !== undefined) {
       this.heartbeat = new Heartbeat(clock, settings.keepalive, {
         ask: () => this.onQuestion(),
@@ -254,7 +260,7 @@ export class Connection {
 
   private onQuestion(): void {
     this.question = { position: this.position, written: this.written };
-    this.send({ type: FrameType.Ping });
+    this.pings.ask();
   }
 
   /** A peer that takes what stands in front of the question is not dead: it has not come to it. */
@@ -262,7 +268,7 @@ export class Connection {
     const { position, written } = this.question;
     const onItsWay = !this.hasWritten(position) && this.written > written;
     if (onItsWay) this.heartbeat?.heard();
-    else this.abort(silent(this.peer.node, ms));
+    else this.abort(silence(this.peer.node, ms));
   }
 
   private onDrain(): void {
@@ -291,8 +297,4 @@ export class Connection {
     this.resolveEnded();
     this.events?.closed(reason);
   }
-}
-
-function silent(node: string, ms: number): GenRpcError {
-  return new GenRpcError('connection_lost', `${node} has sent nothing for ${Math.round(ms)} ms, and answers no ping.`);
 }

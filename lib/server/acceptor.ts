@@ -63,6 +63,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     if (reason.code === 'protocol_error') {
       this.ports.journal.note('protocol_error', () => `Closed the connection of ${this.peer.node}: ${reason.message}`);
     }
+    this.ports.journal.countViolation(reason);
     this.inactivity.stop();
     for (const call of this.calls.values()) call.abort(reason);
     this.onEnd(this);

@@ -1,0 +1,18 @@
+/** What a peer may do, but not that often: the connection ends, and what it was is counted under a name of its own. */
+import { GenRpcError } from './errors.js';
+
+export type Violation = 'ping_flood';
+
+const KINDS: ReadonlySet<unknown> = new Set<Violation>(['ping_flood']);
+
+/** @param message for the log of this side; the peer is told nothing. */
+export function violation(kind: Violation, message: string): GenRpcError {
+  return new GenRpcError('protocol_error', message, { details: { violation: kind } });
+}
+
+/** Which of them ended a connection, if one did. */
+export function violationOf(reason: GenRpcError): Violation | undefined {
+  if (reason.code !== 'protocol_error') return undefined;
+  const kind = (reason.details as { violation?: Violation } | undefined)?.violation;
+  return KINDS.has(kind) ? kind : undefined;
+}
