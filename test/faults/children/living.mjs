@@ -20,7 +20,7 @@ node.register('child', {
   wait: ([name], { signal }) => {
     ran.push(name);
     signal.addEventListener('abort', () => told.push(name));
-    return new Promise((resolve) => waiting.set(name, () => resolve(`stale ${name}`)));
+    return new Promise((resolve) => waiting.set(name, () => resolve(name)));
   },
   standStill: ([ms]) => standStill(ms),
 });
