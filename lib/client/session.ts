@@ -163,8 +163,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** The lane hears of it first: a caller that tries again as soon as it is told must not come back to this session. */
   closed(reason: GenRpcError): void {
     const cause = reason.message;
-    const kind = violationOf(reason);
-    if (reason.code === 'protocol_error' && kind !== undefined) this.ports.journal.count(kind);
+    this.ports.journal.countViolation(reason);
     this.inactivity.stop();
     this.events.ended(this, reason);
     this.countDroppedCasts();

@@ -39,6 +39,7 @@ import type { Random } from '../ports/random.js';
 import { Connection } from './connection.js';
 import type { ConnectionSettings, Peer } from './wire.js';
 import { HandshakeChannel } from './handshake-channel.js';
+import { agreedKeepalive } from './heartbeat.js';
 
 /** Who this node is, and what it brings to every handshake. */
 export interface Identity {
@@ -89,7 +90,9 @@ export async function initiate(self: Identity, wanted: string, task: HandshakeTa
   try {
     const hello = handshakeFrame(HandshakeType.ClientHello, encodeClientHello(helloOf(self, wanted)));
     talk.send(hello);
+    const saidAt = self.clock.now();
     const answer = await talk.receive(HandshakeType.ServerHello, HandshakeType.Reject);
+    const rttMs = self.clock.now() - saidAt;
     if (answer.type === HandshakeType.Reject) throw rejected(decodeReject(answer.body), wanted);
     const server = decodeServerHello(answer.body);
     const codec = checkServer(self, wanted, server);
@@ -100,7 +103,7 @@ export async function initiate(self: Identity, wanted: string, task: HandshakeTa
     if (verdict.type === HandshakeType.Reject) throw rejected(decodeReject(verdict.body), wanted);
     if (!verifyServer(self.keys, script, proofs, verdict.body)) throw unproven(wanted);
     const early = talk.finish();
-    return { connection: connectionOf(self, talk.channel, server, codec), early };
+    return { connection: connectionOf(self, talk.channel, server, codec, rttMs), early };
   } catch (error) {
     throw talk.fail(error);
   }
@@ -122,7 +125,9 @@ export async function respond(
     const codec = checkClient(self, client, talk);
     const answer = handshakeFrame(HandshakeType.ServerHello, encodeServerHello(answerOf(self, client, codec)));
     talk.send(answer);
+    const saidAt = self.clock.now();
     const proof = await talk.receive(HandshakeType.Proof);
+    const rttMs = self.clock.now() - saidAt;
     const script = transcript(hello.frame, answer, task.channelBinding);
     const key = verifyClient(self.keys, script, proof.body);
     if (key === undefined) {
@@ -132,7 +137,7 @@ export async function respond(
       );
     }
     if (talk.finish().length > 0) throw new GenRpcError('protocol_error', 'The client sent frames before the verdict.');
-    const connection = connectionOf(self, talk.channel, client, codec);
+    const connection = connectionOf(self, talk.channel, client, codec, rttMs);
     if (!admit(connection.peer)) {
       const error = new GenRpcError('refused', `${client.node} is connected already, from another process.`);
       throw talk.reject(RejectReason.Duplicate, error);
@@ -154,6 +159,7 @@ function helloOf(self: Identity, wanted: string): ClientHello {
     node: self.node,
     wanted,
     maxMessageBytes: self.settings.maxMessageBytes,
+    keepaliveMs: self.settings.keepalive?.idle ?? 0,
     codecs: self.codecs.map((codec) => codec.id),
   };
 }
@@ -171,6 +177,7 @@ function answerOf(self: Identity, client: ClientHello, codec: Codec): ServerHell
     incarnation: self.incarnation,
     node: self.node,
     maxMessageBytes: self.settings.maxMessageBytes,
+    keepaliveMs: self.settings.keepalive?.idle ?? 0,
     codec: codec.id,
   };
 }
@@ -230,7 +237,13 @@ function unproven(wanted: string, cause?: GenRpcError): GenRpcError {
   });
 }
 
-function connectionOf(self: Identity, channel: Channel, hello: ClientHello | ServerHello, codec: Codec): Connection {
+function connectionOf(
+  self: Identity,
+  channel: Channel,
+  hello: ClientHello | ServerHello,
+  codec: Codec,
+  rttMs: number,
+): Connection {
   const incarnation = Buffer.from(hello.incarnation).toString('hex');
   const peer: Peer = {
     node: hello.node,
@@ -241,8 +254,9 @@ function connectionOf(self: Identity, channel: Channel, hello: ClientHello | Ser
   };
   const compression = (hello.features & Feature.Compression) === 0 ? undefined : self.compression;
   const decoder = new FrameDecoder(self.settings.maxMessageBytes, compression !== undefined);
-  const wire = { peer, codec, compression, encoder: new FrameEncoder(), decoder, rttMs: 0 };
-  return new Connection(channel, wire, self.clock, self.settings);
+  const wire = { peer, codec, compression, rttMs, encoder: new FrameEncoder(), decoder };
+  const keepalive = agreedKeepalive(self.settings.keepalive, hello.keepaliveMs);
+  return new Connection(channel, wire, self.clock, { ...self.settings, keepalive });
 }
 
 /** What the calling side makes of a refusal. */

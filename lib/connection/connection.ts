@@ -20,8 +20,9 @@ import type { Buffered } from './buffers.js';
 import type { Window } from './credit.js';
 import { FrameReader } from './frame-reader.js';
 import { FrameWriter } from './frame-writer.js';
-import { Heartbeat } from './heartbeat.js';
+import { Heartbeat, silence } from './heartbeat.js';
 import type { Outbox, Positioned } from './outbox.js';
+import { PingGuard } from './ping-guard.js';
 import type { ConnectionSettings, Peer, Wire } from './wire.js';
 
 /** Frames that the owner of a connection hears of. */
@@ -53,11 +54,10 @@ export class Connection implements Buffered {
   private readonly writer: FrameWriter;
   private readonly reader: FrameReader;
   private readonly heartbeat: Heartbeat | undefined;
+  private readonly pings: PingGuard;
   private closeTimer: Timer | undefined;
   /** Where the last PING stands in the stream, and what had left when it was sent. */
   private question = { position: 0, written: 0 };
-  /** What is to be done at each PONG that is to come, in order. */
-  private readonly onPong: (() => void)[] = [];
 
   constructor(
     private readonly channel: Channel,
@@ -67,6 +67,7 @@ export class Connection implements Buffered {
   ) {
     this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
     this.writer = new FrameWriter(channel, wire.encoder, clock, settings, (error) => this.abort(error));
+    this.pings = new PingGuard(clock, this.writer);
     this.reader = new FrameReader(wire.decoder, clock, settings, wire.rttMs, {
       frame: (frame) => this.onFrame(frame),
       grant: (frame) => this.write(frame),
@@ -188,8 +189,7 @@ export class Connection implements Buffered {
 
   /** Runs `then` once the peer has seen everything that was sent before; never, if it does not answer. */
   ping(then: () => void): void {
-    this.onPong.push(then);
-    this.write({ type: FrameType.Ping });
+    this.pings.ask(then);
   }
 
   /** Has any byte from `position` on left for the peer? Asked when the connection is lost. */
@@ -240,9 +240,9 @@ export class Connection implements Buffered {
   private onFrame(frame: Frame): void {
     switch (frame.type) {
       case FrameType.Ping:
-        return this.write({ type: FrameType.Pong });
+        return this.pings.onPing();
       case FrameType.Pong:
-        return this.onPong.shift()?.();
+        return this.onPong();
       case FrameType.Credit:
         return this.onCredit(frame);
       case FrameType.Chunk:
@@ -264,10 +264,14 @@ export class Connection implements Buffered {
     this.channel.close();
   }
 
+  private onPong(): void {
+    const ms = this.pings.onPong();
+    if (ms !== undefined) this.reader.roundTrip(ms);
+  }
+
   private onQuestion(): void {
     this.question = { position: this.position, written: this.writer.written };
-    const askedAt = this.clock.now();
-    this.ping(() => this.reader.roundTrip(this.clock.now() - askedAt));
+    this.ping(() => {});
   }
 
   /** A peer that takes what stands in front of the question is not dead: it has not come to it. */
@@ -275,7 +279,7 @@ export class Connection implements Buffered {
     const { position, written } = this.question;
     const onItsWay = !this.hasWritten(position) && this.writer.written > written;
     if (onItsWay) this.heartbeat?.heard();
-    else this.abort(silent(this.peer.node, ms));
+    else this.abort(silence(this.peer.node, ms));
   }
 
   private onDrain(): void {
@@ -295,8 +299,4 @@ export class Connection implements Buffered {
     this.resolveEnded();
     this.events?.closed(reason);
   }
-}
-
-function silent(node: string, ms: number): GenRpcError {
-  return new GenRpcError('connection_lost', `${node} has sent nothing for ${Math.round(ms)} ms, and answers no ping.`);
 }

@@ -17,7 +17,7 @@ export class Credit {
   /** @throws GenRpcError `protocol_error` for more than anybody may hold. */
   grant(bytes: number): void {
     if (bytes > MAX_CREDIT - this.balance)
-      throw violation('fc_violation', 'more credit was granted than a sender may hold');
+      throw violation('fc_violation', 'More credit was granted than a sender may hold.');
     this.balance += bytes;
   }
 }

@@ -122,7 +122,7 @@ export class FrameReader {
 
   /** Takes the price of what has arrived, and gives it back: what bounds memory is the credit of streams. */
   private take(bytes: number): void {
-    if (!this.window.take(bytes)) throw violation('fc_violation', 'more was sent than there was credit for');
+    if (!this.window.take(bytes)) throw violation('fc_violation', 'More was sent than there was credit for.');
     this.unmeasured += bytes;
     if (!this.window.free(bytes)) return;
     this.bandwidth.arrived(this.unmeasured);

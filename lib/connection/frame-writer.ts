@@ -144,9 +144,9 @@ export class FrameWriter implements ScheduledWrites {
 
   /** @throws GenRpcError `protocol_error`. Credit for a stream that is gone is of no use, and no error. */
   onCredit({ id, connection, stream }: CreditFrame): void {
-    if (connection === 0 && stream === 0) throw violation('credit_flood', 'a grant of nothing');
+    if (connection === 0 && stream === 0) throw violation('credit_flood', 'A grant of nothing.');
     this.grantsAhead += 1;
-    if (this.grantsAhead > MAX_GRANTS_AHEAD) throw violation('credit_flood', 'far more grants than what they are for');
+    if (this.grantsAhead > MAX_GRANTS_AHEAD) throw violation('credit_flood', 'Far more grants than what they are for.');
     this.credit.grant(connection);
     const box = stream === 0 ? undefined : this.boxes.get(id);
     box?.credit?.grant(stream);

@@ -16,7 +16,7 @@ export class ItemIntake {
     this.sequence = (this.sequence + 1) >>> 0;
     const cost = costOf(frame.payload.bytes.length);
     if (this.window.takeItem(cost)) return cost;
-    throw violation('fc_violation', 'more items were sent than there was credit for');
+    throw violation('fc_violation', 'More items were sent than there was credit for.');
   }
 
   /** @throws GenRpcError `protocol_error`. */

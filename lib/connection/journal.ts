@@ -1,6 +1,8 @@
 /** Counts what happened, and tells the log at most once a second of each kind. */
 import type { Clock } from '../ports/clock.js';
 import type { Log } from '../ports/log.js';
+import type { GenRpcError } from '../protocol/errors.js';
+import { violationOf } from '../protocol/violation.js';
 
 /** Everything that is counted. Names never come from the wire, so there are only these. */
 export type Occurrence =
@@ -62,6 +64,12 @@ export class Journal {
     this.lastSaid.set(kind, { at: now, unsaid: 0 });
     if (cause === undefined) this.log.warn(`${message()}${unsaid}`);
     else this.log.error(`${message()}${unsaid}`, cause);
+  }
+
+  /** Counts the end of a connection under the name of what its peer did too often, if that was it. */
+  countViolation(reason: GenRpcError): void {
+    const kind = violationOf(reason);
+    if (kind !== undefined) this.count(kind);
   }
 
   countOf(kind: Occurrence): number {

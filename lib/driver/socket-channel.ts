@@ -48,6 +48,8 @@ export class SocketChannel implements Channel {
     if (!first) return;
     this.socket.on('data', (bytes: Buffer) => this.events?.data(bytes));
     this.socket.on('drain', () => this.onDrain());
+    // Whoever ends its half hears no answer: waiting until it takes what is left could be for ever.
+    this.socket.on('end', () => this.socket.destroy());
   }
 
   send(chunks: readonly Uint8Array[]): boolean {

@@ -34,6 +34,8 @@ export interface ClientHello {
   readonly wanted: string;
   /** Largest message that the client accepts, in payload bytes. */
   readonly maxMessageBytes: number;
+  /** ms of silence after which the client asks whether the server is there; 0: it does not ask. */
+  readonly keepaliveMs: number;
   /** Codecs that the client has, best first. */
   readonly codecs: readonly string[];
 }
@@ -45,6 +47,7 @@ export interface ServerHello {
   readonly incarnation: Uint8Array;
   readonly node: string;
   readonly maxMessageBytes: number;
+  readonly keepaliveMs: number;
   readonly codec: string;
 }
 
@@ -110,6 +113,7 @@ export function encodeClientHello(hello: ClientHello): Buffer {
     shortText(hello.node),
     shortText(hello.wanted),
     u32(hello.maxMessageBytes),
+    u32(hello.keepaliveMs),
     Buffer.of(hello.codecs.length),
     ...hello.codecs.map(shortText),
   ]);
@@ -127,6 +131,7 @@ export function decodeClientHello(body: Buffer): ClientHello {
     node: reader.text(),
     wanted: reader.text(),
     maxMessageBytes: reader.u32(),
+    keepaliveMs: reader.u32(),
     codecs: Array.from({ length: reader.u8() }, () => reader.text()),
   };
   reader.end();
@@ -142,6 +147,7 @@ export function encodeServerHello(hello: ServerHello): Buffer {
     hello.incarnation,
     shortText(hello.node),
     u32(hello.maxMessageBytes),
+    u32(hello.keepaliveMs),
     shortText(hello.codec),
   ]);
 }
@@ -156,6 +162,7 @@ export function decodeServerHello(body: Buffer): ServerHello {
     incarnation: reader.bytes(INCARNATION_BYTES),
     node: reader.text(),
     maxMessageBytes: reader.u32(),
+    keepaliveMs: reader.u32(),
     codec: reader.text(),
   };
   reader.end();

@@ -95,9 +95,8 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
   closed(reason: GenRpcError): void {
     if (reason.code === 'protocol_error') {
       this.ports.journal.note('protocol_error', () => `Closed the connection of ${this.peer.node}: ${reason.message}`);
-      const kind = violationOf(reason);
-      if (kind !== undefined) this.ports.journal.count(kind);
     }
+    this.ports.journal.countViolation(reason);
     this.inactivity.stop();
     for (const call of this.calls.values()) call.abort(reason);
     this.onEnd(this);
@@ -256,7 +255,7 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
     this.inactivity.used();
     const { casts, orderedCasts, journal } = this.ports;
     if (!this.castWindow.takeItem(costOf(frame.payload.bytes.length))) {
-      throw violation('fc_violation', 'more casts were sent than there was credit for');
+      throw violation('fc_violation', 'More casts were sent than there was credit for.');
     }
     if (this.draining === 'refusing') return journal.count('cast_failed');
     if (frame.order === undefined) casts.run(this.castOf(frame));

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
-import { Heartbeat, type HeartbeatSettings } from '../../lib/connection/heartbeat.js';
+import { agreedKeepalive, Heartbeat, type HeartbeatSettings } from '../../lib/connection/heartbeat.js';
 import { systemClock } from '../../lib/driver/system.js';
 import type { Clock, Timer } from '../../lib/ports/clock.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';
@@ -129,7 +129,7 @@ describe('a heartbeat of a process that stood still', () => {
     const { clock, heartbeat, seen } = setUp(new LeapingClock());
     for (const ms of [5000, 2000, 2000]) clock.leap(ms);
     expect(seen).toHaveLength(3);
-    clock.leap(3_600_000);
+    clock.leap(2000);
     heartbeat.heard();
     clock.leap(0);
     expect(seen).toHaveLength(3);
@@ -140,10 +140,67 @@ describe('a heartbeat of a process that stood still', () => {
     expect(seen.join()).not.toContain('dead');
   });
 
-  it('still finds that the peer is dead', () => {
+  it('W-04 asks once more after a sleep, in which the answer to its last question may have been lost', () => {
+    const { clock, heartbeat, seen } = setUp(new LeapingClock());
+    for (const ms of [5000, 2000, 2000, 600_000, 0]) clock.leap(ms);
+    expect(seen.slice(3)).toEqual(['asked at 609000']);
+    heartbeat.heard();
+    clock.leap(4999);
+    expect(seen).toHaveLength(4);
+  });
+
+  it('W-04 gives that question its whole interval, and then the peer is dead', () => {
     const { clock, seen } = setUp(new LeapingClock());
-    for (const ms of [5000, 2000, 2000, 3_600_000, 0]) clock.leap(ms);
-    expect(seen.slice(3)).toEqual(['dead at 3609000 after 3609000']);
+    for (const ms of [5000, 2000, 2000, 600_000, 1999]) clock.leap(ms);
+    expect(seen.slice(3)).toEqual(['asked at 609000']);
+    clock.leap(1);
+    clock.leap(0);
+    expect(seen.slice(4)).toEqual(['dead at 611000 after 611000']);
+  });
+
+  it('W-04 asks more once only: a process that is always late finds its dead peers too', () => {
+    const { clock, seen } = setUp(new LeapingClock());
+    for (const ms of [5000, 60_000, 60_000, 60_000, 60_000, 0]) clock.leap(ms);
+    expect(seen.slice(4)).toEqual(['dead at 245000 after 245000']);
+  });
+
+  it('W-04 asks more after the next sleep too, if the peer was there meanwhile', () => {
+    const { clock, heartbeat, seen } = setUp(new LeapingClock(), { count: 1 });
+    for (const round of [1, 2, 3]) {
+      for (const ms of [5000, 600_000]) clock.leap(ms);
+      expect(seen).toHaveLength(2 * round);
+      heartbeat.heard();
+    }
+    expect(seen.join()).not.toContain('dead');
+  });
+
+  it('is not asleep for being a little late: the peer has had its time', () => {
+    const { clock, seen } = setUp(new LeapingClock());
+    for (const ms of [5000, 2000, 2000, 2900, 0]) clock.leap(ms);
+    expect(seen.slice(3)).toEqual(['dead at 11900 after 11900']);
+  });
+});
+
+describe('what two ends agree on', () => {
+  const own = { idle: 5000, interval: 2000, count: 3 };
+
+  it.each([
+    ['the shorter time, if it is the own one', 60_000, 5000],
+    ['the shorter time, if it is that of the peer', 700, 700],
+    ['the own one, if the peer does not ask', 0, 5000],
+    ['no less than 100 ms, if it is the peer that wants less', 1, 100],
+    ['the own one, whatever the largest number may mean', 0xffffffff, 5000],
+  ])('is %s', (_, peerIdle, idle) => {
+    expect(agreedKeepalive(own, peerIdle)).toEqual({ ...own, idle });
+  });
+
+  it('is nothing for a side that does not ask, whatever the peer wants', () => {
+    expect(agreedKeepalive(undefined, 0)).toBeUndefined();
+    expect(agreedKeepalive(undefined, 1)).toBeUndefined();
+  });
+
+  it('is never so little that the questions are a flood', () => {
+    expect(agreedKeepalive({ idle: 1, interval: 1, count: 1000 }, 1)).toEqual({ idle: 20, interval: 20, count: 1000 });
   });
 });
 

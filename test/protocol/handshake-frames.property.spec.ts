@@ -32,6 +32,7 @@ const clientHello = fc
     node: name,
     wanted: name,
     maxMessageBytes: u32,
+    keepaliveMs: u32,
     codecs: fc.array(codec, { maxLength: 8 }),
   })
   .map((hello) => ({ ...hello, nonce: Buffer.from(hello.nonce), incarnation: Buffer.from(hello.incarnation) }));
@@ -43,6 +44,7 @@ const serverHello = fc
     incarnation: bytes(16),
     node: name,
     maxMessageBytes: u32,
+    keepaliveMs: u32,
     codec,
   })
   .map((hello) => ({ ...hello, nonce: Buffer.from(hello.nonce), incarnation: Buffer.from(hello.incarnation) }));

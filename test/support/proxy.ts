@@ -37,6 +37,8 @@ export interface ProxySettings {
 export class Proxy {
   readonly links: ProxyLink[] = [];
   private held = false;
+  private endsHeld = false;
+  private readonly lost = new Set<Direction>();
   private readonly waiting: (() => void)[] = [];
 
   private constructor(
@@ -58,8 +60,19 @@ export class Proxy {
     this.held = true;
   }
 
+  /** Bytes pass, but nobody hears that a connection has ended until `release`: a slow FIN. */
+  holdEnds(): void {
+    this.endsHeld = true;
+  }
+
+  /** From now on nothing that goes these ways arrives, the ends of connections neither; nobody takes the bytes. */
+  lose(...directions: readonly Direction[]): void {
+    for (const direction of directions) this.lost.add(direction);
+  }
+
   release(): void {
     this.held = false;
+    this.endsHeld = false;
     for (const pass of this.waiting.splice(0)) pass();
   }
 
@@ -83,12 +96,19 @@ export class Proxy {
     from.setNoDelay(true);
     to.setNoDelay(true);
     from.on('data', (bytes) => {
-      if (this.held) this.waiting.push(() => this.write(link, direction, bytes, to));
+      if (this.lost.has(direction)) from.pause();
+      else if (this.held) this.waiting.push(() => this.write(link, direction, bytes, to));
       else this.write(link, direction, bytes, to);
     });
-    from.on('error', () => to.destroy());
-    from.on('end', () => to.end());
-    from.on('close', () => to.destroy());
+    from.on('error', () => this.end(direction, () => to.destroy()));
+    from.on('end', () => this.end(direction, () => to.end()));
+    from.on('close', () => this.end(direction, () => to.destroy()));
+  }
+
+  private end(direction: Direction, pass: () => void): void {
+    if (this.lost.has(direction)) return;
+    if (this.endsHeld) this.waiting.push(pass);
+    else pass();
   }
 
   private write(link: ProxyLink, direction: Direction, original: Buffer, to: Socket): void {

@@ -1,0 +1,167 @@
+/** Peers that read hardly anything, end only their half of a connection, or whose end arrives late. */
+import { connect, type Socket } from 'node:net';
+import { once } from 'node:events';
+import { describe, expect, it } from 'vitest';
+import { FrameType, type Frame } from '../../lib/protocol/frame.js';
+import { Cluster } from '../support/cluster.js';
+import { Door, redirect, until } from '../support/door.js';
+import { Proxied } from '../support/proxied.js';
+import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
+
+const B = 'b@127.0.0.1';
+const PAYLOAD = { kind: 'codec', bytes: Buffer.of(0x90) } as const;
+
+function callOf(module: string, fn: string, id = 1): Frame {
+  const name = { module, fn, version: '' };
+  return { type: FrameType.Call, id, name, timeoutMs: 60_000, single: false, headers: undefined, payload: PAYLOAD };
+}
+
+/** More answers than the systems on the way take. */
+const MANY = Array.from({ length: 8 }, (_, index) => callOf('files', 'get', index + 1));
+const FILE = Buffer.alloc(4_000_000);
+
+/** A client whose socket hands over a byte at a time; from `slow` on, one for each `resume`. */
+class ByteReader {
+  slow = false;
+  read = 0;
+  readonly socket: Socket;
+  readonly peer: RawPeer;
+
+  constructor(port: number) {
+    this.socket = connect({
+      ...{ port, host: '127.0.0.1' },
+      onread: {
+        buffer: Buffer.alloc(1),
+        callback: (_length, byte) => {
+          this.read += 1;
+          this.socket.emit('data', Buffer.from(byte));
+          return !this.slow;
+        },
+      },
+    });
+    this.peer = new RawPeer(this.socket);
+  }
+}
+
+describe('S-06 a peer that reads a byte a second', () => {
+  it('S-06 is cut off by sendTimeout, counted from what the system took last', async () => {
+    await using door = await Door.open({ sendTimeout: 700, keepalive: false, maxQueuedBytes: 2 ** 26 });
+    door.node.register('files', { get: () => FILE });
+    const reader = new ByteReader(door.port);
+    await once(reader.socket, 'connect');
+    await reader.peer.login('raw@127.0.0.1', door.name);
+    reader.slow = true;
+    const reading = setInterval(() => reader.socket.resume(), 1000);
+    reader.peer.send(bytesOf(...MANY));
+    const since = performance.now();
+    await until(() => door.node.stats().acceptedConnections === 1);
+    const took = performance.now() - since;
+    clearInterval(reading);
+    reader.peer.destroy();
+    expect(took).toBeGreaterThan(600);
+    expect(took).toBeLessThan(10_000);
+    expect(reader.read).toBeLessThan(2000);
+    expect(door.node.stats()).toMatchObject({ runningCalls: 0, handshakes: 0 });
+  });
+});
+
+describe('S-14 a peer that ends its half', () => {
+  it('S-14 of a connection that is idle, as a client: the other half ends too', async () => {
+    await using door = await Door.open();
+    const socket = connect({ port: door.port, host: '127.0.0.1', allowHalfOpen: true });
+    const peer = await new RawPeer(socket).login('raw@127.0.0.1', door.name);
+    peer.socket.end();
+    await once(socket, 'end');
+    await until(() => door.node.stats().acceptedConnections === 1);
+    expect(door.counts.protocol_error).toBeUndefined();
+    socket.destroy();
+  });
+
+  it('S-14 with a call running: the function is told, and nothing is answered', async () => {
+    await using door = await Door.open();
+    const told: unknown[] = [];
+    door.node.register('slow', {
+      fn: (_args, { signal }) => new Promise(() => signal.addEventListener('abort', () => told.push(signal.reason))),
+    });
+    const socket = connect({ port: door.port, host: '127.0.0.1', allowHalfOpen: true });
+    const peer = await new RawPeer(socket).login('raw@127.0.0.1', door.name);
+    peer.send(bytesOf(callOf('slow', 'fn')));
+    await until(() => door.node.stats().runningCalls === 1);
+    peer.socket.end();
+    await once(socket, 'end');
+    await until(() => told.length === 1);
+    expect(told).toMatchObject([{ code: 'connection_lost' }]);
+    expect(peer.frames).toEqual([]);
+    socket.destroy();
+  });
+
+  it('S-14 while it reads nothing: the half that cannot be flushed is no reason to wait', async () => {
+    await using door = await Door.open({ sendTimeout: 60_000, keepalive: false, maxQueuedBytes: 2 ** 26 });
+    door.node.register('files', { get: () => FILE });
+    const socket = connect({ port: door.port, host: '127.0.0.1', allowHalfOpen: true });
+    const peer = await new RawPeer(socket).login('raw@127.0.0.1', door.name);
+    socket.pause();
+    peer.send(bytesOf(...MANY));
+    await until(() => door.node.stats().counts.accepted === 2 && door.node.stats().runningCalls === 0);
+    socket.end();
+    await until(() => door.node.stats().acceptedConnections === 1);
+    socket.destroy();
+  });
+
+  it('S-14 as a server: pending calls end, later ones take a new connection', async () => {
+    await using server = await RawServer.listen();
+    await using cluster = new Cluster();
+    const a = cluster.create('a', { listen: false });
+    redirect(cluster, B, server.port);
+    const reply = a.call(B, 'math', 'add', [1, 2]);
+    const lost = expect(reply).rejects.toMatchObject({ code: 'connection_lost', maybeExecuted: true });
+    const first = await (await server.accept()).welcome(B);
+    await first.until(() => first.frames.length === 1);
+    first.socket.end();
+    await lost;
+    const second = a.call(B, 'math', 'add', [3, 4], { waitForReady: true });
+    const peer = await (await server.accept()).welcome(B);
+    await peer.until(() => peer.frames.length === 1);
+    peer.send(bytesOf({ type: FrameType.Result, id: 1, payload: { kind: 'codec', bytes: Buffer.of(7) } }));
+    await expect(second).resolves.toBe(7);
+    expect(a.stats()).toMatchObject({ openConnections: 1, counts: { dialled: 2, connected: 2, connection_lost: 1 } });
+  });
+});
+
+describe('S-14 an end that arrives late', () => {
+  const PATIENT = { callTimeout: 60_000, sendTimeout: 60_000 };
+
+  it('S-14 of a node that is gone: calls wait for it no longer than its silence is borne', async () => {
+    await using way = await Proxied.start({ ...PATIENT, keepalive: { idle: 200, interval: 200, count: 1 } });
+    const { nodes, proxy } = way;
+    await nodes.a.call(B, 'math', 'add', [1, 2]);
+    proxy.holdEnds();
+    proxy.links[0]?.server.destroy();
+    await until(() => nodes.b.stats().acceptedConnections === 1);
+    expect(nodes.a.stats().openConnections).toBe(1);
+    await expect(nodes.a.call(B, 'math', 'add', [1, 2])).rejects.toMatchObject({ code: 'connection_lost' });
+    proxy.release();
+    await expect(nodes.a.call(B, 'math', 'add', [3, 4], { waitForReady: true })).resolves.toBe(7);
+    expect(nodes.ran).toEqual(['add', 'add']);
+  });
+
+  it('S-14 of a caller that is gone: its functions are told when it comes', async () => {
+    await using way = await Proxied.start(PATIENT);
+    const { nodes, proxy } = way;
+    const told: unknown[] = [];
+    nodes.b.register('slow', {
+      fn: (_args, { signal }) => new Promise(() => signal.addEventListener('abort', () => told.push(signal.reason))),
+    });
+    const reply = nodes.a.call(B, 'slow', 'fn');
+    const lost = expect(reply).rejects.toMatchObject({ code: 'connection_lost', maybeExecuted: true });
+    await until(() => nodes.b.stats().runningCalls === 1);
+    proxy.holdEnds();
+    nodes.a.abort();
+    await lost;
+    await until(() => proxy.links[0]?.client.destroyed === true);
+    expect(nodes.b.stats()).toMatchObject({ runningCalls: 1, acceptedConnections: 2 });
+    proxy.release();
+    await until(() => nodes.b.stats().acceptedConnections === 1 && nodes.b.stats().runningCalls === 0);
+    expect(told).toMatchObject([{ code: 'connection_lost' }]);
+  });
+});
