@@ -22,7 +22,7 @@ export interface LocalPorts extends CallPorts {
   readonly maxMessageBytes: number;
   readonly invoker: Invoker;
   /** Where casts run, those of other nodes too. */
-  readonly server: Pick<Server, 'cast'>;
+  readonly server: Pick<Server, 'cast' | 'castsWait'>;
 }
 
 /** Values are encoded and decoded as if they had travelled, so that local and remote calls cannot differ. */
@@ -70,7 +70,8 @@ export class LocalCalls {
 
   private castOf(invocation: Invocation): IncomingCast {
     const sent = encoded(this.ports, invocation.args);
-    const payload = invocation.ordered === true ? withOwnBytes(sent) : sent;
+    const waits = invocation.ordered === true || this.ports.server.castsWait;
+    const payload = waits ? withOwnBytes(sent) : sent;
     return {
       what: { name: invocation.name, single: invocation.single, headers: invocation.headers },
       caller: callerOf(this.ports.node),

@@ -9,6 +9,7 @@ import type {
   AdmissionOptions,
   BatchingOptions,
   CompressionOptions,
+  ConcurrencyOptions,
   KeepaliveOptions,
   ListenOptions,
   LocateNode,
@@ -132,6 +133,10 @@ export class GenRpcOptions {
   @Allow()
   admission?: AdmissionOptions;
 
+  /** Bounds of what runs at once for others. */
+  @Allow()
+  concurrency?: ConcurrencyOptions;
+
   /** Largest message, both ways. Default 4 MiB. */
   @Optional()
   @Count(1024, 1024 ** 3)
@@ -142,7 +147,7 @@ export class GenRpcOptions {
   @Count(1024, 1024 ** 3)
   maxQueuedBytes?: number;
 
-  /** Casts that may wait while a connection is made, or ordered ones of a lane for their turn. Default 10,000. */
+  /** Casts that may wait: for a connection, for room at their node, ordered ones of a lane for their turn. Default 10,000. */
   @Optional()
   @Count(0, 10_000_000)
   maxQueuedCasts?: number;

@@ -1,5 +1,4 @@
 /** The server's end of one connection: frames in, answers out, and nothing left running for a caller that is gone. */
-import { CallTable } from '../connection/call-table.js';
 import type { Connection, ConnectionEvents } from '../connection/connection.js';
 import { Inactivity } from '../connection/inactivity.js';
 import type { Journal } from '../connection/journal.js';
@@ -7,11 +6,12 @@ import { GenRpcError } from '../protocol/errors.js';
 import { FrameType, GOAWAY_UNUSED, type CallFrame, type CastFrame, type Frame } from '../protocol/frame.js';
 import { NO_PAYLOAD, withOwnBytes, type Payload } from '../protocol/payload.js';
 import type { Casts, IncomingCast } from './casts.js';
+import { ConnectionCalls, type ConnectionCallsPorts } from './connection-calls.js';
 import type { Invoker } from './invoker.js';
 import type { OrderedCasts } from './ordered-casts.js';
 import { RunningCall, type Answers, type CallPorts, type Receipt } from './running-call.js';
 
-export interface AcceptorPorts extends CallPorts {
+export interface AcceptorPorts extends CallPorts, ConnectionCallsPorts {
   readonly invoker: Invoker;
   readonly journal: Journal;
   readonly casts: Casts;
@@ -24,7 +24,7 @@ export interface AcceptorPorts extends CallPorts {
 const RETIRE_GRACE_MS = 5000;
 
 export class Acceptor implements ConnectionEvents, Answers {
-  private readonly calls = new CallTable<RunningCall>();
+  private readonly calls: ConnectionCalls;
   private lastId = 0;
   private draining = false;
   private inactivity: Inactivity;
@@ -35,6 +35,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     private readonly onEnd: (acceptor: Acceptor) => void,
   ) {
     connection.keepAlive(false);
+    this.calls = new ConnectionCalls(connection.peer.node, ports);
     this.inactivity = this.whenUnused(ports.inactivityTimeout, () => this.retire());
   }
 
@@ -65,6 +66,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     }
     this.inactivity.stop();
     for (const call of this.calls.values()) call.abort(reason);
+    this.calls.leave();
     this.onEnd(this);
   }
 
@@ -140,8 +142,14 @@ export class Acceptor implements ConnectionEvents, Answers {
       const message = 'The node is shutting down and did not start the call.';
       return this.sendError(frame.id, new GenRpcError('refused', message));
     }
+    const now = this.ports.clock.now();
+    const refusal = this.calls.refuse(now, frame.deliver === true);
+    if (refusal !== undefined) {
+      this.sendError(frame.id, refusal);
+      return this.calls.flooded(refusal, now) ? this.drain() : undefined;
+    }
     if (frame.deliver === true) return this.ports.casts.run(this.castOf(frame, this.receiptOf(frame)));
-    const deadlineAt = this.ports.clock.now() + frame.timeoutMs;
+    const deadlineAt = now + frame.timeoutMs;
     const call = new RunningCall(frame.id, frame, this.peer, deadlineAt, this, this.ports);
     this.calls.add(call);
     this.ports.invoker.run(call, () => this.connection.decode(frame.payload));
@@ -161,9 +169,10 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   private castOf(frame: CallFrame | CastFrame, receipt?: Receipt): IncomingCast {
-    const { payload } = frame;
+    const what = this.ports.casts.full ? { ...frame, payload: withOwnBytes(frame.payload) } : frame;
+    const { payload } = what;
     const readArgs = (): unknown => this.connection.decode(payload);
-    return { what: frame, caller: this.peer, bytes: payload.bytes.length, readArgs, receipt };
+    return { what, caller: this.peer, bytes: payload.bytes.length, readArgs, receipt };
   }
 
   private receiptOf({ id }: CallFrame): Receipt {
