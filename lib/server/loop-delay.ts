@@ -2,6 +2,8 @@
 import type { Clock, Timer } from '../ports/clock.js';
 
 const TICK_MS = 20;
+/** While it is late: what waited is read and refused in one turn, and each turn more is one of doing nothing. */
+const LATE_TICK_MS = 5;
 /** Ticks without an arrival, after which none is needed: one second. */
 const QUIET_TICKS = 50;
 
@@ -38,8 +40,9 @@ export class LoopDelay {
   }
 
   private arm(now: number): void {
-    this.due = now + TICK_MS;
-    this.tick = this.clock.after(TICK_MS, () => this.onTick());
+    const ms = this.late ? LATE_TICK_MS : TICK_MS;
+    this.due = now + ms;
+    this.tick = this.clock.after(ms, () => this.onTick());
   }
 
   private onTick(): void {
