@@ -9,6 +9,7 @@ export {
   AdmissionOptions,
   BatchingOptions,
   CompressionOptions,
+  ConcurrencyOptions,
   KeepaliveOptions,
   ListenOptions,
   NodeLocationOptions,

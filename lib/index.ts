@@ -18,6 +18,7 @@ export {
   AdmissionOptions,
   BatchingOptions,
   CompressionOptions,
+  ConcurrencyOptions,
   KeepaliveOptions,
   ListenOptions,
   NodeLocationOptions,

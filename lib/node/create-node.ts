@@ -152,10 +152,10 @@ function tell(listener: StatusListener, node: string, connected: boolean, journa
 }
 
 function serverOf({ options, self, clock, journal, deadlines }: Shared, invoker: Invoker): Server {
-  const { admission, handshakeTimeout, duplicateNodes, maxQueuedCasts, maxQueuedBytes } = options;
+  const { admission, concurrency, handshakeTimeout, duplicateNodes, maxQueuedCasts, maxQueuedBytes } = options;
   return new Server({
     ...{ self, clock, journal, deadlines, invoker },
-    ...{ admission, handshakeTimeout, duplicateNodes, maxQueuedCasts, maxQueuedBytes },
+    ...{ admission, concurrency, handshakeTimeout, duplicateNodes, maxQueuedCasts, maxQueuedBytes },
     inactivityTimeout: options.serverInactivityTimeout,
   });
 }

@@ -46,6 +46,8 @@ export type StatusListener = (node: string, connected: boolean) => void;
 export interface NodeStats {
   readonly pendingCalls: number;
   readonly runningCalls: number;
+  /** Of other nodes: those that run though nobody waits for them any more, also where the connection is gone. */
+  readonly stuckCalls: number;
   readonly connectedNodes: number;
   /** From here, to all nodes and by all keys. */
   readonly openConnections: number;
@@ -252,6 +254,7 @@ export class GenRpcNode {
     return {
       pendingCalls: dispatcher.pendingCalls + local.size,
       runningCalls: server.running,
+      stuckCalls: server.stuckCalls,
       connectedNodes: dispatcher.nodes().length,
       openConnections: dispatcher.openConnections,
       acceptedConnections: server.connections,

@@ -27,7 +27,7 @@ export interface LocalPorts extends CallPorts {
   readonly invoker: Invoker;
   readonly journal: Journal;
   /** Where casts run, those of other nodes too. */
-  readonly server: Pick<Server, 'cast'>;
+  readonly server: Pick<Server, 'cast' | 'castsWait'>;
 }
 
 /** Values are encoded and decoded as if they had travelled, so that local and remote calls cannot differ. */
@@ -75,7 +75,8 @@ export class LocalCalls {
 
   private castOf(invocation: Invocation): IncomingCast {
     const sent = encoded(this.ports, invocation.args);
-    const payload = invocation.ordered === true ? withOwnBytes(sent) : sent;
+    const waits = invocation.ordered === true || this.ports.server.castsWait;
+    const payload = waits ? withOwnBytes(sent) : sent;
     return {
       what: { name: invocation.name, single: invocation.single, headers: invocation.headers },
       caller: callerOf(this.ports.node),

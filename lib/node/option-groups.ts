@@ -1,6 +1,15 @@
 /** Options that belong together, and so are written together. */
 import { IsBoolean } from 'class-validator';
-import { Count, isHost, isText, Matches, Milliseconds, Optional, Port } from './option-rules.js';
+import {
+  Count,
+  isHost,
+  isText,
+  Matches,
+  Milliseconds,
+  MillisecondsOrInfinity,
+  Optional,
+  Port,
+} from './option-rules.js';
 
 /** Where this node accepts connections. */
 export class ListenOptions {
@@ -121,10 +130,39 @@ export class AdmissionOptions {
   failuresPerMinute?: number;
 }
 
+/** How much a node runs at once for others. Calls above a limit are refused at once; calls of the own node are not limited. */
+export class ConcurrencyOptions {
+  /** Running calls of one connection. Default 10,000. */
+  @Optional()
+  @Count(1, 10_000_000)
+  callsPerConnection?: number;
+
+  /** Running calls of all connections together. Default 20,000. */
+  @Optional()
+  @Count(1, 10_000_000)
+  calls?: number;
+
+  /** Running casts; further ones wait. Default 10,000. */
+  @Optional()
+  @Count(1, 10_000_000)
+  casts?: number;
+
+  /** ms that the event loop may be late; above, new calls are refused until it is late by less than half. Default 200. */
+  @Optional()
+  @MillisecondsOrInfinity()
+  loopDelay?: number;
+}
+
 export const DEFAULT_LISTEN = { host: '127.0.0.1', port: 5369, ipv6Only: false, allowPlaintext: false } as const;
 export const DEFAULT_RECONNECT = { min: 100, max: 30_000 } as const;
 export const DEFAULT_KEEPALIVE = { idle: 5000, interval: 5000, count: 2 } as const;
 /** A write costs 9–10 µs on each side, whatever its size; past these the peer had better start working. */
 export const DEFAULT_BATCHING = { frames: 16, bytes: 1024 } as const;
 export const DEFAULT_COMPRESSION = { level: 1, threshold: 1024 } as const;
+export const DEFAULT_CONCURRENCY = {
+  callsPerConnection: 10_000,
+  calls: 20_000,
+  casts: 10_000,
+  loopDelay: 200,
+} as const;
 export const DEFAULT_ADMISSION = { total: 512, perAddress: 32, failuresPerMinute: 10 } as const;

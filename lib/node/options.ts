@@ -9,6 +9,7 @@ import type {
   AdmissionOptions,
   BatchingOptions,
   CompressionOptions,
+  ConcurrencyOptions,
   KeepaliveOptions,
   ListenOptions,
   LocateNode,
@@ -132,6 +133,10 @@ export class GenRpcOptions {
   @Allow()
   admission?: AdmissionOptions;
 
+  /** Bounds of what runs at once for others. */
+  @Allow()
+  concurrency?: ConcurrencyOptions;
+
   /** Largest message, both ways. Default 4 MiB. */
   @Optional()
   @Count(1024, 1024 ** 3)
@@ -155,7 +160,7 @@ export class GenRpcOptions {
   @Count(64 * 1024, 1024 ** 3)
   maxWindow?: number;
 
-  /** Casts that may wait for a connection, for its credit, or ordered ones of a lane for their turn. Default 10,000. */
+  /** Casts that may wait: for a connection, its credit, room at their node, ordered ones for their turn. Default 10,000. */
   @Optional()
   @Count(0, 10_000_000)
   maxQueuedCasts?: number;

@@ -8,9 +8,11 @@ import {
   AdmissionOptions,
   BatchingOptions,
   CompressionOptions,
+  ConcurrencyOptions,
   DEFAULT_ADMISSION,
   DEFAULT_BATCHING,
   DEFAULT_COMPRESSION,
+  DEFAULT_CONCURRENCY,
   DEFAULT_KEEPALIVE,
   DEFAULT_LISTEN,
   DEFAULT_RECONNECT,
@@ -34,6 +36,7 @@ export interface ResolvedOptions extends Required<
   readonly batching: Required<BatchingOptions>;
   readonly keepalive: Required<KeepaliveOptions> | undefined;
   readonly compression: Required<CompressionOptions> | undefined;
+  readonly concurrency: Required<ConcurrencyOptions>;
 }
 
 /** Options that are groups of options. */
@@ -43,6 +46,7 @@ const GROUPS = {
   batching: BatchingOptions,
   keepalive: KeepaliveOptions,
   compression: CompressionOptions,
+  concurrency: ConcurrencyOptions,
 } as const;
 
 type GroupName = keyof typeof GROUPS;
@@ -88,7 +92,10 @@ export function resolveOptions(
   const problems = problemsOf(given, drivers);
   if (problems.length > 0) throw new GenRpcConfigError(where, problems);
   const { secret, listen, nodes, life, ...rest } = withoutUndefined(given);
-  const { reconnect, admission, batching, keepalive, compression, ...flat } = { ...DEFAULT_OPTIONS, ...rest };
+  const { reconnect, admission, batching, keepalive, compression, concurrency, ...flat } = {
+    ...DEFAULT_OPTIONS,
+    ...rest,
+  };
   return {
     ...flat,
     // One message that is allowed must not close the way to all others.
@@ -101,6 +108,7 @@ export function resolveOptions(
     admission: withDefaults(DEFAULT_ADMISSION, admission),
     batching: withDefaults(DEFAULT_BATCHING, batching),
     keepalive: keepalive === false ? undefined : withDefaults(DEFAULT_KEEPALIVE, keepalive),
+    concurrency: withDefaults(DEFAULT_CONCURRENCY, concurrency),
     compression: compression ? withDefaults(DEFAULT_COMPRESSION, compression) : undefined,
   };
 }

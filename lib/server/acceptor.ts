@@ -1,5 +1,4 @@
 /** The server's end of one connection: frames in, answers out, and nothing left running for a caller that is gone. */
-import { CallTable } from '../connection/call-table.js';
 import type { Connection, ConnectionEvents, OwnersFrame } from '../connection/connection.js';
 import { Inactivity } from '../connection/inactivity.js';
 import { ItemWriter } from '../connection/item-writer.js';
@@ -14,18 +13,20 @@ import {
   type CallFrame,
   type CastFrame,
   type EndFrame,
+  type ErrorFrame,
   type ItemFrame,
 } from '../protocol/frame.js';
 import { corrupt } from '../protocol/frame-decoder.js';
 import { violation, violationOf } from '../protocol/violation.js';
 import { NO_PAYLOAD, withOwnBytes, type Payload } from '../protocol/payload.js';
 import type { Casts, CastSource, IncomingCast } from './casts.js';
+import { ConnectionCalls, type ConnectionCallsPorts } from './connection-calls.js';
 import type { Invoker } from './invoker.js';
 import type { OrderedCasts } from './ordered-casts.js';
 import { RequestStream, withStream } from './request-stream.js';
 import { RunningCall, type Answers, type CallPorts, type Receipt } from './running-call.js';
 
-export interface AcceptorPorts extends CallPorts {
+export interface AcceptorPorts extends CallPorts, ConnectionCallsPorts {
   readonly invoker: Invoker;
   readonly journal: Journal;
   readonly casts: Casts;
@@ -43,7 +44,7 @@ const NOTICE_MS = 1000;
 type Draining = 'no' | 'asked' | 'refusing';
 
 export class Acceptor implements ConnectionEvents, Answers, CastSource {
-  private readonly calls = new CallTable<RunningCall>();
+  private readonly calls: ConnectionCalls;
   private readonly castWindow: Window;
   private lastId = 0;
   private draining: Draining = 'no';
@@ -56,6 +57,7 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
   ) {
     connection.keepAlive(false);
     this.castWindow = connection.newWindow();
+    this.calls = new ConnectionCalls(connection.peer.node, ports);
     this.inactivity = this.whenUnused(ports.inactivityTimeout, () => this.retire());
   }
 
@@ -99,6 +101,7 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
     this.ports.journal.countViolation(reason);
     this.inactivity.stop();
     for (const call of this.calls.values()) call.abort(reason);
+    this.calls.leave();
     this.onEnd(this);
   }
 
@@ -163,10 +166,8 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
   }
 
   failed({ id, replies }: RunningCall, error: GenRpcError): void {
-    const { code, message } = error;
-    const frame = { type: FrameType.Error, id, code, message, payload: this.detailsOf(error) } as const;
-    if (replies === undefined) this.connection.send(frame);
-    else replies.fail(frame);
+    if (replies === undefined) this.sendError(id, error);
+    else replies.fail(this.errorFrame(id, error));
   }
 
   ended(call: RunningCall): void {
@@ -207,14 +208,20 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
     }
     if (this.draining === 'refusing') {
       const message = 'The node is shutting down and did not start the call.';
-      return this.refuse(frame.id, new GenRpcError('refused', message));
+      return this.sendError(frame.id, new GenRpcError('refused', message));
     }
     if (this.connection.congested) {
       const message = 'Too many answers wait for the caller, which reads slowly. The call was not started.';
-      return this.refuse(frame.id, new GenRpcError('refused', message));
+      return this.sendError(frame.id, new GenRpcError('refused', message));
+    }
+    const now = this.ports.clock.now();
+    const refusal = this.calls.refuse(now, frame.deliver === true);
+    if (refusal !== undefined) {
+      this.sendError(frame.id, refusal);
+      return this.calls.flooded(refusal, now) ? this.drain() : undefined;
     }
     if (frame.deliver === true) return this.ports.casts.run(this.castOf(frame, this.receiptOf(frame)));
-    const deadlineAt = this.ports.clock.now() + frame.timeoutMs;
+    const deadlineAt = now + frame.timeoutMs;
     const call = new RunningCall(frame.id, frame, this.peer, deadlineAt, this, this.ports);
     this.calls.add(call);
     this.ports.invoker.run(call, () => this.argsOf(call, frame));
@@ -268,21 +275,27 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
   }
 
   private castOf(frame: CallFrame | CastFrame, receipt?: Receipt): IncomingCast {
-    const { payload } = frame;
+    const what = this.ports.casts.full ? { ...frame, payload: withOwnBytes(frame.payload) } : frame;
+    const { payload } = what;
     const readArgs = (): unknown => this.connection.decode(payload);
     const source = frame.type === FrameType.Cast ? this : undefined;
-    return { what: frame, caller: this.peer, bytes: payload.bytes.length, source, readArgs, receipt };
+    return { what, caller: this.peer, bytes: payload.bytes.length, source, readArgs, receipt };
   }
 
   private receiptOf({ id }: CallFrame): Receipt {
     return {
       begun: () => this.connection.send({ type: FrameType.Result, id, payload: NO_PAYLOAD }),
-      refused: (error) => this.refuse(id, error),
+      refused: (error) => this.sendError(id, error),
     };
   }
 
-  private refuse(id: number, { code, message }: GenRpcError): void {
-    this.connection.send({ type: FrameType.Error, id, code, message, payload: NO_PAYLOAD });
+  private sendError(id: number, error: GenRpcError): void {
+    this.connection.send(this.errorFrame(id, error));
+  }
+
+  private errorFrame(id: number, error: GenRpcError): ErrorFrame {
+    const { code, message } = error;
+    return { type: FrameType.Error, id, code, message, payload: this.detailsOf(error) };
   }
 
   /** An item that cannot be sent is the end of its stream. */
@@ -290,7 +303,7 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
     if (error.code !== 'refused') return call.stop(error);
     // What waits is not sent any more; and `refused` would say that nothing was started.
     call.abort(error);
-    this.refuse(call.id, new GenRpcError('handler_failed', error.message));
+    this.sendError(call.id, new GenRpcError('handler_failed', error.message));
   }
 
   /** Details that cannot be sent are left out: the error itself must arrive. */

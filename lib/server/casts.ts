@@ -2,7 +2,8 @@
 import { CallTable } from '../connection/call-table.js';
 import { Idle } from '../connection/idle.js';
 import type { Journal } from '../connection/journal.js';
-import type { GenRpcError } from '../protocol/errors.js';
+import { GenRpcError } from '../protocol/errors.js';
+import { CastQueue, type CastQueueLimits } from './cast-queue.js';
 import type { Invoker } from './invoker.js';
 import {
   RunningCall,
@@ -16,6 +17,7 @@ import {
 export interface CastPorts extends CallPorts {
   readonly invoker: Invoker;
   readonly journal: Journal;
+  readonly limits: CastQueueLimits;
 }
 
 /** Whoever brought a cast, and wants to hear when what it takes is free again. */
@@ -45,21 +47,27 @@ class RunningCast extends RunningCall {
 export class Casts implements Answers {
   private running = new CallTable<RunningCast>();
   private last = 0;
+  private readonly queue: CastQueue<IncomingCast>;
+  private emptying = false;
   private readonly whenIdle = new Idle();
 
-  constructor(private readonly ports: CastPorts) {}
+  constructor(private readonly ports: CastPorts) {
+    this.queue = new CastQueue(ports.limits);
+  }
 
+  /** Those that run, and those that wait for room. */
   get size(): number {
-    return this.running.size;
+    return this.running.size + this.queue.size;
+  }
+
+  /** Must the next one wait? Then its bytes have to be its own. */
+  get full(): boolean {
+    return this.queue.isFull(this.running.size);
   }
 
   run(incoming: IncomingCast): void {
-    this.last = (this.last + 1) >>> 0;
-    const cast = new RunningCast(this.last, incoming.what, incoming.caller, Infinity, this, this.ports);
-    cast.receipt = incoming.receipt;
-    cast.cast = incoming;
-    this.running.add(cast);
-    this.ports.invoker.run(cast, incoming.readArgs);
+    if (!this.full) this.start(incoming);
+    else if (!this.queue.add(incoming)) this.shed(incoming);
   }
 
   /** Resolves once none runs, nor one that was waiting for its turn. */
@@ -70,6 +78,10 @@ export class Casts implements Answers {
   /** Tells those that run that the node ends, and waits for none of them any more. */
   abort(reason: GenRpcError): void {
     const casts = this.running.values();
+    for (const { receipt } of this.queue.clear()) {
+      this.ports.journal.count('cast_failed');
+      receipt?.refused(new GenRpcError('refused', 'The node is shutting down and did not start it.'));
+    }
     this.running = new CallTable();
     for (const cast of casts) cast.abort(reason);
     this.whenIdle.tell();
@@ -101,6 +113,33 @@ export class Casts implements Answers {
     this.running.delete(cast);
     incoming?.source?.castEnded(incoming.bytes);
     incoming?.onEnd?.();
+    if (this.queue.size > 0) this.startWaiting();
     if (this.size === 0) this.whenIdle.tell();
+  }
+
+  private start(incoming: IncomingCast): void {
+    this.last = (this.last + 1) >>> 0;
+    const cast = new RunningCast(this.last, incoming.what, incoming.caller, Infinity, this, this.ports);
+    cast.receipt = incoming.receipt;
+    cast.cast = incoming;
+    this.running.add(cast);
+    this.ports.invoker.run(cast, incoming.readArgs);
+  }
+
+  /** In a loop: casts that end at once would nest without end. */
+  private startWaiting(): void {
+    if (this.emptying) return;
+    this.emptying = true;
+    const take = (): IncomingCast | undefined => this.queue.take(this.running.size);
+    for (let next = take(); next !== undefined; next = take()) this.start(next);
+    this.emptying = false;
+  }
+
+  private shed({ caller, receipt, source, bytes, onEnd }: IncomingCast): void {
+    const message = 'Too many casts run, and too many wait (concurrency.casts, maxQueuedCasts). It was not started.';
+    this.ports.journal.note('cast_overload', () => `Dropped a cast of ${caller.node}: ${message}`);
+    receipt?.refused(new GenRpcError('refused', message));
+    source?.castEnded(bytes);
+    onEnd?.();
   }
 }

@@ -11,16 +11,18 @@ import { printable } from '../protocol/node-name.js';
 import { Acceptor, type AcceptorPorts } from './acceptor.js';
 import { Admission, type AdmissionLimits } from './admission.js';
 import { Casts, type IncomingCast } from './casts.js';
+import { Concurrency, type ConcurrencyLimits } from './concurrency.js';
 import { OrderedCasts } from './ordered-casts.js';
 
-export interface ServerOptions extends Omit<AcceptorPorts, 'casts' | 'orderedCasts'> {
+export interface ServerOptions extends Omit<AcceptorPorts, 'casts' | 'orderedCasts' | 'concurrency'> {
   readonly self: Identity;
   readonly admission: AdmissionLimits;
+  readonly concurrency: ConcurrencyLimits;
   /** ms from accept to a finished handshake (gen_rpc: `authentication_timeout`). */
   readonly handshakeTimeout: number;
   /** Another life with the name of a connected node: does it replace that one, or is it sent away? */
   readonly duplicateNodes: 'newest' | 'refuse';
-  /** Of one caller's lane: ordered casts that wait for the one that runs, and their bytes. */
+  /** Casts that wait for room, and of one caller's lane: ordered ones that wait for the one that runs; and their bytes. */
   readonly maxQueuedCasts: number;
   readonly maxQueuedBytes: number;
 }
@@ -38,6 +40,7 @@ export class Server {
   private readonly acceptors = new Set<Acceptor>();
   private readonly unproven = new Set<Channel>();
   private readonly admission: Admission;
+  private readonly concurrency: Concurrency;
   private readonly casts: Casts;
   private readonly orderedCasts: OrderedCasts;
   private readonly acceptorPorts: AcceptorPorts;
@@ -46,9 +49,11 @@ export class Server {
 
   constructor(private readonly options: ServerOptions) {
     this.admission = new Admission(options.admission, options.clock);
-    this.casts = new Casts(options);
+    this.concurrency = new Concurrency(options.concurrency, options);
+    this.casts = new Casts({ ...options, limits: { ...options, running: options.concurrency.casts } });
     this.orderedCasts = new OrderedCasts({ ...options, casts: this.casts });
-    this.acceptorPorts = { ...options, casts: this.casts, orderedCasts: this.orderedCasts };
+    const { concurrency, casts, orderedCasts } = this;
+    this.acceptorPorts = { ...options, concurrency, casts, orderedCasts };
   }
 
   /** Calls and casts that run now, and ordered casts that wait their turn. */
@@ -56,6 +61,16 @@ export class Server {
     let running = this.casts.size + this.orderedCasts.waiting;
     for (const acceptor of this.acceptors) running += acceptor.running;
     return running;
+  }
+
+  /** Calls that run though nobody waits for them any more, also those whose connection is gone. */
+  get stuckCalls(): number {
+    return this.concurrency.abandoned;
+  }
+
+  /** Must the next cast wait for room? Then its bytes have to be its own. */
+  get castsWait(): boolean {
+    return this.casts.full;
   }
 
   get connections(): number {
@@ -98,6 +113,7 @@ export class Server {
   /** Ends everything now. Safe to repeat, and during `drain`. */
   async close(reason: GenRpcError): Promise<void> {
     this.closing = true;
+    this.concurrency.stop();
     this.dropUnproven();
     this.abortCasts(reason);
     const ended = [...this.acceptors].map((acceptor) => acceptor.close(reason));
@@ -107,6 +123,7 @@ export class Server {
   /** As `close`, without a last word to the peers. */
   abort(reason: GenRpcError): void {
     this.closing = true;
+    this.concurrency.stop();
     this.dropUnproven();
     this.abortCasts(reason);
     for (const acceptor of [...this.acceptors]) acceptor.abort(reason);

@@ -31,6 +31,11 @@ export class VirtualClock implements Clock {
     process.nextTick(run);
   }
 
+  /** Lets `ms` pass within one turn, as a long loop does: what falls due meanwhile is late. */
+  stall(ms: number): void {
+    this.time += ms;
+  }
+
   /** Lets `ms` pass: runs what falls due, in order, and after each the promises that it settled. */
   async advance(ms: number): Promise<void> {
     const end = this.time + ms;
@@ -41,7 +46,7 @@ export class VirtualClock implements Clock {
       next.run();
       await settled();
     }
-    this.time = end;
+    this.time = Math.max(this.time, end);
   }
 
   private earliest(end: number): Waiting | undefined {

@@ -19,10 +19,11 @@ const GROUPS: Readonly<Record<string, new () => object>> = {
   batching: optionGroups.BatchingOptions,
   compression: optionGroups.CompressionOptions,
   admission: optionGroups.AdmissionOptions,
+  concurrency: optionGroups.ConcurrencyOptions,
 };
 
 /** Groups without a word of their own: they cannot be switched off. */
-const ONLY_GROUPS = ['reconnect', 'batching', 'admission'];
+const ONLY_GROUPS = ['reconnect', 'batching', 'admission', 'concurrency'];
 
 /** Classes of options that stand nowhere in `GROUPS`. */
 export function strayGroups(): string[] {

@@ -533,7 +533,8 @@ describe('R-09 numbers, as the wire brings them', () => {
       const journal = new Journal(silentLog, clock);
       const registry = new ModuleRegistry(new ModulePolicy('disabled', []));
       const invoker = new Invoker({ registry, journal, clock, exposeErrors: false });
-      const casts = new Casts({ invoker, journal, clock, deadlines: new Deadlines(clock) });
+      const limits = { running: 10_000, maxQueuedCasts: 10_000, maxQueuedBytes: 10_000 };
+      const casts = new Casts({ invoker, journal, clock, deadlines: new Deadlines(clock), limits });
       const lines = new OrderedCasts({ casts, journal, maxQueuedCasts: 10, maxQueuedBytes: 1000, ...bounds });
       const got: number[] = [];
       const opened: (() => void)[] = [];

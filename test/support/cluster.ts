@@ -16,6 +16,9 @@ export const DRIVERS: readonly DriverName[] = ['tcp', 'memory'];
 
 export type NodeSettings = Partial<Omit<GenRpcOptions, 'name'>>;
 
+/** A busy machine stands still now and then: tests that are not about that must not see calls refused for it. */
+const UNHURRIED = { loopDelay: Infinity };
+
 export interface ClusterSettings {
   readonly driver?: DriverName;
   /** Memory only: time passes when the test says so, randomness comes from the seed. */
@@ -82,7 +85,12 @@ export class Cluster {
   create(name: string, options: NodeSettings = {}, ports: Partial<NodePorts> = {}): GenRpcNode {
     const full = name.includes('@') ? name : `${name}@127.0.0.1`;
     const node = createNode(
-      { name: full, secret: SECRET, driver: this.driver, listen: { port: 0 }, ...this.settings.options, ...options },
+      {
+        ...{ name: full, secret: SECRET, driver: this.driver, listen: { port: 0 } },
+        ...this.settings.options,
+        ...options,
+        concurrency: { ...UNHURRIED, ...this.settings.options?.concurrency, ...options.concurrency },
+      },
       {
         discovery: this.discovery,
         log: this.log,

@@ -51,7 +51,8 @@ const OPTIONS = { name: 'a@127.0.0.1', secret: 'a-fine-long-cookie-for-types' };
 describe('the doors', () => {
   it('for Nest export these', () => {
     expect(Object.keys(library).toSorted()).toEqual([
-      ...['AdmissionOptions', 'Arg', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'GEN_RPC_TRANSPORT'],
+      ...['AdmissionOptions', 'Arg', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'ConcurrencyOptions'],
+      'GEN_RPC_TRANSPORT',
       ...['GenRpcAsyncCall', 'GenRpcClient', 'GenRpcConfigError', 'GenRpcContext', 'GenRpcError', 'GenRpcModule'],
       ...['GenRpcNode', 'GenRpcOptions', 'GenRpcRecord', 'GenRpcRecordBuilder', 'GenRpcServer', 'InjectGenRpc'],
       ...['KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec', 'NodeLocationOptions'],
@@ -61,7 +62,8 @@ describe('the doors', () => {
 
   it('without Nest export these', () => {
     expect(Object.keys(core).toSorted()).toEqual([
-      ...['AdmissionOptions', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'GenRpcConfigError', 'GenRpcError'],
+      ...['AdmissionOptions', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'ConcurrencyOptions'],
+      ...['GenRpcConfigError', 'GenRpcError'],
       ...['GenRpcNode', 'GenRpcOptions', 'KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec'],
       ...['NodeLocationOptions', 'ReconnectOptions', 'createNode', 'isGenRpcError'],
     ]);

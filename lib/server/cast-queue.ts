@@ -1,0 +1,66 @@
+/** Casts for which there is no room yet: they wait their turn, as many as a node can afford. */
+
+export interface CastQueueLimits {
+  /** Casts that may run at once. */
+  readonly running: number;
+  /** Casts that may wait. */
+  readonly maxQueuedCasts: number;
+  /** Bytes of theirs. */
+  readonly maxQueuedBytes: number;
+}
+
+/** A cast as far as this is its business. */
+interface Sized {
+  /** Of its arguments. */
+  readonly bytes: number;
+}
+
+export class CastQueue<Cast extends Sized> {
+  private waiting: (Cast | undefined)[] = [];
+  /** Those before this one have begun: to `shift` them out one by one would move all others each time. */
+  private next = 0;
+  private bytes = 0;
+
+  constructor(private readonly limits: CastQueueLimits) {}
+
+  get size(): number {
+    return this.waiting.length - this.next;
+  }
+
+  /** Must the next cast wait, while so many run? Nobody overtakes. */
+  isFull(running: number): boolean {
+    return this.size > 0 || running >= this.limits.running;
+  }
+
+  /** `false`: too many wait already. */
+  add(cast: Cast): boolean {
+    const { maxQueuedCasts, maxQueuedBytes } = this.limits;
+    if (this.size >= maxQueuedCasts || this.bytes + cast.bytes > maxQueuedBytes) return false;
+    this.waiting.push(cast);
+    this.bytes += cast.bytes;
+    return true;
+  }
+
+  /** The one that may begin, while so many run. */
+  take(running: number): Cast | undefined {
+    const { waiting, next } = this;
+    const first = waiting[next];
+    if (first === undefined || running >= this.limits.running) return undefined;
+    waiting[next] = undefined;
+    this.next += 1;
+    this.bytes -= first.bytes;
+    if (this.next * 2 >= waiting.length) {
+      waiting.splice(0, this.next);
+      this.next = 0;
+    }
+    return first;
+  }
+
+  /** Returns those that will not run. */
+  clear(): Cast[] {
+    const left = this.waiting.filter((cast) => cast !== undefined);
+    this.waiting = [];
+    this.next = this.bytes = 0;
+    return left;
+  }
+}
