@@ -21,6 +21,8 @@ export type Occurrence =
   | 'protocol_error'
   | 'late_frames'
   | 'call_refused'
+  | 'call_retried'
+  | 'retry_budget_exhausted'
   | 'cast_failed'
   | 'cast_not_accepted'
   | 'cast_dropped'

@@ -1,8 +1,10 @@
 /** One call while its function runs: what the function sees of it, and the one place where it is answered. */
 import { Deadline, type Deadlines } from '../connection/deadlines.js';
+import { CALL_KEY_HEADER, withoutCallKey } from '../protocol/call-key.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { FunctionName, Headers } from '../protocol/invocation.js';
 import type { Clock } from '../ports/clock.js';
+import { currentCalls, type Dependent, type ParentCall } from './current-call.js';
 import type { CallContext } from './module-registry.js';
 
 /** Where answers go: over a connection, or straight to a caller of the same node. */
@@ -39,13 +41,15 @@ export interface CallPorts {
   readonly deadlines: Deadlines;
 }
 
-export class RunningCall extends Deadline implements CallContext {
+export class RunningCall extends Deadline implements CallContext, ParentCall {
   /** Stops whatever produces values for this call. */
   stopProducer: (() => void) | undefined;
   receipt: Receipt | undefined;
   private answered = false;
   private controller: AbortController | undefined;
   private abortReason: GenRpcError | undefined;
+  /** Calls that its function has made. */
+  private dependents: Set<Dependent> | undefined;
 
   constructor(
     /** Its number among the calls that its connection runs, or among the casts that the node runs. */
@@ -68,12 +72,32 @@ export class RunningCall extends Deadline implements CallContext {
   }
 
   get headers(): Headers | undefined {
-    return this.incoming.headers;
+    return withoutCallKey(this.incoming.headers);
+  }
+
+  get callKey(): string | undefined {
+    return this.incoming.headers?.get(CALL_KEY_HEADER);
   }
 
   /** Does nobody wait any more? */
   get abandoned(): boolean {
     return this.abortReason !== undefined;
+  }
+
+  get abandonedBy(): GenRpcError | undefined {
+    return this.abortReason;
+  }
+
+  get binds(): boolean {
+    return !this.answered && this.deadlineAt !== Infinity;
+  }
+
+  bind(dependent: Dependent): void {
+    (this.dependents ??= new Set()).add(dependent);
+  }
+
+  unbind(dependent: Dependent): void {
+    this.dependents?.delete(dependent);
   }
 
   remainingMs(): number {
@@ -122,7 +146,8 @@ export class RunningCall extends Deadline implements CallContext {
   abort(reason: GenRpcError): void {
     if (!this.settle()) return;
     this.abortReason = reason;
-    this.controller?.abort(reason);
+    currentCalls.outside(() => this.controller?.abort(reason));
+    for (const dependent of this.dependents ?? []) dependent.abandon(reason);
     if (this.stopProducer === undefined) return;
     this.stopProducer();
     this.answers.ended(this);
