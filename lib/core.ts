@@ -14,6 +14,7 @@ export {
   ListenOptions,
   NodeLocationOptions,
   ReconnectOptions,
+  RetryOptions,
   type LocateNode,
 } from './node/option-groups.js';
 export { GenRpcOptions } from './node/options.js';

@@ -23,6 +23,7 @@ export {
   ListenOptions,
   NodeLocationOptions,
   ReconnectOptions,
+  RetryOptions,
   type LocateNode,
 } from './node/option-groups.js';
 export { GenRpcOptions } from './node/options.js';

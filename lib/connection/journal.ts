@@ -29,6 +29,8 @@ export type Occurrence =
   | 'call_refused'
   | 'call_overload'
   | 'cancel_flood'
+  | 'call_retried'
+  | 'retry_budget_exhausted'
   | 'cast_failed'
   | 'cast_overload'
   | 'cast_not_accepted'

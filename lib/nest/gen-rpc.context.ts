@@ -29,6 +29,11 @@ export class GenRpcContext extends BaseRpcContext<[call: CallContext, pattern: s
     return this.call.remainingMs();
   }
 
+  /** See `CallContext.callKey`. */
+  getCallKey(): string | undefined {
+    return this.call.callKey;
+  }
+
   /** Aborts when nobody waits for the result any more; for an event, when this node closes. */
   getSignal(): AbortSignal {
     return this.call.signal;

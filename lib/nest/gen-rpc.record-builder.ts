@@ -15,6 +15,10 @@ export interface GenRpcDirections {
   readonly timeout?: number;
   /** Wait for a node that is down until the deadline, instead of failing at once. */
   readonly waitForReady?: boolean;
+  /** See `CallOptions.idempotent`. */
+  readonly idempotent?: boolean;
+  /** See `CallOptions.detached`. */
+  readonly detached?: boolean;
 }
 
 export class GenRpcRecord<TData = unknown> {
@@ -68,6 +72,16 @@ export class GenRpcRecordBuilder<TData = unknown> {
   /** See `GenRpcDirections.waitForReady`. */
   setWaitForReady(waitForReady = true): this {
     return this.set({ waitForReady });
+  }
+
+  /** See `CallOptions.idempotent`. */
+  setIdempotent(idempotent = true): this {
+    return this.set({ idempotent });
+  }
+
+  /** See `CallOptions.detached`. */
+  setDetached(detached = true): this {
+    return this.set({ detached });
   }
 
   build(): GenRpcRecord<TData> {

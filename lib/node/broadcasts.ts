@@ -1,19 +1,10 @@
 /** One call or cast to many targets at once: `multicall`, `evalEverywhere`, `abcast`, `sbcast`. */
 import type { Target } from '../client/dispatcher.js';
-import type { Cancel } from '../client/pending-calls.js';
-import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
+import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
 import { splitRoute, type Invocation } from '../protocol/invocation.js';
 import { SharedPayload } from '../protocol/payload.js';
 import type { Clock } from '../ports/clock.js';
-import {
-  cancelledError,
-  headersOf,
-  noStream,
-  targetOf,
-  type CallOptions,
-  type CastOptions,
-  type ModuleRef,
-} from './call-options.js';
+import { headersOf, noStream, targetOf, type CallOptions, type CastOptions, type ModuleRef } from './call-options.js';
 import type { Calls } from './calls.js';
 import { SingleReply } from './single-reply.js';
 
@@ -124,8 +115,6 @@ export class Broadcasts {
   /** Resolves once every target has its outcome; whatever happens to one of them is its own. */
   private callAll<T>(targets: readonly Target[], given: Invocation, options: CallOptions): Promise<CallOutcome<T>[]> {
     if (given.stream !== undefined) return Promise.reject(noStream('A call of many nodes'));
-    const { timeout, waitForReady = false, signal } = options;
-    const limits = timeout === undefined ? { waitForReady } : { waitForReady, timeout };
     const invocation = { ...given, shared: new SharedPayload() };
     return new Promise((resolve) => {
       const outcomes: CallOutcome<T>[] = [];
@@ -133,18 +122,13 @@ export class Broadcasts {
       const ended = (index: number, outcome: CallOutcome<T>): void => {
         outcomes[index] = outcome;
         missing -= 1;
-        if (missing > 0) return;
-        signal?.removeEventListener('abort', abort);
-        resolve(outcomes);
+        if (missing === 0) resolve(outcomes);
       };
-      const parts = targets.map((target, index) => new Part<T>(target, index, invocation, this.ports, ended));
-      // One listener for all of them: Node warns of more than ten.
-      const abort = (): void => parts.forEach((part) => part.cancel());
-      if (parts.length === 0) return resolve(outcomes);
-      if (signal?.aborted !== true) for (const part of parts) part.start(limits);
-      // Also if a function of the own node, which has begun by now, has done it.
-      if (signal?.aborted === true) abort();
-      else if (missing > 0) signal?.addEventListener('abort', abort);
+      if (missing === 0) return resolve(outcomes);
+      targets.forEach((target, index) => {
+        const part = new Part<T>(target, index, this.ports.clock, ended);
+        this.ports.calls.request(target, invocation, options, part);
+      });
     });
   }
 
@@ -172,45 +156,28 @@ export class Broadcasts {
 /** One target's call of a broadcast. */
 class Part<T> extends SingleReply {
   private readonly startedAt: number;
-  private hasEnded = false;
-  private stop: Cancel = () => false;
 
   constructor(
     private readonly target: Target,
     private readonly index: number,
-    private readonly invocation: Invocation,
-    private readonly ports: BroadcastPorts,
+    private readonly clock: Clock,
     private readonly ended: (index: number, outcome: CallOutcome<T>) => void,
   ) {
     super();
-    this.startedAt = ports.clock.now();
-  }
-
-  start(options: CallOptions): void {
-    this.stop = this.ports.calls.request(this.target, this.invocation, options, this);
-  }
-
-  cancel(): void {
-    if (!this.hasEnded) this.failed(cancelledError(this.invocation, this.stop()));
+    this.startedAt = clock.now();
   }
 
   succeeded(result: unknown): void {
     const value = result as T;
     const { node, key } = this.target;
-    const ms = this.ports.clock.now() - this.startedAt;
-    this.end(key === undefined ? { node, ok: true, value, ms } : { node, key, ok: true, value, ms });
+    const ms = this.clock.now() - this.startedAt;
+    this.ended(this.index, key === undefined ? { node, ok: true, value, ms } : { node, key, ok: true, value, ms });
   }
 
   failed(error: GenRpcError): void {
     const { node, key } = this.target;
-    const ms = this.ports.clock.now() - this.startedAt;
-    this.end(key === undefined ? { node, ok: false, error, ms } : { node, key, ok: false, error, ms });
-  }
-
-  private end(outcome: CallOutcome<T>): void {
-    if (this.hasEnded) return;
-    this.hasEnded = true;
-    this.ended(this.index, outcome);
+    const ms = this.clock.now() - this.startedAt;
+    this.ended(this.index, key === undefined ? { node, ok: false, error, ms } : { node, key, ok: false, error, ms });
   }
 }
 

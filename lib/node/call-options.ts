@@ -36,6 +36,16 @@ export interface CallOptions extends Omit<CastOptions, 'ordered'> {
   readonly signal?: AbortSignal;
   /** Wait for a node that is down until the deadline, instead of failing at once. Default false. */
   readonly waitForReady?: boolean;
+  /**
+   * The function may run twice for this call: one that fails with `connection_lost`, `send_timeout`, `refused` or
+   * `node_down` is made again, within its timeout and the node's `retry`. Default: what `retry.idempotent` says.
+   */
+  readonly idempotent?: boolean;
+  /**
+   * Inside of a function: the call does not end with the one that the function runs for, and is not bound by its
+   * deadline. Default false.
+   */
+  readonly detached?: boolean;
 }
 
 export function targetOf(target: string | Target): Target {
@@ -50,6 +60,11 @@ export function headersOf(headers: CastOptions['headers']): Headers | undefined 
 export function invalidTimeout(timeout: unknown): GenRpcError {
   const message = `The timeout of a call must be more than 0 and at most ${MAX_TIMER_MS} ms, got ${String(timeout)}.`;
   return new GenRpcError('invalid_argument', message);
+}
+
+export function nothingLeft({ name }: Invocation): GenRpcError {
+  const message = `${joinRoute(name)} was not called: nothing is left of the deadline of the call that it is for.`;
+  return new GenRpcError('timeout', message);
 }
 
 export function closedError(node: string): GenRpcError {

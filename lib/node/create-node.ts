@@ -20,6 +20,7 @@ import type { Codec } from '../protocol/payload.js';
 import type { Clock } from '../ports/clock.js';
 import { silentLog, type Log } from '../ports/log.js';
 import type { Random } from '../ports/random.js';
+import { currentCalls } from '../server/current-call.js';
 import { Invoker } from '../server/invoker.js';
 import { ModulePolicy } from '../server/module-policy.js';
 import { ModuleRegistry } from '../server/module-registry.js';
@@ -30,6 +31,7 @@ import { GenRpcNode, type StatusListener } from './gen-rpc-node.js';
 import { LocalCalls } from './local-call.js';
 import type { GenRpcOptions } from './options.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
+import { Retries } from './retry.js';
 
 /** What a node takes from its surroundings. Everything has a default. */
 export interface NodePorts {
@@ -80,7 +82,9 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const server = serverOf(shared, invoker);
   const local = new LocalCalls({ clock, deadlines, journal, node, codec, maxMessageBytes, invoker, server });
   const names = new FunctionNames();
-  const calls = new Calls({ node, callTimeout, clock, journal, deadlines, names, dispatcher, local });
+  const { random } = shared.self;
+  const retries = resolved.retry === undefined ? undefined : new Retries(resolved.retry, { clock, random, journal });
+  const calls = new Calls({ node, callTimeout, clock, journal, deadlines, names, dispatcher, local, retries });
   const everyone = (): string[] => [node, ...dispatcher.nodes()];
   const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
   // The secrets end here: what the node keeps are keys that cannot be read back.
@@ -145,7 +149,7 @@ function discoveryOf({ driver, clientPort, nodes }: ResolvedOptions): Discovery 
 /** What a listener does must not keep the connection from being used. */
 function tell(listener: StatusListener, node: string, connected: boolean, journal: Journal): void {
   try {
-    listener(node, connected);
+    currentCalls.outside(() => listener(node, connected));
   } catch (error) {
     journal.note('listener_failed', () => `A listener to the status of ${node} threw.`, error);
   }

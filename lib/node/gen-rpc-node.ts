@@ -27,6 +27,7 @@ import {
   type ModuleFunction,
   type ModuleRef,
 } from './call-options.js';
+import { inItsContext } from './in-its-context.js';
 import { Lifecycle, type LifecycleParts } from './lifecycle.js';
 import { ReplyTo } from './single-reply.js';
 import { StreamReply } from './stream-reply.js';
@@ -116,7 +117,7 @@ export class GenRpcNode {
     return new Promise((resolve, reject) => {
       const invocation = this.parts.calls.invocation(module, fn, args, options);
       const reply = new ReplyTo(resolve as (value: unknown) => void, reject);
-      this.request(targetOf(target), invocation, options, reply);
+      this.parts.calls.request(targetOf(target), invocation, options, reply);
     });
   }
 
@@ -169,7 +170,7 @@ export class GenRpcNode {
     options: CallOptions = {},
   ): AsyncCall<T> {
     const invocation = this.parts.calls.invocation(module, fn, args, options);
-    return this.asyncRequest((sink) => this.request(targetOf(target), invocation, options, sink));
+    return this.asyncRequest((sink) => this.parts.calls.request(targetOf(target), invocation, options, sink));
   }
 
   /**
@@ -230,7 +231,7 @@ export class GenRpcNode {
 
   /** What everything that calls is made of: `sink` hears of the reply, the result cancels. */
   request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): Cancel {
-    return this.parts.calls.request(target, invocation, options, sink);
+    return this.parts.calls.request(target, invocation, options, inItsContext(sink));
   }
 
   /** What `asyncCall` is made of. `start` makes the request. */
@@ -250,9 +251,9 @@ export class GenRpcNode {
   }
 
   stats(): NodeStats {
-    const { dispatcher, server, journal, local } = this.parts;
+    const { dispatcher, server, journal, local, calls } = this.parts;
     return {
-      pendingCalls: dispatcher.pendingCalls + local.size,
+      pendingCalls: dispatcher.pendingCalls + local.size + calls.waiting,
       runningCalls: server.running,
       stuckCalls: server.stuckCalls,
       connectedNodes: dispatcher.nodes().length,

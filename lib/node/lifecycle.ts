@@ -83,9 +83,10 @@ export class Lifecycle {
 
   /** Functions that still run may call other nodes: those calls are the last to go. */
   private async finish(): Promise<void> {
-    const { server, dispatcher, local } = this.parts;
+    const { server, dispatcher, local, calls } = this.parts;
     await server.drain();
     await local.idle();
+    await calls.idle();
     await dispatcher.drain();
   }
 

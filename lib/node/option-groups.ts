@@ -112,6 +112,33 @@ export class ReconnectOptions {
   max?: number;
 }
 
+/** How calls of functions that may run twice are made again, when their connection fails. */
+export class RetryOptions {
+  /** Routes of such functions, `stock.price`; `stock.*` stands for all that begin so. Default none. */
+  @Optional()
+  @Matches(areRoutes, 'a list of routes')
+  idempotent?: readonly string[];
+
+  /** Of one call, with the first. Default 3. */
+  @Optional()
+  @Count(1, 10)
+  attempts?: number;
+
+  /** Retries for each first attempt, over all calls. Default 0.2. */
+  @Optional()
+  @Matches((value) => typeof value === 'number' && value >= 0 && value <= 1, 'a number from 0 to 1')
+  ratio?: number;
+
+  /** Retries a second beside those. Default 10. */
+  @Optional()
+  @Count(0, 1_000_000)
+  perSecond?: number;
+}
+
+function areRoutes(value: unknown): boolean {
+  return Array.isArray(value) && value.every((one) => isText(one) && one !== '');
+}
+
 /** The door: what strangers may cost before they have proved anything. */
 export class AdmissionOptions {
   /** Unauthenticated connections at a time. Default 512. */
@@ -165,4 +192,5 @@ export const DEFAULT_CONCURRENCY = {
   casts: 10_000,
   loopDelay: 200,
 } as const;
+export const DEFAULT_RETRY = { idempotent: [], attempts: 3, ratio: 0.2, perSecond: 10 } as const;
 export const DEFAULT_ADMISSION = { total: 512, perAddress: 32, failuresPerMinute: 10 } as const;

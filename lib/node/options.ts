@@ -15,6 +15,7 @@ import type {
   LocateNode,
   NodeLocationOptions,
   ReconnectOptions,
+  RetryOptions,
 } from './option-groups.js';
 import { Count, isText, Matches, Milliseconds, MillisecondsOrInfinity, Optional, Port } from './option-rules.js';
 
@@ -116,6 +117,10 @@ export class GenRpcOptions {
   /** Default: 100 ms to 30 s. */
   @Allow()
   reconnect?: ReconnectOptions;
+
+  /** How idempotent calls are made again; `false`: no call is. Default: within 20 % of them and 10 a second. */
+  @Allow()
+  retry?: RetryOptions | false;
 
   /** `false`: a silent peer is taken to be alive. Default: it is found out within 15 s. */
   @Allow()

@@ -16,10 +16,12 @@ import {
   DEFAULT_KEEPALIVE,
   DEFAULT_LISTEN,
   DEFAULT_RECONNECT,
+  DEFAULT_RETRY,
   KeepaliveOptions,
   ListenOptions,
   NodeLocationOptions,
   ReconnectOptions,
+  RetryOptions,
   type LocateNode,
 } from './option-groups.js';
 import { DEFAULT_OPTIONS, GenRpcOptions } from './options.js';
@@ -32,6 +34,7 @@ export interface ResolvedOptions extends Required<
   readonly nodes: ReadonlyMap<string, NodeLocationOptions> | LocateNode;
   readonly life: string | undefined;
   readonly reconnect: Required<ReconnectOptions>;
+  readonly retry: Required<RetryOptions> | undefined;
   readonly admission: Required<AdmissionOptions>;
   readonly batching: Required<BatchingOptions>;
   readonly keepalive: Required<KeepaliveOptions> | undefined;
@@ -42,6 +45,7 @@ export interface ResolvedOptions extends Required<
 /** Options that are groups of options. */
 const GROUPS = {
   reconnect: ReconnectOptions,
+  retry: RetryOptions,
   admission: AdmissionOptions,
   batching: BatchingOptions,
   keepalive: KeepaliveOptions,
@@ -52,7 +56,7 @@ const GROUPS = {
 type GroupName = keyof typeof GROUPS;
 
 /** Groups that may be switched off. */
-const SWITCHES: ReadonlySet<string> = new Set<GroupName>(['keepalive', 'compression']);
+const SWITCHES: ReadonlySet<string> = new Set<GroupName>(['keepalive', 'compression', 'retry']);
 
 /** What gen_rpc calls it, where that is another word. */
 const RENAMED = new Map([
@@ -92,7 +96,7 @@ export function resolveOptions(
   const problems = problemsOf(given, drivers);
   if (problems.length > 0) throw new GenRpcConfigError(where, problems);
   const { secret, listen, nodes, life, ...rest } = withoutUndefined(given);
-  const { reconnect, admission, batching, keepalive, compression, concurrency, ...flat } = {
+  const { reconnect, retry, admission, batching, keepalive, compression, concurrency, ...flat } = {
     ...DEFAULT_OPTIONS,
     ...rest,
   };
@@ -105,6 +109,7 @@ export function resolveOptions(
     listen: listen === false ? false : withDefaults(DEFAULT_LISTEN, listen),
     nodes: typeof nodes === 'function' ? nodes : locationsOf(nodes ?? {}),
     reconnect: withDefaults(DEFAULT_RECONNECT, reconnect),
+    retry: retry === false ? undefined : withDefaults<RetryOptions>(DEFAULT_RETRY, retry),
     admission: withDefaults(DEFAULT_ADMISSION, admission),
     batching: withDefaults(DEFAULT_BATCHING, batching),
     keepalive: keepalive === false ? undefined : withDefaults(DEFAULT_KEEPALIVE, keepalive),

@@ -5,6 +5,7 @@ import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { isArgumentList, joinRoute, MAX_ARGUMENTS } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
 import type { Clock } from '../ports/clock.js';
+import { currentCalls } from './current-call.js';
 import type { Callable, ModuleRegistry } from './module-registry.js';
 import { streamReply } from './reply-stream.js';
 import type { RunningCall } from './running-call.js';
@@ -34,6 +35,11 @@ export class Invoker {
     }
     if (!call.single && !isArgumentList(args)) return call.fail(new GenRpcError('protocol_error', NO_LIST));
     call.begin();
+    if (currentCalls.isWorthwhile()) currentCalls.run(call, () => this.execute(call, callable, args));
+    else this.execute(call, callable, args);
+  }
+
+  private execute(call: RunningCall, callable: Callable, args: unknown): void {
     try {
       const result = callable.run(args, call);
       if (isThenable(result)) {

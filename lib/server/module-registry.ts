@@ -13,6 +13,11 @@ export interface CallContext {
   readonly headers: Headers | undefined;
   /** Was one value sent, rather than a list of arguments? */
   readonly single: boolean;
+  /**
+   * The same each time that a call marked `idempotent` is made again, so that a repeat can be told; `undefined` for all
+   * others.
+   */
+  readonly callKey: string | undefined;
   /** ms left of the caller's deadline, never below 0; `Infinity` for a cast. */
   remainingMs(): number;
   /**

@@ -2,9 +2,11 @@
 import { Deadline, type Deadlines } from '../connection/deadlines.js';
 import type { Stop } from '../connection/item-stream.js';
 import type { ItemWriter } from '../connection/item-writer.js';
+import { CALL_KEY_HEADER, withoutCallKey } from '../protocol/call-key.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { FunctionName, Headers } from '../protocol/invocation.js';
 import type { Clock } from '../ports/clock.js';
+import { currentCalls, type Dependent, type ParentCall } from './current-call.js';
 import type { CallContext } from './module-registry.js';
 import type { RequestStream } from './request-stream.js';
 
@@ -48,7 +50,7 @@ export interface CallPorts {
   readonly deadlines: Deadlines;
 }
 
-export class RunningCall extends Deadline implements CallContext {
+export class RunningCall extends Deadline implements CallContext, ParentCall {
   /** Stops whatever produces values for this call. */
   stopProducer: Stop | undefined;
   /** The argument that is a stream, while it comes. */
@@ -61,6 +63,8 @@ export class RunningCall extends Deadline implements CallContext {
   private abortReason: GenRpcError | undefined;
   /** Is nobody there to read what was sent so far? */
   unread = false;
+  /** Calls that its function has made. */
+  private dependents: Set<Dependent> | undefined;
 
   constructor(
     /** Its number among the calls that its connection runs, or among the casts that the node runs. */
@@ -83,12 +87,32 @@ export class RunningCall extends Deadline implements CallContext {
   }
 
   get headers(): Headers | undefined {
-    return this.incoming.headers;
+    return withoutCallKey(this.incoming.headers);
+  }
+
+  get callKey(): string | undefined {
+    return this.incoming.headers?.get(CALL_KEY_HEADER);
   }
 
   /** Does nobody wait any more? */
   get abandoned(): boolean {
     return this.abortReason !== undefined;
+  }
+
+  get abandonedBy(): GenRpcError | undefined {
+    return this.abortReason;
+  }
+
+  get binds(): boolean {
+    return !this.answered && this.deadlineAt !== Infinity;
+  }
+
+  bind(dependent: Dependent): void {
+    (this.dependents ??= new Set()).add(dependent);
+  }
+
+  unbind(dependent: Dependent): void {
+    this.dependents?.delete(dependent);
   }
 
   remainingMs(): number {
@@ -168,7 +192,8 @@ export class RunningCall extends Deadline implements CallContext {
 
   private tell(reason: GenRpcError): void {
     this.abortReason = reason;
-    this.controller?.abort(reason);
+    currentCalls.outside(() => this.controller?.abort(reason));
+    for (const dependent of this.dependents ?? []) dependent.abandon(reason);
     const stopping = this.stopProducer?.();
     if (stopping !== undefined) void stopping.then(() => this.answers.ended(this));
     else if (this.stopProducer !== undefined) this.answers.ended(this);

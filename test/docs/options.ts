@@ -15,6 +15,7 @@ const GROUPS: Readonly<Record<string, new () => object>> = {
   listen: optionGroups.ListenOptions,
   [LOCATION]: optionGroups.NodeLocationOptions,
   reconnect: optionGroups.ReconnectOptions,
+  retry: optionGroups.RetryOptions,
   keepalive: optionGroups.KeepaliveOptions,
   batching: optionGroups.BatchingOptions,
   compression: optionGroups.CompressionOptions,
