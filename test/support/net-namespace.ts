@@ -1,5 +1,6 @@
 /** Real networks that a test may break: two network namespaces with a cable between them, which only root on Linux has. */
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { describe, it } from 'vitest';
 
@@ -41,9 +42,12 @@ export class NetNamespace {
     return this.queue('replace', 'blackhole');
   }
 
-  /** What is sent from here leaves at so many Mbit/s, after as many ms in a queue as it takes, up to 400. */
+  /**
+   * What is sent from here leaves at so many Mbit/s. The queue before that holds 30 ms of it and loses the rest: a long
+   * one would make all connections wait, whatever a node does.
+   */
   limitOutgoing(megabits: number): Promise<void> {
-    return this.queue('replace', 'tbf', 'rate', `${megabits}mbit`, 'burst', '16kb', 'latency', '400ms');
+    return this.queue('replace', 'tbf', 'rate', `${megabits}mbit`, 'burst', '16kb', 'latency', '30ms');
   }
 
   /** As it was before `loseOutgoing` or `limitOutgoing`. */
@@ -76,12 +80,14 @@ export class NetNamespace {
 }
 
 let made = 0;
-/** Of links that were not disposed: a test that hangs never gets there. */
-const left = new Set<string>();
 
-process.on('exit', () => {
-  for (const name of left) spawnSync('ip', ['netns', 'del', name]);
-});
+/** Removes what processes have left behind that are no more: one whose test hangs is killed, and disposes of nothing. */
+function sweep(): void {
+  const { stdout } = spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' });
+  for (const [name, pid] of stdout.matchAll(/^genrpc-(\d+)-\S+/gm)) {
+    if (!existsSync(`/proc/${pid}`)) spawnSync('ip', ['netns', 'del', name]);
+  }
+}
 
 /** A cable between two namespaces. Everything of it is gone once it is disposed. */
 export class Link {
@@ -96,7 +102,6 @@ export class Link {
 
   static async create(): Promise<Link> {
     const link = new Link();
-    for (const { name } of link.ends) left.add(name);
     try {
       await NetNamespace.connect(link.near, link.far);
     } catch (error) {
@@ -111,10 +116,7 @@ export class Link {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const end of this.ends) {
-      await end.remove();
-      left.delete(end.name);
-    }
+    for (const end of this.ends) await end.remove();
   }
 }
 
@@ -137,6 +139,7 @@ function lacking(): Lack | undefined {
 
 /** Tries everything once that the tests will do. */
 function refusalOfKernel(): Lack | undefined {
+  sweep();
   const name = `genrpc-${process.pid}-probe`;
   const steps = [
     `ip netns add ${name}`,
@@ -167,10 +170,14 @@ const lack = lacking();
  * CI that is a failure, unless it is the kernel that forbids it.
  */
 export function describeOnNetworks(title: string, tests: () => void): void {
-  if (lack === undefined) return describe(title, tests);
+  if (lack === undefined) {
+    describe(title, tests);
+    return;
+  }
   process.stderr.write(`\n*** NOT RUN: ${title}. These tests make networks of their own, but ${lack.why}.\n`);
   if (process.env['CI'] === undefined || lack.forbidden) {
-    return describe.skip(`${title} (NOT RUN HERE: ${lack.why})`, tests);
+    describe.skip(`${title} (NOT RUN HERE: ${lack.why})`, tests);
+    return;
   }
   describe(title, () => {
     it('can make networks of its own', () => {
