@@ -144,7 +144,7 @@ function refusalOfKernel(): Lack | undefined {
   const steps = [
     `ip netns add ${name}`,
     `ip link add ${INTERFACE} netns ${name} type veth peer name other netns ${name}`,
-    `tc -n ${name} qdisc replace dev ${INTERFACE} root tbf rate 10mbit burst 16kb latency 400ms`,
+    `tc -n ${name} qdisc replace dev ${INTERFACE} root tbf rate 10mbit burst 16kb latency 30ms`,
     `tc -n ${name} qdisc replace dev ${INTERFACE} root blackhole`,
     `ip netns exec ${name} true`,
   ];
