@@ -27,12 +27,14 @@ function cellsOf({ callers, smoke }: BenchOptions, workload: string): Cell[] {
 
 /** What the options leave of a workload; `undefined`: none of its systems. */
 function contestOf(options: BenchOptions, workload: string): ContestOptions | undefined {
-  const { pace, callingProcesses, systems: its } = pick(WORKLOADS, workload);
+  const { pace, callingProcesses, stage = 'loopback', systems: its } = pick(WORKLOADS, workload);
   const systems = its.filter((system) => options.systems.includes(system));
   const seconds = Number((options.seconds * pace).toPrecision(3));
-  const warmUpSeconds = Math.min(options.seconds * Math.max(pace / 2, LEAST_WARM_UP), MAX_WARM_UP_SECONDS);
+  const warmUp = Math.min(options.seconds * Math.max(pace / 2, LEAST_WARM_UP), MAX_WARM_UP_SECONDS);
+  // Processes that are new in each round are as cold in the next.
+  const warmUpSeconds = stage === 'not reading' ? 0 : warmUp;
   if (systems.length === 0) return undefined;
-  return { systems, callingProcesses, rounds: options.rounds, seconds, warmUpSeconds };
+  return { systems, callingProcesses, stage, rounds: options.rounds, seconds, warmUpSeconds };
 }
 
 /** Workloads that compare the same systems share a contest; tables appear as they are finished. */
@@ -42,6 +44,11 @@ async function compare(options: BenchOptions, workers: Workers): Promise<Failure
   for (const workload of options.workloads) {
     const contestOptions = contestOf(options, workload);
     if (contestOptions === undefined) continue;
+    const problem = pick(WORKLOADS, workload).missing?.();
+    if (problem !== undefined) {
+      console.log(`\n${workload}: skipped: it ${problem}`);
+      continue;
+    }
     const { rounds, seconds } = contestOptions;
     const contest = contests.get(JSON.stringify(contestOptions)) ?? new Contest(contestOptions);
     contests.set(JSON.stringify(contestOptions), contest);
