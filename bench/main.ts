@@ -25,6 +25,13 @@ function cellsOf({ callers, smoke }: BenchOptions, workload: string): Cell[] {
   return smoke ? cells.filter((_, index) => index === 0 || index === cells.length - 1) : cells;
 }
 
+/** Says so if it is not. */
+function isPossible(workload: string): boolean {
+  const problem = pick(WORKLOADS, workload).missing?.();
+  if (problem !== undefined) console.log(`\n${workload}: SKIPPED: it ${problem}.`);
+  return problem === undefined;
+}
+
 /** What the options leave of a workload; `undefined`: none of its systems. */
 function contestOf(options: BenchOptions, workload: string): ContestOptions | undefined {
   const { pace, callingProcesses, stage = 'loopback', systems: its } = pick(WORKLOADS, workload);
@@ -44,11 +51,6 @@ async function compare(options: BenchOptions, workers: Workers): Promise<Failure
   for (const workload of options.workloads) {
     const contestOptions = contestOf(options, workload);
     if (contestOptions === undefined) continue;
-    const problem = pick(WORKLOADS, workload).missing?.();
-    if (problem !== undefined) {
-      console.log(`\n${workload}: skipped: it ${problem}`);
-      continue;
-    }
     const { rounds, seconds } = contestOptions;
     const contest = contests.get(JSON.stringify(contestOptions)) ?? new Contest(contestOptions);
     contests.set(JSON.stringify(contestOptions), contest);
@@ -94,7 +96,8 @@ async function run(options: BenchOptions): Promise<void> {
     process.once(signal, () => process.exit(128 + constants.signals[signal]));
   }
   console.log(`${describeMachine()}, ${describeLoad()}`);
-  const failures = await (options.profile ? profile : compare)(options, workers);
+  const workloads = options.workloads.filter(isPossible);
+  const failures = await (options.profile ? profile : compare)({ ...options, workloads }, workers);
   console.log(`\n${describeLoad()} at the end`);
   for (const [system, error] of failures) {
     console.error(`\n${system} FAILED: ${error instanceof Error ? error.message : String(error)}`);

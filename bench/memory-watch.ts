@@ -46,9 +46,9 @@ export class MemoryWatch implements Contestant {
       relay.holdReplies();
       const seconds = Math.max(load.seconds, LEAST_SECONDS);
       const part = { index: 0, of: 1 };
-      // It ends with its process, one way or the other.
-      client.ask({ name: 'run', workload, its, load: { ...load, part } }, seconds).catch(() => {});
-      const most = await mostOf(server, before + MOST_MIB, seconds);
+      const asking = client.ask({ name: 'run', workload, its, load: { ...load, part } }, seconds);
+      const failure = asking.then(() => new Promise<never>(() => {}));
+      const most = await Promise.race([mostOf(server, before + MOST_MIB, seconds), failure]);
       const unknown = { operations: NaN, clientMicros: NaN, serverMicros: NaN };
       return { ...unknown, seconds, figures: { [WATCHED]: Math.min(most - before, MOST_MIB) } };
     } finally {

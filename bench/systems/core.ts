@@ -5,7 +5,7 @@ import { clientOptions, SERVER_NAME, SERVER_OPTIONS } from './bench-nodes.js';
 
 /** As far as the library has it. */
 interface Streaming {
-  stream?(target: string, module: string, fn: string, args: readonly unknown[]): AsyncIterable<{ n: number }>;
+  stream?(target: string, module: string, fn: string, args: readonly unknown[]): AsyncIterable<unknown>;
 }
 
 export async function serve(): Promise<BenchServer> {
@@ -48,6 +48,6 @@ async function* numbersTo(items: number): AsyncIterable<{ n: number }> {
 
 async function count(node: Streaming, items: number): Promise<number> {
   let sum = 0;
-  for await (const { n } of node.stream?.(SERVER_NAME, 'math', 'count', [items]) ?? []) sum += n;
+  for await (const item of node.stream?.(SERVER_NAME, 'math', 'count', [items]) ?? []) sum += (item as { n: number }).n;
   return sum;
 }

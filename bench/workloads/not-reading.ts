@@ -11,7 +11,7 @@ export const notReading: Workload<'fetch'> = {
   baselines: ['nest-tcp', 'grpc-js'],
   needs: ['fetch'],
   callingProcesses: 1,
-  pace: 1.5,
+  pace: 3,
   columns: [],
   stage: 'not reading',
   missing: watchProblem,
@@ -21,7 +21,7 @@ export const notReading: Workload<'fetch'> = {
     'most. At 1 GiB it is stopped. Less is better.',
   cases: () => [{}],
 
-  /** Comes to no end: the harness watches the server meanwhile, and then ends both. */
+  /** Need not come to an end: the harness watches the server meanwhile, and then ends both. */
   async run(client) {
     await Promise.allSettled(Array.from({ length: REQUESTS }, () => client.fetch(REPLY_BYTES)));
     return { operations: REQUESTS };
