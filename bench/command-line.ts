@@ -21,7 +21,7 @@ export const USAGE = `npm run bench -- [options]
   --workloads a,b     of ${[...WORKLOADS.keys()].join(', ')} (default: all)
   --callers 1,64,512  of add: how many callers wait for replies at a time
   --rounds 5          rounds of each system; they take turns, and the median counts
-  --seconds 2         length of a round; those of workers and broadcast are a part of it
+  --seconds 2         length of a round; those of some workloads are a part of it, or longer
   --smoke             one very short round of every system, at each workload's ends: does it run at all?
   --profile system    that system alone, one pair of CPU profiles per line of the tables
   --help              this text

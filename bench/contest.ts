@@ -1,13 +1,16 @@
 /** Lets the systems of a workload take turns at every case. A system that fails is out; the others go on. */
+import { pick, WORKLOADS } from './catalog.js';
+import { SlowLink } from './link.js';
+import { MemoryWatch } from './memory-watch.js';
 import { CellResult, type Cell } from './results.js';
-import { SystemProcesses, type NodeArgs } from './system-processes.js';
-import type { Load } from './workload.js';
+import { SystemProcesses, type Contestant, type NodeArgs } from './system-processes.js';
+import type { Load, Stage } from './workload.js';
 import type { Workers } from './worker-process.js';
 
 /** Above what any system here reaches: it bounds a round whose clock is stuck. */
 const MAX_OPERATIONS_PER_SECOND = 5_000_000;
 
-type Contestant = readonly [system: string, processes: SystemProcesses];
+type Entry = readonly [system: string, contestant: Contestant];
 
 export interface ContestOptions {
   readonly systems: readonly string[];
@@ -15,23 +18,26 @@ export interface ContestOptions {
   readonly callingProcesses: number;
   readonly rounds: number;
   readonly seconds: number;
-  /** In front of the rounds of each case. */
+  readonly stage: Stage;
+  /** In front of the rounds of each case. 0: there is none. */
   readonly warmUpSeconds: number;
 }
 
 export class Contest {
   readonly failures = new Map<string, unknown>();
-  private readonly contestants = new Map<string, SystemProcesses>();
+  private readonly contestants = new Map<string, Contestant>();
+  private link: SlowLink | undefined;
 
   constructor(private readonly options: ContestOptions) {}
 
   /** Starts the processes of every system; they stay for all cases. Safe to repeat. */
   async open(workers: Workers, nodeArgs: NodeArgs): Promise<void> {
-    const { systems, callingProcesses } = this.options;
+    const { systems, stage } = this.options;
+    if (stage === 'slow link') this.link ??= SlowLink.open();
     for (const system of systems) {
       if (this.contestants.has(system)) continue;
       await this.attempt(system, async () => {
-        this.contestants.set(system, await SystemProcesses.open(workers, system, callingProcesses, nodeArgs));
+        this.contestants.set(system, await this.contestantOf(workers, system, nodeArgs));
       });
     }
   }
@@ -41,9 +47,9 @@ export class Contest {
     const { rounds, seconds } = this.options;
     const contestants = await this.warmUp(cell);
     for (let round = 0; round < rounds; round++) {
-      for (const [system, processes] of rotated(contestants, round)) {
+      for (const [system, contestant] of rotated(contestants, round)) {
         await this.attempt(system, async () => {
-          result.add(system, await processes.round(cell.workload, cell.its, loadOf(seconds)));
+          result.add(system, await contestant.round(cell.workload, cell.its, loadOf(seconds)));
         });
       }
     }
@@ -52,19 +58,28 @@ export class Contest {
   }
 
   async close(): Promise<void> {
-    for (const [system, processes] of this.contestants) await this.attempt(system, () => processes.close());
+    for (const [system, contestant] of this.contestants) await this.attempt(system, () => contestant.close());
     this.contestants.clear();
+    this.link?.close();
+  }
+
+  private async contestantOf(workers: Workers, system: string, nodeArgs: NodeArgs): Promise<Contestant> {
+    const { stage, callingProcesses } = this.options;
+    if (stage === 'not reading') return new MemoryWatch(workers, system);
+    return await SystemProcesses.open(workers, system, callingProcesses, nodeArgs, this.link);
   }
 
   /** Resolves with those that take part. */
-  private async warmUp({ workload, its }: Cell): Promise<Contestant[]> {
-    const ready: Contestant[] = [];
-    const load = loadOf(this.options.warmUpSeconds);
-    for (const [system, processes] of this.contestants) {
+  private async warmUp({ workload, its }: Cell): Promise<Entry[]> {
+    const ready: Entry[] = [];
+    const { warmUpSeconds } = this.options;
+    const without = pick(WORKLOADS, workload).without?.(its) ?? [];
+    for (const [system, contestant] of this.contestants) {
+      if (without.includes(system)) continue;
       await this.attempt(system, async () => {
-        if (!(await processes.supports(workload))) return;
-        await processes.round(workload, its, load);
-        ready.push([system, processes]);
+        if (!(await contestant.supports(workload))) return;
+        if (warmUpSeconds > 0) await contestant.round(workload, its, loadOf(warmUpSeconds));
+        ready.push([system, contestant]);
       });
     }
     return ready;
@@ -87,7 +102,7 @@ function loadOf(seconds: number): Omit<Load, 'part'> {
 }
 
 /** Another system begins each round. */
-function rotated(contestants: readonly Contestant[], by: number): Contestant[] {
+function rotated(contestants: readonly Entry[], by: number): Entry[] {
   const at = by % Math.max(contestants.length, 1);
   return [...contestants.slice(at), ...contestants.slice(0, at)];
 }

@@ -4,7 +4,7 @@ import { cpus, loadavg, totalmem } from 'node:os';
 
 /** Relative to the compiled benches, which lie one folder below the package. */
 const ROOT = new URL('../', import.meta.url);
-const PACKAGES = ['@nestjs/core', '@nestjs/microservices', 'msgpackr', 'rxjs'];
+const PACKAGES = ['@nestjs/core', '@nestjs/microservices', 'msgpackr', 'rxjs', '@grpc/grpc-js'];
 
 export function describeMachine(): string {
   const cores = cpus();

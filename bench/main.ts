@@ -25,14 +25,23 @@ function cellsOf({ callers, smoke }: BenchOptions, workload: string): Cell[] {
   return smoke ? cells.filter((_, index) => index === 0 || index === cells.length - 1) : cells;
 }
 
+/** Says so if it is not. */
+function isPossible(workload: string): boolean {
+  const problem = pick(WORKLOADS, workload).missing?.();
+  if (problem !== undefined) console.log(`\n${workload}: SKIPPED: it ${problem}.`);
+  return problem === undefined;
+}
+
 /** What the options leave of a workload; `undefined`: none of its systems. */
 function contestOf(options: BenchOptions, workload: string): ContestOptions | undefined {
-  const { pace, callingProcesses, systems: its } = pick(WORKLOADS, workload);
+  const { pace, callingProcesses, stage = 'loopback', systems: its } = pick(WORKLOADS, workload);
   const systems = its.filter((system) => options.systems.includes(system));
   const seconds = Number((options.seconds * pace).toPrecision(3));
-  const warmUpSeconds = Math.min(options.seconds * Math.max(pace / 2, LEAST_WARM_UP), MAX_WARM_UP_SECONDS);
+  const warmUp = Math.min(options.seconds * Math.max(pace / 2, LEAST_WARM_UP), MAX_WARM_UP_SECONDS);
+  // Processes that are new in each round are as cold in the next.
+  const warmUpSeconds = stage === 'not reading' ? 0 : warmUp;
   if (systems.length === 0) return undefined;
-  return { systems, callingProcesses, rounds: options.rounds, seconds, warmUpSeconds };
+  return { systems, callingProcesses, stage, rounds: options.rounds, seconds, warmUpSeconds };
 }
 
 /** Workloads that compare the same systems share a contest; tables appear as they are finished. */
@@ -87,7 +96,8 @@ async function run(options: BenchOptions): Promise<void> {
     process.once(signal, () => process.exit(128 + constants.signals[signal]));
   }
   console.log(`${describeMachine()}, ${describeLoad()}`);
-  const failures = await (options.profile ? profile : compare)(options, workers);
+  const workloads = options.workloads.filter(isPossible);
+  const failures = await (options.profile ? profile : compare)({ ...options, workloads }, workers);
   console.log(`\n${describeLoad()} at the end`);
   for (const [system, error] of failures) {
     console.error(`\n${system} FAILED: ${error instanceof Error ? error.message : String(error)}`);

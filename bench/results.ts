@@ -1,4 +1,5 @@
-/** What was measured, and the two questions asked of it: how fast, and how it compares round by round. */
+/** What was measured, and the two questions asked of it: how much, and how it compares round by round. */
+import { pick, WORKLOADS } from './catalog.js';
 import type { Sample } from './system-processes.js';
 import { spreadOf, type Spread } from './statistics.js';
 import type { Case } from './workload.js';
@@ -37,19 +38,26 @@ export class CellResult {
     return samples && spreadOf(samples.map(read));
   }
 
-  /** The speed of `system` as a multiple of that of `baseline` in the same round. */
+  /** What is compared of `system`, mostly its speed, as a multiple of that of `baseline` in the same round. */
   ratio(system: string, baseline: string): Spread | undefined {
     const [ours, theirs] = [this.samples.get(system), this.samples.get(baseline)];
     if (ours === undefined || theirs === undefined || system === baseline) return undefined;
+    const read = readersOf(this.cell.workload)[0] ?? speedOf;
     const ratios = ours.flatMap((sample, round) => {
       const other = theirs[round];
-      return other === undefined ? [] : [speedOf(sample) / speedOf(other)];
+      return other === undefined ? [] : [read(sample) / read(other)];
     });
     return ratios.length === 0 ? undefined : spreadOf(ratios);
   }
 }
 
-export const speedOf = ({ operations, seconds }: Sample): number => operations / seconds;
+/** What the table of a workload shows of a sample; the first is what is compared. */
+export function readersOf(workload: string): ((sample: Sample) => number)[] {
+  const { figures } = pick(WORKLOADS, workload);
+  return figures?.map((figure) => (sample) => sample.figures?.[figure] ?? NaN) ?? [speedOf];
+}
+
+const speedOf = ({ operations, seconds }: Sample): number => operations / seconds;
 export const clientMicrosOf = ({ operations, clientMicros }: Sample): number => clientMicros / operations;
 export const serverMicrosOf = ({ operations, serverMicros }: Sample): number => serverMicros / operations;
 /** How many cores all of a system's processes kept busy. */

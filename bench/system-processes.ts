@@ -1,4 +1,5 @@
 /** A system at work: its server process, and those that call it. */
+import type { SlowLink } from './link.js';
 import type { Case, Load } from './workload.js';
 import type { WorkerProcess, Workers } from './worker-process.js';
 import type { Run } from './worker.js';
@@ -10,24 +11,39 @@ export interface Sample extends Run {
   readonly serverMicros: number;
 }
 
+/** A system that takes its turns. */
+export interface Contestant {
+  supports(workload: string): Promise<boolean>;
+  round(workload: string, its: Case, load: Omit<Load, 'part'>): Promise<Sample>;
+  /** @throws Error when one of its processes had to be killed. */
+  close(): Promise<void>;
+  kill(): void;
+}
+
 /** Further arguments of Node for the process called `name`. */
 export type NodeArgs = (name: string) => readonly string[];
 
-export class SystemProcesses {
+export class SystemProcesses implements Contestant {
   private constructor(
     private readonly server: WorkerProcess,
     private readonly clients: readonly WorkerProcess[],
   ) {}
 
   /** Resolves once all of its clients are connected. On failure nothing of it is left. */
-  static async open(workers: Workers, system: string, count: number, nodeArgs: NodeArgs): Promise<SystemProcesses> {
-    const server = workers.start(['server', system], nodeArgs(`${system}-server`));
+  static async open(
+    workers: Workers,
+    system: string,
+    count: number,
+    nodeArgs: NodeArgs,
+    link?: SlowLink,
+  ): Promise<SystemProcesses> {
+    const server = workers.start(['server', system], nodeArgs(`${system}-server`), link?.server);
     const started = [server];
     try {
       const port = await server.ready;
       const clients = Array.from({ length: count }, (_, index) => {
         const name = `${system}-client${count > 1 ? `-${index}` : ''}`;
-        return workers.start(['client', system, String(port)], nodeArgs(name));
+        return workers.start(['client', system, String(port)], nodeArgs(name), link?.client);
       });
       started.push(...clients);
       await Promise.all(clients.map((client) => client.ready));
@@ -58,10 +74,9 @@ export class SystemProcesses {
     );
     const operations = sum(runs.map((run) => run.operations));
     const seconds = Math.max(...runs.map((run) => run.seconds));
-    return { operations, seconds, clientMicros: sum(clientMicros), serverMicros };
+    return { ...runs[0], operations, seconds, clientMicros: sum(clientMicros), serverMicros };
   }
 
-  /** @throws Error when one of them had to be killed. */
   async close(): Promise<void> {
     try {
       await Promise.all(this.clients.map((client) => client.end()));

@@ -17,6 +17,12 @@ export interface Operations {
   spinOver(connection: number, rounds: number): Promise<number>;
   /** Tells each of the first `nodes` nodes `message`, `times` times at once. Resolves once all their handlers have run. */
   tell(nodes: number, message: unknown, times: number): Promise<void>;
+  /** Has one handler stream `{ n: 1 }` to `{ n: items }`. Resolves with the sum of what came, once the stream has ended. */
+  count(items: number): Promise<number>;
+  /** Resolves with the same bytes, from the other side. */
+  echo(bytes: Buffer): Promise<Uint8Array>;
+  /** Resolves with so many bytes, made for this call. */
+  fetch(size: number): Promise<Uint8Array>;
 }
 
 /** The calling side. It lacks the functions that its system cannot offer, and sits those workloads out. */

@@ -2,6 +2,7 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import type { Place } from './link.js';
 import type { Answer, Command } from './worker.js';
 
 const WORKER = fileURLToPath(new URL('worker.js', import.meta.url));
@@ -19,9 +20,14 @@ export class Workers {
   private readonly alive = new Set<WorkerProcess>();
 
   /** `args` are those of `worker.ts`, `nodeArgs` further ones of Node. */
-  start(args: readonly string[], nodeArgs: readonly string[]): WorkerProcess {
-    const execArgv = ['--expose-gc', ...nodeArgs];
-    const child = fork(WORKER, args, { execArgv, stdio: ['ignore', 2, 2, 'ipc'] });
+  start(args: readonly string[], nodeArgs: readonly string[], place?: Place): WorkerProcess {
+    const { program, prefix, host } = place ?? { program: process.execPath, prefix: [], host: undefined };
+    const child = fork(WORKER, args, {
+      execPath: program,
+      execArgv: [...prefix, '--expose-gc', ...nodeArgs],
+      env: { ...process.env, ...(host !== undefined && { BENCH_HOST: host }) },
+      stdio: ['ignore', 2, 2, 'ipc'],
+    });
     const worker = new WorkerProcess(child, `${args[0]} of ${args[1]}`);
     this.alive.add(worker);
     void worker.exited.then(() => this.alive.delete(worker));
@@ -50,6 +56,11 @@ export class WorkerProcess {
     this.child.on('error', (error) => this.settle()?.reject(error));
     this.child.on('exit', (code, signal) => this.settle()?.reject(this.problem(`ended (${signal ?? code})`)));
     this.ready = this.answer(START_SECONDS, 'starting');
+  }
+
+  /** `undefined`: it did not start. */
+  get pid(): number | undefined {
+    return this.child.pid;
   }
 
   /** @throws Error (as a rejection) when it fails, ends or takes more than `seconds` beyond the usual. */

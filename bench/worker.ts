@@ -1,7 +1,7 @@
 /** One process of a system: its server or its client. Does what the harness asks, one thing after another. */
 import { pick, SYSTEMS, WORKLOADS } from './catalog.js';
 import type { BenchClient, BenchServer, Operations } from './system.js';
-import type { Case, Load } from './workload.js';
+import type { Case, Load, Outcome } from './workload.js';
 
 /** What may be asked of a worker. The first answer comes unasked, once the process is ready: a server's is its port. */
 export type Command =
@@ -14,8 +14,7 @@ export type Command =
 export type Answer = { readonly value: unknown } | { readonly error: string };
 
 /** What one round took, as its client saw it. */
-export interface Run {
-  readonly operations: number;
+export interface Run extends Outcome {
   readonly seconds: number;
 }
 
@@ -49,8 +48,8 @@ function clientRole(client: BenchClient): Role {
     run: async (name, its, load) => {
       const workload = pick(WORKLOADS, name);
       const startedAt = performance.now();
-      const operations = await workload.run(client as Operations, load, its);
-      return { operations, seconds: (performance.now() - startedAt) / 1000 };
+      const outcome = await workload.run(client as Operations, load, its);
+      return { ...outcome, seconds: (performance.now() - startedAt) / 1000 };
     },
     close: () => client.close(),
   };

@@ -12,6 +12,20 @@ export interface Load {
 /** What sets one measurement of a workload apart from its others. */
 export type Case = Readonly<Record<string, string | number>>;
 
+/** What came of a round. */
+export interface Outcome {
+  /** How many were done, all of them finished. */
+  readonly operations: number;
+  /** Those that the workload names. */
+  readonly figures?: Readonly<Record<string, number>>;
+}
+
+/**
+ * Where the processes of a system run: over loopback; in network namespaces with a slow link between them; or anew for
+ * each round, the server's memory being watched while nobody reads what it says.
+ */
+export type Stage = 'loopback' | 'slow link' | 'not reading';
+
 /** A file in `workloads/`. */
 export interface Workload<Needed extends keyof Operations = keyof Operations, Its extends Case = Case> {
   /** What is counted, in the plural. */
@@ -28,12 +42,19 @@ export interface Workload<Needed extends keyof Operations = keyof Operations, It
   readonly pace: number;
   /** What of a case heads a line of the table. */
   readonly columns: readonly (keyof Its & string)[];
+  /** Default: `loopback`. */
+  readonly stage?: Stage;
+  /** What its table shows instead of operations a second, by name; the first is what is compared. */
+  readonly figures?: readonly string[];
   /** What to know in front of its figures. */
   readonly note?: string;
   /** @param callers how many are to wait for replies at a time, where that can be chosen */
   cases(callers: readonly number[]): readonly Its[];
-  /** Resolves with the number of operations, all of them finished. */
-  run(client: Pick<Operations, Needed>, load: Load, its: Its): Promise<number>;
+  /** The systems that cannot do this case, and are not asked to. */
+  without?(its: Its): readonly string[];
+  /** Why it cannot be measured here; `undefined`: it can. */
+  missing?(): string | undefined;
+  run(client: Pick<Operations, Needed>, load: Load, its: Its): Promise<Outcome>;
 }
 
 /** Hands out a round's operations until its time or their number has run out. */

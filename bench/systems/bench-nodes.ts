@@ -1,15 +1,24 @@
 /** The nodes of the systems that are ours. */
+import { HOST } from '../host.js';
 
 export const SERVER_NAME = 'bench@127.0.0.1';
 
-/** Of loopback connections that last for one run. */
+/** Of connections that last for one run and never leave this machine. */
 const SECRET = 'only-loopback-ever-sees-this';
+/** Room for 64 callers with half a megabyte each. */
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 
-export const SERVER_OPTIONS = { name: SERVER_NAME, secret: SECRET, listen: { port: 0 } } as const;
+export const SERVER_OPTIONS = {
+  name: SERVER_NAME,
+  secret: SECRET,
+  listen: { host: HOST, port: 0, allowPlaintext: true },
+  maxQueuedBytes: MAX_QUEUED_BYTES,
+} as const;
 
 export const clientOptions = (port: number) => ({
   name: `caller-${process.pid}@127.0.0.1`,
   secret: SECRET,
   listen: false as const,
-  nodes: { [SERVER_NAME]: { port } },
+  nodes: { [SERVER_NAME]: { host: HOST, port } },
+  maxQueuedBytes: MAX_QUEUED_BYTES,
 });

@@ -4,12 +4,16 @@ import type { MicroserviceOptions } from '@nestjs/microservices';
 import { GenRpcClient, GenRpcServer } from 'nestjs-gen-rpc';
 import type { BenchClient, BenchServer } from '../system.js';
 import { clientOptions, SERVER_NAME, SERVER_OPTIONS } from './bench-nodes.js';
-import { mathClient, mathModule, type MathPatterns } from './nest-math.js';
+import { mathClient, mathModule, type Dialect } from './nest-math.js';
 
-const PATTERNS: MathPatterns = { add: 'math.add', note: 'math.note', notes: 'math.notes' };
+const DIALECT: Dialect = {
+  patternOf: (fn) => `math.${fn}`,
+  pack: (bytes) => bytes,
+  unpack: (packed) => packed as Buffer,
+};
 
 export async function serve(): Promise<BenchServer> {
-  const app = await NestFactory.createMicroservice<MicroserviceOptions>(mathModule(PATTERNS), {
+  const app = await NestFactory.createMicroservice<MicroserviceOptions>(mathModule(DIALECT), {
     strategy: new GenRpcServer(SERVER_OPTIONS),
     logger: false,
   });
@@ -18,5 +22,5 @@ export async function serve(): Promise<BenchServer> {
 }
 
 export function connect(port: number): Promise<BenchClient> {
-  return mathClient(new GenRpcClient({ ...clientOptions(port), target: SERVER_NAME }), PATTERNS);
+  return mathClient(new GenRpcClient({ ...clientOptions(port), target: SERVER_NAME }), DIALECT);
 }

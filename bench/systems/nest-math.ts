@@ -1,35 +1,50 @@
-/** The same controller and the same use of a ClientProxy for every Nest transport; only their patterns differ. */
+/** The same controller and the same use of a ClientProxy for every Nest transport; only names and buffers differ. */
 import 'reflect-metadata';
 import { Controller, Module, type Type } from '@nestjs/common';
 import { EventPattern, MessagePattern, Payload, type ClientProxy } from '@nestjs/microservices';
-import { firstValueFrom } from 'rxjs';
+import { firstValueFrom, lastValueFrom, map, range, scan, type Observable } from 'rxjs';
 import type { BenchClient } from '../system.js';
 
-/** How a transport calls the functions. */
-export interface MathPatterns {
-  readonly add: string | object;
-  readonly note: string | object;
-  readonly notes: string | object;
+/** What a transport calls the functions, and how it takes buffers. */
+export interface Dialect {
+  readonly patternOf: (fn: string) => string | object;
+  readonly pack: (bytes: Uint8Array) => unknown;
+  readonly unpack: (packed: unknown) => Buffer;
 }
 
-export function mathModule(patterns: MathPatterns): Type {
+export function mathModule({ patternOf, pack, unpack }: Dialect): Type {
   @Controller()
   class MathController {
-    private count = 0;
+    private noted = 0;
 
-    @MessagePattern(patterns.add)
+    @MessagePattern(patternOf('add'))
     add(@Payload() { a, b }: { a: number; b: number }): number {
       return a + b;
     }
 
-    @EventPattern(patterns.note)
+    @EventPattern(patternOf('note'))
     note(@Payload() _event: { value: number }): void {
-      this.count += 1;
+      this.noted += 1;
     }
 
-    @MessagePattern(patterns.notes)
+    @MessagePattern(patternOf('notes'))
     notes(): number {
-      return this.count;
+      return this.noted;
+    }
+
+    @MessagePattern(patternOf('count'))
+    count(@Payload() { items }: { items: number }): Observable<{ n: number }> {
+      return range(1, items).pipe(map((n) => ({ n })));
+    }
+
+    @MessagePattern(patternOf('echo'))
+    echo(@Payload() packed: unknown): unknown {
+      return pack(unpack(packed));
+    }
+
+    @MessagePattern(patternOf('fetch'))
+    fetch(@Payload() { size }: { size: number }): unknown {
+      return pack(Buffer.alloc(size, 1));
     }
   }
 
@@ -38,12 +53,22 @@ export function mathModule(patterns: MathPatterns): Type {
   return MathModule;
 }
 
-export async function mathClient(proxy: ClientProxy, patterns: MathPatterns): Promise<BenchClient> {
+export async function mathClient(proxy: ClientProxy, { patternOf, pack, unpack }: Dialect): Promise<BenchClient> {
   await proxy.connect();
+  const [add, note, notes] = [patternOf('add'), patternOf('note'), patternOf('notes')];
+  const [echo, fetch] = [patternOf('echo'), patternOf('fetch')];
   return {
-    add: (a, b) => firstValueFrom(proxy.send<number>(patterns.add, { a, b })),
-    note: (value) => void proxy.emit(patterns.note, { value }),
-    notes: () => firstValueFrom(proxy.send<number>(patterns.notes, {})),
+    add: (a, b) => firstValueFrom(proxy.send<number>(add, { a, b })),
+    note: (value) => void proxy.emit(note, { value }),
+    notes: () => firstValueFrom(proxy.send<number>(notes, {})),
+    count: (items) => sumOf(proxy.send<{ n: number }>(patternOf('count'), { items })),
+    echo: async (bytes) => unpack(await firstValueFrom(proxy.send<unknown>(echo, pack(bytes)))),
+    fetch: async (size) => unpack(await firstValueFrom(proxy.send<unknown>(fetch, { size }))),
     close: () => proxy.close(),
   };
+}
+
+/** Of the numbers in a stream. */
+export function sumOf(items: Observable<{ n: number }>): Promise<number> {
+  return lastValueFrom(items.pipe(scan((sum, { n }) => sum + n, 0)));
 }

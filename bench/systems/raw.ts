@@ -9,14 +9,14 @@ type Request = { id: number } & (
   | { name: 'math.add'; data: { a: number; b: number } }
   | { name: 'math.note'; data: { value: number } }
   | { name: 'math.notes'; data: null }
+  | { name: 'math.count'; data: { items: number } }
 );
 
-interface Reply {
-  id: number;
-  value: number;
-}
+/** With `item`: there is more to come. */
+type Reply = { id: number; value: number } | { id: number; item: { n: number } };
 
 interface Waiting {
+  item?(item: { n: number }): void;
   resolve(value: number): void;
   reject(reason: Error): void;
 }
@@ -35,6 +35,7 @@ export async function serve(): Promise<BenchServer> {
       const { id } = request;
       if (request.name === 'math.add') frames.send({ id, value: request.data.a + request.data.b } satisfies Reply);
       else if (request.name === 'math.note') notes += 1;
+      else if (request.name === 'math.count') count(frames, id, request.data.items);
       else frames.send({ id, value: notes } satisfies Reply);
     });
   });
@@ -47,27 +48,43 @@ export async function serve(): Promise<BenchServer> {
   return { port: (server.address() as AddressInfo).port, close };
 }
 
+/** An item a frame; they leave in writes of several. The reply ends them. */
+function count(frames: FramedSocket, id: number, items: number): void {
+  for (let n = 1; n <= items; n++) frames.send({ id, item: { n } } satisfies Reply);
+  frames.send({ id, value: items } satisfies Reply);
+}
+
 export async function connect(port: number): Promise<BenchClient> {
   const socket = connectSocket(port, '127.0.0.1');
   await once(socket, 'connect');
   const waiting = new Map<number, Waiting>();
   const frames = new FramedSocket(socket, (message) => {
-    const { id, value } = message as Reply;
-    waiting.get(id)?.resolve(value);
-    waiting.delete(id);
+    const reply = message as Reply;
+    const call = waiting.get(reply.id);
+    if ('item' in reply) return call?.item?.(reply.item);
+    call?.resolve(reply.value);
+    waiting.delete(reply.id);
   });
   socket.on('close', () => waiting.forEach((call) => call.reject(new Error('The connection was lost.'))));
   let lastId = EVENT;
-  const call = (request: (id: number) => Request): Promise<number> =>
+  const call = (request: (id: number) => Request, item?: Waiting['item']): Promise<number> =>
     new Promise((resolve, reject) => {
       const id = ++lastId;
-      waiting.set(id, { resolve, reject });
+      waiting.set(id, item === undefined ? { resolve, reject } : { resolve, reject, item });
       frames.send(request(id));
     });
   return {
     add: (a, b) => call((id) => ({ id, name: 'math.add', data: { a, b } })),
     note: (value) => frames.send({ id: EVENT, name: 'math.note', data: { value } } satisfies Request),
     notes: () => call((id) => ({ id, name: 'math.notes', data: null })),
+    count: async (items) => {
+      let sum = 0;
+      await call(
+        (id) => ({ id, name: 'math.count', data: { items } }),
+        ({ n }) => (sum += n),
+      );
+      return sum;
+    },
     close: () => void socket.destroy(),
   };
 }

@@ -15,7 +15,7 @@ export const add: Workload<'add', { callers: number }> = {
   async run(client, load, { callers }) {
     using budget = new Budget(load);
     await Promise.all(Array.from({ length: callers }, (_, caller) => callUntilSpent(client, caller, budget)));
-    return budget.taken;
+    return { operations: budget.taken };
   },
 };
 

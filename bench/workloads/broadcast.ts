@@ -27,7 +27,7 @@ export const broadcast: Workload<'tell', BroadcastCase> = {
   async run(client, load, its) {
     using budget = new Budget(load);
     await Promise.all([tellUntilSpent(client, its, budget), tellUntilSpent(client, its, budget)]);
-    return budget.taken;
+    return { operations: budget.taken };
   },
 };
 

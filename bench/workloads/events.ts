@@ -27,7 +27,7 @@ export const events: Workload<'note' | 'notes'> = {
       windowBefore = confirm(client, before + budget.taken);
     }
     await windowBefore;
-    return budget.taken;
+    return { operations: budget.taken };
   },
 };
 

@@ -37,7 +37,7 @@ export const workers: Workload<keyof Client, WorkersCase> = {
   async run(client, load, { keys, rounds }) {
     const { index, of } = load.part;
     const mine = Math.ceil((keys - index) / of);
-    if (mine <= 0) return 0;
+    if (mine <= 0) return { operations: 0 };
     await client.open(mine);
     const call = rounds === 0 ? adding(client) : spinning(client, rounds);
     using budget = new Budget(load);
@@ -45,7 +45,7 @@ export const workers: Workload<keyof Client, WorkersCase> = {
       while (budget.take()) await call(caller % mine);
     });
     await Promise.all(callers);
-    return budget.taken;
+    return { operations: budget.taken };
   },
 };
 
