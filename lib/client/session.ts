@@ -213,7 +213,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private countDroppedCasts(): void {
-    const half = (this.casts.queue[0]?.written ?? -1) >= 0 ? 1 : 0;
+    const half = (this.casts.queue.first?.written ?? -1) >= 0 ? 1 : 0;
     const dropped = this.unsentCasts.count + this.casts.queue.length - half;
     if (dropped === 0) return;
     const message = (): string => `${dropped} casts to ${this.node} had not left when the connection ended.`;

@@ -1,5 +1,6 @@
 /** A stream as its reader has it: iterated over, or subscribed to, once; what is not read yet keeps its sender waiting. */
 import { GenRpcError } from '../protocol/errors.js';
+import { Fifo } from './fifo.js';
 import type { Observer, Subscribable } from '../protocol/invocation.js';
 
 interface Item {
@@ -21,9 +22,8 @@ export interface QueueEvents {
 }
 
 export class ItemQueue implements AsyncIterable<unknown>, Subscribable {
-  private items: Item[] = [];
-  private next = 0;
-  private readers: Reader[] = [];
+  private readonly items = new Fifo<Item>();
+  private readonly readers = new Fifo<Reader>();
   private observer: Observer | undefined;
   private taken = false;
   private gone = false;
@@ -55,9 +55,8 @@ export class ItemQueue implements AsyncIterable<unknown>, Subscribable {
       observer.error(takenBefore());
       return { unsubscribe() {} };
     }
-    while (!this.gone && this.next < this.items.length) {
-      const item = this.shift();
-      if (item !== undefined) this.tell(observer, item.value, item.cost);
+    for (let item = this.items.shift(); item !== undefined; item = this.items.shift()) {
+      this.tell(observer, item.value, item.cost);
     }
     if (!this.gone) this.observer = observer;
     if (this.ending !== undefined && !this.gone) this.tellEnd(observer, this.ending);
@@ -82,7 +81,7 @@ export class ItemQueue implements AsyncIterable<unknown>, Subscribable {
   }
 
   private read(): Promise<IteratorResult<unknown>> {
-    const item = this.shift();
+    const item = this.items.shift();
     if (item !== undefined) {
       this.events.used(item.cost);
       return Promise.resolve({ done: false, value: item.value });
@@ -95,17 +94,6 @@ export class ItemQueue implements AsyncIterable<unknown>, Subscribable {
     this.ending = {};
     if (ending === undefined || !('error' in ending)) return Promise.resolve({ done: true, value: undefined });
     return Promise.reject(ending.error as Error);
-  }
-
-  private shift(): Item | undefined {
-    const item = this.items[this.next];
-    if (item === undefined) return undefined;
-    this.next += 1;
-    if (this.next * 2 >= this.items.length) {
-      this.items = this.items.slice(this.next);
-      this.next = 0;
-    }
-    return item;
   }
 
   private tell(observer: Observer, value: unknown, cost: number): void {
@@ -124,11 +112,9 @@ export class ItemQueue implements AsyncIterable<unknown>, Subscribable {
     if (this.gone || this.ending !== undefined) return;
     this.ending = ending;
     if (this.observer !== undefined) return this.tellEnd(this.observer, ending);
-    const { readers } = this;
-    if (readers.length === 0) return;
-    this.readers = [];
+    if (this.readers.length === 0) return;
     this.ending = {};
-    readers.forEach(({ resolve, reject }, index) => {
+    this.readers.clear().forEach(({ resolve, reject }, index) => {
       if (index === 0 && 'error' in ending) reject(ending.error);
       else resolve({ done: true, value: undefined });
     });
@@ -138,13 +124,9 @@ export class ItemQueue implements AsyncIterable<unknown>, Subscribable {
     if (this.gone) return;
     this.gone = true;
     this.observer = undefined;
-    const { items, next, ending, readers } = this;
-    this.items = [];
-    this.next = 0;
-    this.readers = [];
-    for (const { resolve } of readers) resolve({ done: true, value: undefined });
-    for (const { cost } of items.slice(next)) this.events.used(cost);
-    if (ending === undefined) this.events.left();
+    for (const { resolve } of this.readers.clear()) resolve({ done: true, value: undefined });
+    for (const { cost } of this.items.clear()) this.events.used(cost);
+    if (this.ending === undefined) this.events.left();
   }
 }
 

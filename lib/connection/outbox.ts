@@ -1,6 +1,7 @@
 /** What waits to be written on one stream of a connection, in order. */
 import { FrameType, ITEM_OVERHEAD, type EndFrame, type PayloadFrame } from '../protocol/frame.js';
 import type { Credit } from './credit.js';
+import { Fifo } from './fifo.js';
 
 /** Told where in the connection's stream of bytes its frame begins, once it does. */
 export interface Positioned {
@@ -21,7 +22,7 @@ export function costOf(payloadBytes: number): number {
 }
 
 export class Outbox {
-  readonly queue: Outgoing[] = [];
+  readonly queue = new Fifo<Outgoing>();
   /** What those that wait weigh. */
   bytes = 0;
   /** Does it have a place among those that take turns, or among those that wait to begin a long message? */

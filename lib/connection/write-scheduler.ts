@@ -12,6 +12,7 @@ import {
   type PayloadFrame,
 } from '../protocol/frame.js';
 import type { Credit } from './credit.js';
+import { Fifo } from './fifo.js';
 import { costOf, payloadBytesOf, streamCostOf, weightOf, type Outbox, type Outgoing } from './outbox.js';
 
 /** Where it goes. */
@@ -36,9 +37,9 @@ type Turn = 'again' | 'done' | 'blocked';
 export class WriteScheduler {
   /** What waits, in bytes. */
   queuedBytes = 0;
-  private turns: Outbox[] = [];
+  private readonly turns = new Fifo<Outbox>();
   /** Those whose next message is long, while as many as may be are half sent. */
-  private waiting: Outbox[] = [];
+  private readonly waiting = new Fifo<Outbox>();
   private halfSent = 0;
 
   /** @param credit of the connection */
@@ -74,7 +75,7 @@ export class WriteScheduler {
   pump(): void {
     if (this.turns.length === 0) return;
     while (this.turns.length > 0 && this.out.hasRoom()) {
-      const [box] = this.turns;
+      const box = this.turns.first;
       if (box === undefined) break;
       const turn = this.take(box);
       if (turn === 'blocked') break;
@@ -87,9 +88,9 @@ export class WriteScheduler {
 
   /** Forgets what waits on this stream, the rest of a message that is half sent too. */
   drop(box: Outbox): void {
-    const half = (box.queue[0]?.written ?? -1) >= 0;
+    const half = (box.queue.first?.written ?? -1) >= 0;
     this.queuedBytes -= box.bytes;
-    box.queue.length = 0;
+    box.queue.clear();
     box.bytes = 0;
     box.onReady = undefined;
     if (!half) return;
@@ -98,13 +99,13 @@ export class WriteScheduler {
   }
 
   clear(): void {
-    this.turns = [];
-    this.waiting = [];
+    this.turns.clear();
+    this.waiting.clear();
     this.queuedBytes = 0;
   }
 
   private take(box: Outbox): Turn {
-    const [outgoing] = box.queue;
+    const outgoing = box.queue.first;
     if (outgoing === undefined) return this.leave(box);
     if (outgoing.written >= 0) return this.takeChunk(box, outgoing);
     const { frame } = outgoing;

@@ -83,14 +83,8 @@ export class FrameEncoder {
       }
       case FrameType.Chunk: {
         const { id, bytes, more } = frame;
-        writeHeader(
-          sink.buffer,
-          sink.reserve(HEADER_BYTES),
-          bytes.length,
-          frame.type,
-          more ? FrameFlag.Continued : 0,
-          id,
-        );
+        const at = sink.reserve(HEADER_BYTES);
+        writeHeader(sink.buffer, at, bytes.length, frame.type, more ? FrameFlag.Continued : 0, id);
         sink.append(bytes);
         return;
       }

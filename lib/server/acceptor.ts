@@ -155,6 +155,7 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
 
   done(call: RunningCall, value: unknown): void {
     try {
+      if (this.connection.congested) throw tooMuchWaits();
       this.connection.send({ type: FrameType.Result, id: call.id, payload: this.connection.encode(value) });
     } catch (error) {
       this.failed(call, error as GenRpcError);
@@ -314,4 +315,9 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
       return NO_PAYLOAD;
     }
   }
+}
+
+/** What many functions answer at once must not gather without end: this one's answer is not sent. */
+function tooMuchWaits(): GenRpcError {
+  return new GenRpcError('handler_failed', 'The answer was dropped: too many wait for the caller, which reads slowly.');
 }
