@@ -19,7 +19,6 @@ import type { Codec } from '../protocol/payload.js';
 import type { Clock } from '../ports/clock.js';
 import { silentLog, type Log } from '../ports/log.js';
 import type { Random } from '../ports/random.js';
-import { currentCalls } from '../server/current-call.js';
 import { Invoker } from '../server/invoker.js';
 import { ModulePolicy } from '../server/module-policy.js';
 import { ModuleRegistry } from '../server/module-registry.js';
@@ -144,7 +143,7 @@ function discoveryOf({ driver, clientPort, nodes }: ResolvedOptions): Discovery 
 /** What a listener does must not keep the connection from being used. */
 function tell(listener: StatusListener, node: string, connected: boolean, journal: Journal): void {
   try {
-    currentCalls.outside(() => listener(node, connected));
+    listener(node, connected);
   } catch (error) {
     journal.note('listener_failed', () => `A listener to the status of ${node} threw.`, error);
   }
