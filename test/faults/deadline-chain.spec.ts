@@ -294,6 +294,20 @@ describe('T-04 what is not bound', () => {
     expect(await laterCall((nodes) => echoLater(nodes), true)).toMatchObject({ error: { code: 'timeout' } });
   });
 
+  it('is what functions of a node call that does not want it', async () => {
+    await using nodes = await Chain.start({
+      virtual: { seed: 1, latency: () => LATENCY },
+      options: { inheritDeadlines: false },
+    });
+    await nodes.connected();
+    nodes.relay = () => waitAtC(nodes.b, { timeout: 500 });
+    const outer = nodes.call({ timeout: 300 });
+    await nodes.advance(400);
+    expect(outer.error).toMatchObject({ code: 'timeout' });
+    expect(nodes.left).toEqual([500]);
+    expect(nodes.stopped).toEqual(['b']);
+  });
+
   it('is what an abort listener calls: it runs because the call is over', async () => {
     const relay: Relay = (nodes, { signal }) => {
       signal.addEventListener('abort', () => (nodes.inner = outcomeOf(nodes.b.call(C, 'c', 'echo', ['bye']))));

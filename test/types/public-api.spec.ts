@@ -55,7 +55,7 @@ describe('the doors', () => {
       ...['GenRpcAsyncCall', 'GenRpcClient', 'GenRpcConfigError', 'GenRpcContext', 'GenRpcError', 'GenRpcModule'],
       ...['GenRpcNode', 'GenRpcOptions', 'GenRpcRecord', 'GenRpcRecordBuilder', 'GenRpcServer', 'InjectGenRpc'],
       ...['KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec', 'NodeLocationOptions'],
-      ...['ReconnectOptions', 'RpcFunction', 'RpcModule', 'isGenRpcError'],
+      ...['ReconnectOptions', 'RetryOptions', 'RpcFunction', 'RpcModule', 'isGenRpcError'],
     ]);
   });
 
@@ -63,7 +63,7 @@ describe('the doors', () => {
     expect(Object.keys(core).toSorted()).toEqual([
       ...['AdmissionOptions', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'GenRpcConfigError', 'GenRpcError'],
       ...['GenRpcNode', 'GenRpcOptions', 'KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec'],
-      ...['NodeLocationOptions', 'ReconnectOptions', 'createNode', 'isGenRpcError'],
+      ...['NodeLocationOptions', 'ReconnectOptions', 'RetryOptions', 'createNode', 'isGenRpcError'],
     ]);
   });
 
