@@ -1,11 +1,12 @@
 /** Messages of which only a part is here: memory by what has arrived, never by what was announced. */
 import { MAX_INTERLEAVED, type ChunkFrame, type PayloadFrame } from '../protocol/frame.js';
-import { corrupt } from '../protocol/frame-decoder.js';
+import { PartialFrame } from '../protocol/partial-frame.js';
+import { corrupt } from '../protocol/violation.js';
 
 interface Half {
   readonly frame: PayloadFrame;
   readonly total: number;
-  readonly parts: Buffer[];
+  readonly parts: PartialFrame;
   received: number;
 }
 
@@ -22,7 +23,7 @@ export class Assembler {
   begin(id: number, frame: PayloadFrame, total: number): void {
     if (this.halves.has(id)) throw corrupt(`a message begins on stream ${id} before the last one has ended`);
     if (this.halves.size >= MAX_INTERLEAVED) throw corrupt(`more than ${MAX_INTERLEAVED} messages are interleaved`);
-    this.halves.set(id, { frame, total, parts: [], received: 0 });
+    this.halves.set(id, { frame, total, parts: new PartialFrame(total), received: 0 });
   }
 
   /** Is the last message of this stream half here? */
@@ -37,7 +38,7 @@ export class Assembler {
   add({ id, bytes, more }: ChunkFrame): PayloadFrame | undefined {
     const half = this.halves.get(id);
     if (half === undefined) return undefined;
-    half.parts.push(bytes);
+    half.parts.add(bytes);
     half.received += bytes.length;
     this.bytes += bytes.length;
     if (half.received > half.total || more === (half.received === half.total)) {
@@ -45,8 +46,8 @@ export class Assembler {
     }
     if (more) return undefined;
     this.drop(id);
-    const { frame, parts, total } = half;
-    const payload = { ...frame.payload, bytes: Buffer.concat(parts, total), owned: true } as const;
+    const { frame, parts } = half;
+    const payload = { ...frame.payload, bytes: parts.copy(), owned: true } as const;
     return { ...frame, payload, total: undefined };
   }
 

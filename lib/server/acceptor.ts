@@ -16,8 +16,7 @@ import {
   type ErrorFrame,
   type ItemFrame,
 } from '../protocol/frame.js';
-import { corrupt } from '../protocol/frame-decoder.js';
-import { violation, violationOf } from '../protocol/violation.js';
+import { corrupt, violation, violationOf } from '../protocol/violation.js';
 import { NO_PAYLOAD, withOwnBytes, type Payload } from '../protocol/payload.js';
 import type { Casts, CastSource, IncomingCast } from './casts.js';
 import { ConnectionCalls, type ConnectionCallsPorts } from './connection-calls.js';
