@@ -1,6 +1,6 @@
 /** Messages of which only a part is here: memory by what has arrived, never by what was announced. */
 import { MAX_INTERLEAVED, type ChunkFrame, type PayloadFrame } from '../protocol/frame.js';
-import { corrupt } from '../protocol/frame-decoder.js';
+import { corrupt } from '../protocol/violation.js';
 
 interface Half {
   readonly frame: PayloadFrame;

@@ -13,8 +13,7 @@ import {
   type ErrorFrame,
   type ItemFrame,
 } from '../protocol/frame.js';
-import { corrupt } from '../protocol/frame-decoder.js';
-import { violationOf } from '../protocol/violation.js';
+import { corrupt, violationOf } from '../protocol/violation.js';
 import { NO_PAYLOAD, type Payload } from '../protocol/payload.js';
 import { CastIntake, type CastIntakePorts } from './cast-intake.js';
 import { ConnectionCalls, type ConnectionCallsPorts } from './connection-calls.js';
