@@ -197,6 +197,7 @@ export class Lane implements SessionEvents {
     const { state, sessions } = this;
     if (state.name === 'closed') return sessions;
     this.state = { name: 'closed', reason };
+    if (state.name === 'open') this.drainingSessions.add(state.session);
     if (state.name === 'dialling') state.attempt.abort();
     if (state.name === 'waiting') state.timer?.cancel();
     if (state.name === 'open') this.events.status(this, false);

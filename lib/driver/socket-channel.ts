@@ -4,7 +4,7 @@ import { GenRpcError } from '../protocol/errors.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import type { Channel, ChannelEvents } from './driver.js';
 
-/** How long a closed channel may take to flush. */
+/** How long a closed channel may take to flush: since it was closed, or since the system last took all that it was given. */
 const CLOSE_TIMEOUT_MS = 5000;
 /**
  * A socket that holds this much is given no more. Nobody can say how much of what it holds the system has taken when it
@@ -67,7 +67,7 @@ export class SocketChannel implements Channel {
 
   close(): void {
     if (this.closed || this.closeTimer !== undefined) return;
-    this.closeTimer = this.clock.after(CLOSE_TIMEOUT_MS, () => this.socket.destroy());
+    this.waitForFlush();
     if (this.waiting.length === 0) this.socket.destroySoon();
   }
 
@@ -90,8 +90,14 @@ export class SocketChannel implements Channel {
     return false;
   }
 
+  private waitForFlush(): void {
+    this.closeTimer?.cancel();
+    this.closeTimer = this.clock.after(CLOSE_TIMEOUT_MS, () => this.socket.destroy());
+  }
+
   private onDrain(): void {
     this.handOn();
+    if (this.closeTimer !== undefined) this.waitForFlush();
     if (this.waiting.length > 0 || this.socket.writableNeedDrain) return;
     if (this.closeTimer === undefined) this.events?.drain();
     else this.socket.destroySoon();

@@ -17,6 +17,8 @@ const node = createNode({
   ...{ name, secret },
   listen: { port: ports[name] },
   nodes: Object.fromEntries(others.map((other) => [other, { port: ports[other] }])),
+  // Well below the time that calls wait, or a node that takes seconds to start is tried again too late for them.
+  reconnect: { max: 1000 },
 });
 
 const callers = new Set();
