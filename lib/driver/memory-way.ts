@@ -4,11 +4,11 @@ import type { Clock, Timer } from '../ports/clock.js';
 /** What a line is like. Without any of it, whatever is sent arrives at the turn's end, in the pieces it was sent in. */
 export interface LineOptions {
   /** ms that every delivery takes; asked for each one. Default: none, deliveries come with the turn's end. */
-  latency?(): number;
+  readonly latency?: () => number;
   /** Bytes that leave in one ms; those behind them wait (`queuedBytes`). Default: any number. */
-  bandwidth?: number;
+  readonly bandwidth?: number;
   /** The most bytes of the next piece; asked for each one. What was sent is cut, and what waits is joined. Default: as sent. */
-  segment?(): number;
+  readonly segment?: () => number;
 }
 
 export class MemoryWay {
@@ -19,7 +19,7 @@ export class MemoryWay {
   private leaving: Timer | undefined;
   private readyAt = 0;
   /** Runs, once, when nothing waits any more. */
-  private then: (() => void) | undefined;
+  private onEmpty: (() => void) | undefined;
 
   /** @param arrive hears of the pieces, at the other end */
   constructor(
@@ -39,9 +39,9 @@ export class MemoryWay {
     this.pump();
   }
 
-  /** Runs `then` once nothing waits any more: now, if so. The last one counts. */
-  whenEmpty(then: () => void): void {
-    this.then = then;
+  /** Runs `onEmpty` once nothing waits any more: now, if so. The last one counts. */
+  whenEmpty(onEmpty: () => void): void {
+    this.onEmpty = onEmpty;
     this.pump();
   }
 
@@ -55,7 +55,7 @@ export class MemoryWay {
   drop(): void {
     this.leaving?.cancel();
     this.queue = [];
-    this.then = undefined;
+    this.onEmpty = undefined;
   }
 
   hold(): void {
@@ -84,9 +84,9 @@ export class MemoryWay {
       }
       this.leave(length);
     }
-    const { then } = this;
-    this.then = undefined;
-    then?.();
+    const { onEmpty } = this;
+    this.onEmpty = undefined;
+    onEmpty?.();
   }
 
   private nextLength(): number {
@@ -102,7 +102,7 @@ export class MemoryWay {
 
   private take(length: number): Buffer {
     const parts: Buffer[] = [];
-    for (let left = length; left > 0; ) {
+    for (let left = length; left > 0;) {
       const first = this.queue[0];
       if (first === undefined) break;
       parts.push(first.subarray(0, left));
