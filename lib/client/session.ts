@@ -282,4 +282,5 @@ const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set([
   'handler_failed',
   'encode_error',
   'message_too_large',
+  'shutting_down',
 ]);
