@@ -40,7 +40,7 @@ export interface ConnectionEvents {
 
 type State = 'open' | 'closing' | 'closed';
 
-/** How long a connection that is being closed may wait for the credit to send what is left. */
+/** How long a connection that is being closed waits for its peer to take more of what is left. */
 const CLOSE_TIMEOUT_MS = 5000;
 
 export class Connection implements Buffered {
@@ -193,7 +193,16 @@ export class Connection implements Buffered {
     this.state = 'closing';
     this.writer.flush();
     if (this.writer.scheduledBytes === 0) return this.channel.close();
-    this.closeTimer = this.clock.after(CLOSE_TIMEOUT_MS, () => this.channel.close());
+    this.waitForPeer();
+  }
+
+  /** While it closes: as long as the peer takes something of what is left. */
+  private waitForPeer(): void {
+    const { written } = this.writer;
+    this.closeTimer = this.clock.after(CLOSE_TIMEOUT_MS, () => {
+      if (this.writer.written > written) this.waitForPeer();
+      else this.channel.close();
+    });
   }
 
   /** Ends now; the owner is told `reason`. Safe to repeat. */
