@@ -11,7 +11,7 @@ interface Half {
 
 /** Room for a message at the start, and how often what has arrived it may be. */
 const FIRST_ROOM = 64 * 1024;
-const GROWTH = 4;
+const GROWTH = 16;
 
 export class Assembler {
   private readonly halves = new Map<number, Half>();
@@ -76,7 +76,7 @@ const NO_BYTES = Buffer.alloc(0);
  * its message (a third of the CPU time of an echo of 64 KiB).
  */
 function grown({ buffer, total, received }: Half, needed: number): Buffer {
-  const room = Math.min(total, Math.max(FIRST_ROOM, needed, received * GROWTH));
+  const room = Math.min(total, Math.max(FIRST_ROOM, needed * GROWTH));
   const larger = Buffer.allocUnsafeSlow(room);
   larger.set(buffer.subarray(0, received));
   return larger;
