@@ -279,6 +279,7 @@ export class Session implements ConnectionEvents, CallCarrier {
 
 /** Errors of a function that has run, or of its result. What is wrong with a call is found before it is started. */
 const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set([
+  'shutting_down',
   'handler_failed',
   'encode_error',
   'message_too_large',

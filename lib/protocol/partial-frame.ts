@@ -1,4 +1,4 @@
-/** A frame or message whose first bytes are here and whose last are not: memory by bytes received, never by declared. */
+/** A frame whose first bytes are here and whose last are not: memory by bytes received, never by bytes declared. */
 
 const TAIL_BYTES = 16 * 1024;
 
@@ -23,16 +23,9 @@ export class PartialFrame {
     return this.received >= this.needed;
   }
 
-  /** What is here; it may be what was added, uncopied. */
   join(): Buffer {
     this.sealTail();
     return this.chunks.length === 1 && this.chunks[0] !== undefined ? this.chunks[0] : Buffer.concat(this.chunks);
-  }
-
-  /** As `join`, in memory of its own. */
-  copy(): Buffer {
-    this.sealTail();
-    return Buffer.concat(this.chunks);
   }
 
   private gather(bytes: Buffer): void {
