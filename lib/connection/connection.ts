@@ -12,6 +12,7 @@ import {
   type Frame,
   type GoAwayFrame,
   type ItemFrame,
+  type PayloadFrame,
   type ResultFrame,
 } from '../protocol/frame.js';
 import { checkSize, decodePayload, encodePayload, type Payload, type SharedPayload } from '../protocol/payload.js';
@@ -30,6 +31,8 @@ export type OwnersFrame =
 
 export interface ConnectionEvents {
   frame(frame: OwnersFrame): void;
+  /** Does anybody wait for the message that begins so? @throws GenRpcError `protocol_error`. */
+  awaits(frame: PayloadFrame): boolean;
   /** Has there been a call of this number? */
   isKnown(id: number): boolean;
   /** A message came, in part, that nobody waits for any more. */
@@ -67,6 +70,7 @@ export class Connection implements Buffered {
     this.reader = new FrameReader(wire.decoder, clock, settings, wire.rttMs, {
       frame: (frame) => this.onFrame(frame),
       grant: (frame) => this.write(frame),
+      awaits: (frame) => this.events?.awaits(frame) ?? false,
       isKnown: (id) => this.events?.isKnown(id) ?? false,
       late: () => this.events?.late(),
       fail: (error) => this.abort(error),
@@ -161,9 +165,17 @@ export class Connection implements Buffered {
     this.noteBuffers();
   }
 
-  /** Nothing more is sent for this number, also of a message that is half sent; nor waited for. Safe to repeat. */
-  forget(id: number): void {
-    this.writer.withdraw(id);
+  /**
+   * Nothing more is sent for this number, nor waited for. Safe to repeat.
+   * Returns whether a message was half sent: the peer, if it waits for the rest, must be told.
+   */
+  forget(id: number): boolean {
+    this.reader.drop(id);
+    return this.writer.withdraw(id);
+  }
+
+  /** What is half here of a message on this stream is not waited for. Safe to repeat. */
+  ignore(id: number): void {
     this.reader.drop(id);
   }
 
