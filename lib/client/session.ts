@@ -122,6 +122,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     this.pending.close(call);
     // What waits of it is not sent; if it has not begun, nobody needs to be told.
     if (cancel || call.intake !== undefined || call.stopStream !== undefined) this.connection.forget(call.id);
+    else this.connection.ignore(call.id);
     if (cancel && call.position !== Infinity) this.connection.send({ type: FrameType.Cancel, id: call.id });
     if (this.pending.size === 0) this.onIdle();
   }
@@ -133,6 +134,10 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** While the connection lives, what was begun will be sent; afterwards only what was written counts. */
   mayHaveStarted({ position }: PendingCall): boolean {
     return position !== Infinity && (this.connection.isOpen || this.connection.hasWritten(position));
+  }
+
+  isAwaited(frame: OwnersFrame): boolean {
+    return !('id' in frame) || this.pending.resolve(frame.id) !== undefined;
   }
 
   isKnown(id: number): boolean {

@@ -1,12 +1,12 @@
 /** Messages of which only a part is here: memory by what has arrived, never by what was announced. */
 import { MAX_INTERLEAVED, type ChunkFrame, type PayloadFrame } from '../protocol/frame.js';
 import { corrupt } from '../protocol/frame-decoder.js';
+import { Pieces } from './pieces.js';
 
 interface Half {
   readonly frame: PayloadFrame;
   readonly total: number;
-  readonly parts: Buffer[];
-  received: number;
+  readonly pieces: Pieces;
 }
 
 export class Assembler {
@@ -22,7 +22,7 @@ export class Assembler {
   begin(id: number, frame: PayloadFrame, total: number): void {
     if (this.halves.has(id)) throw corrupt(`a message begins on stream ${id} before the last one has ended`);
     if (this.halves.size >= MAX_INTERLEAVED) throw corrupt(`more than ${MAX_INTERLEAVED} messages are interleaved`);
-    this.halves.set(id, { frame, total, parts: [], received: 0 });
+    this.halves.set(id, { frame, total, pieces: new Pieces() });
   }
 
   /** Is the last message of this stream half here? */
@@ -37,16 +37,15 @@ export class Assembler {
   add({ id, bytes, more }: ChunkFrame): PayloadFrame | undefined {
     const half = this.halves.get(id);
     if (half === undefined) return undefined;
-    half.parts.push(bytes);
-    half.received += bytes.length;
+    const { frame, pieces, total } = half;
+    pieces.add(bytes);
     this.bytes += bytes.length;
-    if (half.received > half.total || more === (half.received === half.total)) {
-      throw corrupt(`a message of ${half.total} bytes ${more ? 'goes on' : 'ends'} after ${half.received}`);
+    if (pieces.length > total || more === (pieces.length === total)) {
+      throw corrupt(`a message of ${total} bytes ${more ? 'goes on' : 'ends'} after ${pieces.length}`);
     }
     if (more) return undefined;
     this.drop(id);
-    const { frame, parts, total } = half;
-    const payload = { ...frame.payload, bytes: Buffer.concat(parts, total), owned: true } as const;
+    const payload = { ...frame.payload, bytes: pieces.join(), owned: true } as const;
     return { ...frame, payload, total: undefined };
   }
 
@@ -54,7 +53,7 @@ export class Assembler {
   drop(id: number): void {
     const half = this.halves.get(id);
     if (half === undefined) return;
-    this.bytes -= half.received;
+    this.bytes -= half.pieces.length;
     this.halves.delete(id);
   }
 

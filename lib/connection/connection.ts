@@ -12,6 +12,7 @@ import {
   type Frame,
   type GoAwayFrame,
   type ItemFrame,
+  type PayloadFrame,
   type ResultFrame,
 } from '../protocol/frame.js';
 import { checkSize, decodePayload, encodePayload, type Payload, type SharedPayload } from '../protocol/payload.js';
@@ -31,6 +32,8 @@ export type OwnersFrame =
 
 export interface ConnectionEvents {
   frame(frame: OwnersFrame): void;
+  /** Does anybody wait for this message, which takes several frames? What is not awaited is passed over. */
+  isAwaited(frame: PayloadFrame): boolean;
   /** Has there been a call of this number? */
   isKnown(id: number): boolean;
   /** A message came, in part, that nobody waits for any more. */
@@ -71,6 +74,7 @@ export class Connection implements Buffered {
     this.reader = new FrameReader(wire.decoder, clock, settings, wire.rttMs, {
       frame: (frame) => this.onFrame(frame),
       grant: (frame) => this.write(frame),
+      isAwaited: (frame) => this.events?.isAwaited(frame) ?? false,
       isKnown: (id) => this.events?.isKnown(id) ?? false,
       late: () => this.events?.late(),
       fail: (error) => this.abort(error),
@@ -174,6 +178,11 @@ export class Connection implements Buffered {
   /** Nothing more is sent for this number, also of a message that is half sent; nor waited for. Safe to repeat. */
   forget(id: number): void {
     this.writer.withdraw(id);
+    this.reader.drop(id);
+  }
+
+  /** Nobody waits for the rest of a message that is half here. Safe to repeat. */
+  ignore(id: number): void {
     this.reader.drop(id);
   }
 

@@ -7,6 +7,7 @@ import {
   type ChunkFrame,
   type CreditFrame,
   type Frame,
+  type PayloadFrame,
 } from '../protocol/frame.js';
 import { corrupt } from '../protocol/frame-decoder.js';
 import { violation } from '../protocol/violation.js';
@@ -38,6 +39,8 @@ export interface ReaderEvents {
   /** Any frame but a chunk; of messages in chunks, once they are whole. */
   frame(frame: Frame): void;
   grant(frame: CreditFrame): void;
+  /** A message begins that takes several frames. Does anybody wait for it? */
+  isAwaited(frame: PayloadFrame): boolean;
   /** A chunk of a message that is not being received. Was there ever one of this number? */
   isKnown(id: number): boolean;
   late(): void;
@@ -57,6 +60,8 @@ export class FrameReader {
     if (frame.type === FrameType.Chunk) return this.onChunk(frame);
     if (frame.type === FrameType.Item) this.take(costOf(frame.payload.bytes.length));
     if (!('payload' in frame) || frame.total === undefined) return this.events.frame(frame);
+    // Whoever sends it may stop half-way as soon as it knows that nobody waits: it would never be whole.
+    if (!this.events.isAwaited(frame)) return;
     this.assembler.begin('id' in frame ? frame.id : 0, frame, frame.total);
   };
 

@@ -86,6 +86,10 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
     }
   }
 
+  isAwaited(frame: OwnersFrame): boolean {
+    return frame.type !== FrameType.Item || this.calls.get(frame.id)?.requests?.open === true;
+  }
+
   isKnown(id: number): boolean {
     return id !== CAST_STREAM && id <= this.lastId;
   }

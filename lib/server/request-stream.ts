@@ -8,7 +8,8 @@ export class RequestStream {
   /** What the function gets. */
   readonly queue: ItemQueue;
   private readonly intake: ItemIntake;
-  private open = true;
+  /** Does anybody read it? */
+  open = true;
 
   constructor(
     private readonly connection: Connection,
@@ -38,6 +39,7 @@ export class RequestStream {
   /** Nobody sends or reads any more. Whoever still reads is told `reason`. */
   stop(reason: unknown): void {
     this.open = false;
+    this.connection.ignore(this.id);
     this.queue.fail(reason);
   }
 }
