@@ -124,6 +124,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     this.pending.close(call);
     // What waits of it is not sent; if it has not begun, nobody needs to be told.
     if (cancel || call.intake !== undefined || call.stopStream !== undefined) this.connection.forget(call.id);
+    else this.connection.ignore(call.id);
     if (cancel && call.position !== Infinity) this.connection.send({ type: FrameType.Cancel, id: call.id });
     if (this.pending.size === 0) this.onIdle();
   }

@@ -203,7 +203,7 @@ function callerOf(node: string): Caller {
 }
 
 function encoded({ codec, maxMessageBytes }: LocalPorts, value: unknown): Payload {
-  const payload = encodePayload(codec, value);
+  const payload = encodePayload(codec, value, maxMessageBytes);
   checkSize(payload, maxMessageBytes);
   return payload;
 }
