@@ -289,4 +289,5 @@ const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set([
   'handler_failed',
   'encode_error',
   'message_too_large',
+  'shutting_down',
 ]);

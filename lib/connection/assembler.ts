@@ -1,13 +1,17 @@
 /** Messages of which only a part is here: memory by what has arrived, never by what was announced. */
 import { MAX_INTERLEAVED, type ChunkFrame, type PayloadFrame } from '../protocol/frame.js';
-import { corrupt } from '../protocol/frame-decoder.js';
+import { corrupt } from '../protocol/violation.js';
 
 interface Half {
   readonly frame: PayloadFrame;
   readonly total: number;
-  readonly parts: Buffer[];
+  buffer: Buffer;
   received: number;
 }
+
+/** Room for a message at the start, and how often what has arrived it may be. */
+const FIRST_ROOM = 64 * 1024;
+const GROWTH = 4;
 
 export class Assembler {
   private readonly halves = new Map<number, Half>();
@@ -22,7 +26,7 @@ export class Assembler {
   begin(id: number, frame: PayloadFrame, total: number): void {
     if (this.halves.has(id)) throw corrupt(`a message begins on stream ${id} before the last one has ended`);
     if (this.halves.size >= MAX_INTERLEAVED) throw corrupt(`more than ${MAX_INTERLEAVED} messages are interleaved`);
-    this.halves.set(id, { frame, total, parts: [], received: 0 });
+    this.halves.set(id, { frame, total, buffer: NO_BYTES, received: 0 });
   }
 
   /** Is the last message of this stream half here? */
@@ -37,17 +41,18 @@ export class Assembler {
   add({ id, bytes, more }: ChunkFrame): PayloadFrame | undefined {
     const half = this.halves.get(id);
     if (half === undefined) return undefined;
-    half.parts.push(bytes);
-    half.received += bytes.length;
-    this.bytes += bytes.length;
-    if (half.received > half.total || more === (half.received === half.total)) {
-      throw corrupt(`a message of ${half.total} bytes ${more ? 'goes on' : 'ends'} after ${half.received}`);
+    const received = half.received + bytes.length;
+    if (received > half.total || more === (received === half.total)) {
+      throw corrupt(`a message of ${half.total} bytes ${more ? 'goes on' : 'ends'} after ${received}`);
     }
+    if (received > half.buffer.length) half.buffer = grown(half, received);
+    half.buffer.set(bytes, half.received);
+    half.received = received;
+    this.bytes += bytes.length;
     if (more) return undefined;
     this.drop(id);
-    const { frame, parts, total } = half;
-    const payload = { ...frame.payload, bytes: Buffer.concat(parts, total), owned: true } as const;
-    return { ...frame, payload, total: undefined };
+    const { frame, buffer, total } = half;
+    return { ...frame, payload: { ...frame.payload, bytes: buffer.subarray(0, total), owned: true }, total: undefined };
   }
 
   /** Nobody waits for this message any more. Safe to repeat. */
@@ -62,4 +67,17 @@ export class Assembler {
     this.halves.clear();
     this.bytes = 0;
   }
+}
+
+const NO_BYTES = Buffer.alloc(0);
+
+/**
+ * Copied at once: what a socket read is freed cheaply while it is young, and dearly once it has waited for the rest of
+ * its message (a third of the CPU time of an echo of 64 KiB).
+ */
+function grown({ buffer, total, received }: Half, needed: number): Buffer {
+  const room = Math.min(total, Math.max(FIRST_ROOM, needed, received * GROWTH));
+  const larger = Buffer.allocUnsafeSlow(room);
+  larger.set(buffer.subarray(0, received));
+  return larger;
 }

@@ -8,8 +8,7 @@ import {
   type CreditFrame,
   type Frame,
 } from '../protocol/frame.js';
-import { corrupt } from '../protocol/frame-decoder.js';
-import { violation } from '../protocol/violation.js';
+import { corrupt, violation } from '../protocol/violation.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import { Assembler } from './assembler.js';
 import { Bandwidth } from './bandwidth.js';

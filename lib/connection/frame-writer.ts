@@ -228,5 +228,7 @@ export class FrameWriter implements ScheduledWrites {
 }
 
 function isLarge(frame: Frame): frame is CallFrame | ResultFrame | ErrorFrame {
-  return 'payload' in frame && frame.payload.bytes.length > MAX_WHOLE_BYTES;
+  const { type } = frame;
+  const carries = type === FrameType.Call || type === FrameType.Result || type === FrameType.Error;
+  return carries && frame.payload.bytes.length > MAX_WHOLE_BYTES;
 }

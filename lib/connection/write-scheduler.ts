@@ -175,7 +175,10 @@ export class WriteScheduler {
   private endHalf(): void {
     this.halfSent -= 1;
     for (let next = this.waiting.shift(); next !== undefined; next = this.waiting.shift()) {
-      if (next.queue.length > 0) return void this.turns.push(next);
+      if (next.queue.length > 0) {
+        this.turns.push(next);
+        return;
+      }
       // Dropped while it waited.
       next.inTurn = false;
     }

@@ -23,6 +23,9 @@ export interface LifecycleParts {
   readonly calls: Calls;
 }
 
+/** What peers have to take the last frames of a node that closes; one that does not read must not hold it. */
+const LAST_FRAMES_MS = 400;
+
 type State = { name: 'open' } | { name: 'draining'; done: Promise<void> } | { name: 'closed'; done: Promise<void> };
 
 export class Lifecycle {
@@ -57,10 +60,13 @@ export class Lifecycle {
   }
 
   abort(): void {
-    const reason = this.reason();
+    this.abortParts(this.reason());
+    void this.close();
+  }
+
+  private abortParts(reason: GenRpcError): void {
     this.parts.dispatcher.abort(reason);
     this.parts.server.abort(reason);
-    void this.close();
   }
 
   private reason(): GenRpcError {
@@ -91,11 +97,13 @@ export class Lifecycle {
   }
 
   private async closeParts(): Promise<void> {
-    const { dispatcher, server, local, calls, deadlines } = this.parts;
+    const { clock, dispatcher, server, local, calls, deadlines } = this.parts;
     const reason = this.reason();
     calls.close(reason);
     local.close(reason);
+    const late = clock.after(LAST_FRAMES_MS, () => this.abortParts(reason), true);
     await Promise.all([dispatcher.close(reason), server.close(reason)]);
+    late.cancel();
     deadlines.close();
   }
 

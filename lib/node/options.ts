@@ -69,6 +69,14 @@ export class GenRpcOptions {
   sbcastTimeout?: number;
 
   /**
+   * Does what a function calls end with the call that it runs for? Default true. `false` saves up to 2.5 µs for each
+   * call that is answered, on Node up to 22 and in processes that also call.
+   */
+  @Optional()
+  @IsBoolean({ message: 'true or false' })
+  inheritDeadlines?: boolean;
+
+  /**
    * A connection from here on which nothing was called and nothing is pending for this long is closed. Default
    * `Infinity`. (gen_rpc: `client_inactivity_timeout`)
    */
@@ -221,6 +229,7 @@ export const DEFAULT_OPTIONS = {
   codec: 'msgpackr',
   callTimeout: 15_000,
   sbcastTimeout: 15_000,
+  inheritDeadlines: true,
   clientInactivityTimeout: Infinity,
   serverInactivityTimeout: Infinity,
   asyncCallInactivityTimeout: Infinity,

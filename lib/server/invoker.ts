@@ -16,6 +16,8 @@ export interface InvokerOptions {
   readonly clock: Clock;
   /** Send messages of unexpected errors to remote callers. For development only. */
   readonly exposeErrors: boolean;
+  /** Does what functions call end with the calls that they run for? */
+  readonly inheritDeadlines: boolean;
 }
 
 const NO_LIST = `The arguments of a call must be a list of at most ${MAX_ARGUMENTS}.`;
@@ -35,7 +37,8 @@ export class Invoker {
     }
     if (!call.single && !isArgumentList(args)) return call.fail(new GenRpcError('protocol_error', NO_LIST));
     call.begin();
-    if (currentCalls.isWorthwhile()) currentCalls.run(call, () => this.execute(call, callable, args));
+    if (this.options.inheritDeadlines && currentCalls.isWorthwhile())
+      currentCalls.run(call, () => this.execute(call, callable, args));
     else this.execute(call, callable, args);
   }
 

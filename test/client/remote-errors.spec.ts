@@ -26,7 +26,7 @@ describe('an error that the peer sent', () => {
     const peer = await (await server.accept()).welcome(RAW);
     await peer.until(() => peer.frames.length > 0);
     peer.send(
-      bytesOf({ type: FrameType.Error, id: 1, code, message: '', details: { kind: 'none', bytes: Buffer.alloc(0) } }),
+      bytesOf({ type: FrameType.Error, id: 1, code, message: '', payload: { kind: 'none', bytes: Buffer.alloc(0) } }),
     );
     await expect(reply).rejects.toMatchObject({ code, maybeExecuted, message: 'math.add failed on raw@127.0.0.1.' });
   });
