@@ -52,6 +52,8 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** Takes no more calls: its end is no loss. */
   draining = false;
   private readonly inactivity: Inactivity;
+  /** Calls above it are not started, as the peer says; it may say a lower number later. */
+  private startedUpTo = GOAWAY_NOTHING_REFUSED;
   private readonly casts: Outbox;
   private readonly unsentCasts: UnsentCasts;
 
@@ -231,6 +233,11 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private onGoAway(lastId: number): void {
+    if (lastId > this.startedUpTo) {
+      const message = `${this.node} takes back that it did not start calls above ${this.startedUpTo}.`;
+      return this.connection.abort(new GenRpcError('protocol_error', message));
+    }
+    this.startedUpTo = lastId;
     if (lastId === GOAWAY_NOTHING_REFUSED) return this.retire();
     this.events.draining(this);
     const refusal = new GenRpcError('refused', `${this.node} is shutting down and did not start the call.`);

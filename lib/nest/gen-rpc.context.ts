@@ -39,6 +39,11 @@ export class GenRpcContext extends BaseRpcContext<[call: CallContext, pattern: s
     return this.call.signal;
   }
 
+  /** Aborts when this node begins to drain: see `CallContext.drainSignal`. */
+  getDrainSignal(): AbortSignal {
+    return this.call.drainSignal;
+  }
+
   private get call(): CallContext {
     return this.getArgByIndex(0);
   }

@@ -60,6 +60,8 @@ export class RunningCall extends Deadline implements CallContext, ParentCall {
   receipt: Receipt | undefined;
   private answered = false;
   private controller: AbortController | undefined;
+  private drainController: AbortController | undefined;
+  private draining = false;
   private abortReason: GenRpcError | undefined;
   /** Is nobody there to read what was sent so far? */
   unread = false;
@@ -127,6 +129,18 @@ export class RunningCall extends Deadline implements CallContext, ParentCall {
       else this.watchDeadline();
     }
     return this.controller.signal;
+  }
+
+  get drainSignal(): AbortSignal {
+    const controller = (this.drainController ??= new AbortController());
+    if (this.draining) controller.abort();
+    return controller.signal;
+  }
+
+  /** The node begins to drain: the function is told, and goes on. Safe to repeat. */
+  drain(): void {
+    this.draining = true;
+    currentCalls.outside(() => this.drainController?.abort());
   }
 
   /** From here on the deadline stops the function, not only its caller. */
