@@ -28,7 +28,7 @@ export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown>
 
 /** A streaming argument, or a streaming reply. What can wait is preferred to what cannot. */
 export function isItemStream(value: unknown): value is ItemStream {
-  return isAsyncIterable(value) || isSubscribable(value);
+  return typeof value === 'object' && value !== null && (isAsyncIterable(value) || isSubscribable(value));
 }
 
 /** Sends everything of `source` to `outlet`, until it ends or is stopped. Items may come before this returns. */

@@ -138,7 +138,7 @@ export class GenRpcNode {
     options: CallOptions = {},
   ): AsyncIterable<T> {
     const invocation = this.parts.calls.invocation(module, fn, args, options);
-    return new StreamReply<T>((sink) => this.request(targetOf(target), invocation, options, sink));
+    return new StreamReply<T>((sink) => this.parts.calls.request(targetOf(target), invocation, options, sink));
   }
 
   /**
