@@ -55,6 +55,8 @@ export class RunningCall extends Deadline implements CallContext, ParentCall {
   stopProducer: Stop | undefined;
   /** The argument that is a stream, while it comes. */
   requests: RequestStream | undefined;
+  /** Ends that argument, wherever it comes from: whoever still reads it is told why. */
+  endArgument: ((reason: GenRpcError) => void) | undefined;
   /** The reply, where it is a stream. */
   replies: ItemWriter | undefined;
   receipt: Receipt | undefined;
@@ -202,7 +204,7 @@ export class RunningCall extends Deadline implements CallContext, ParentCall {
   private settle(reason?: GenRpcError): boolean {
     if (this.answered) return false;
     this.answered = true;
-    this.requests?.stop(reason ?? new GenRpcError('cancelled', 'The call has been answered.'));
+    this.endArgument?.(reason ?? new GenRpcError('cancelled', 'The call has been answered.'));
     this.ports.deadlines.remove(this);
     return true;
   }
