@@ -216,9 +216,10 @@ export class Acceptor implements ConnectionEvents, Answers {
   private argsOf(call: RunningCall, frame: CallFrame): unknown {
     const args = this.connection.decode(frame.payload);
     if (frame.streamed !== true) return args;
-    call.requests = new RequestStream(this.connection, call.id);
+    const requests = (call.requests = new RequestStream(this.connection, call.id));
+    call.endArgument = (reason) => requests.stop(reason);
     call.watchDeadline();
-    return withStream(args, call.single, call.requests.queue);
+    return withStream(args, call.single, requests.queue);
   }
 
   private onPart(frame: ItemFrame | EndFrame): void {

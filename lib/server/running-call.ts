@@ -59,6 +59,8 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
   stopProducer: Stop | undefined;
   /** The argument that is a stream, while it comes. */
   requests: RequestStream | undefined;
+  /** Ends that argument, wherever it comes from: whoever still reads it is told why. */
+  endArgument: ((reason: GenRpcError) => void) | undefined;
   /** The reply, where it is a stream. */
   replies: ItemWriter | undefined;
   receipt: Receipt | undefined;
@@ -257,7 +259,7 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
   private settle(reason?: GenRpcError): boolean {
     if (this.answered) return false;
     this.answered = true;
-    this.requests?.stop(reason ?? new GenRpcError('cancelled', 'The call has been answered.'));
+    this.endArgument?.(reason ?? new GenRpcError('cancelled', 'The call has been answered.'));
     this.ports.deadlines.remove(this);
     if (this.waiting !== undefined) this.tellWaiting();
     return true;
