@@ -9,6 +9,7 @@ import type { PendingCall } from './pending-calls.js';
 import { QueuedCast, type CastOutcome } from './queued-cast.js';
 import { Session, type SessionEvents, type SessionPorts } from './session.js';
 import { nodeDown, withNextAttempt } from './unreachable.js';
+import { WaitingLine, type Waiter } from './waiting-line.js';
 
 export interface LanePorts extends SessionPorts {
   readonly random: Random;
@@ -34,21 +35,6 @@ type State =
   | { name: 'waiting'; until: number; error: GenRpcError; timer: Timer | undefined }
   | { name: 'closed'; reason: GenRpcError };
 
-/** Whoever needs the connection: told once, `ready` or `fail`. */
-interface Waiter {
-  /** Gave up meanwhile. */
-  readonly settled: boolean;
-  ready(session: Session, now: number): void;
-  /** An attempt failed, but it goes on waiting. */
-  waitOn?(failure: GenRpcError): void;
-  fail(error: GenRpcError): void;
-}
-
-interface Queued {
-  readonly waiter: Waiter;
-  readonly waitForReady: boolean;
-}
-
 /** How often a call that was not started is sent again. */
 const MAX_RESENT = 3;
 
@@ -57,7 +43,7 @@ const STABLE_AFTER_MS = 5000;
 
 export class Lane implements SessionEvents {
   private state: State = { name: 'idle' };
-  private queue: Queued[] = [];
+  private readonly queue = new WaitingLine();
   private queuedCasts = 0;
   /** There is a connection, and some who waited for it have their turn before what is asked for now. */
   private flushing = false;
@@ -95,8 +81,7 @@ export class Lane implements SessionEvents {
 
   /** Those that gave up while they waited for a connection are none. */
   get pendingCalls(): number {
-    const waiting = this.queue.filter(({ waiter }) => !waiter.settled).length;
-    return this.sessions.reduce((pending, session) => pending + session.pendingCalls, waiting);
+    return this.sessions.reduce((pending, session) => pending + session.pendingCalls, this.queue.pending);
   }
 
   /** Sends the call now or once there is a connection. `waitForReady`: also across failed attempts, until its deadline. */
@@ -197,10 +182,12 @@ export class Lane implements SessionEvents {
     const { state, sessions } = this;
     if (state.name === 'closed') return sessions;
     this.state = { name: 'closed', reason };
+    if (state.name === 'open') this.drainingSessions.add(state.session);
     if (state.name === 'dialling') state.attempt.abort();
     if (state.name === 'waiting') state.timer?.cancel();
     if (state.name === 'open') this.events.status(this, false);
-    this.failQueue(reason, true);
+    this.queuedCasts = 0;
+    this.queue.fail(reason, true);
     return sessions;
   }
 
@@ -219,7 +206,7 @@ export class Lane implements SessionEvents {
     if (refusal !== undefined) return waiter.fail(refusal);
     const failure = this.refusal(false);
     if (failure !== undefined) waiter.waitOn?.(failure);
-    this.queue.push({ waiter, waitForReady });
+    this.queue.add(waiter, waitForReady);
     this.ensureDial();
   }
 
@@ -269,10 +256,8 @@ export class Lane implements SessionEvents {
 
   /** In the order asked, those too who ask meanwhile. Whoever finds the session gone again waits for the next. */
   private flushQueue(): void {
-    const { queue } = this;
-    this.queue = [];
     this.queuedCasts = 0;
-    for (const { waiter, waitForReady } of queue) {
+    for (const { waiter, waitForReady } of this.queue.take()) {
       if (waiter.settled) continue;
       if (this.state.name === 'open') waiter.ready(this.state.session, this.ports.clock.now());
       else this.enqueue(waiter, waitForReady);
@@ -289,18 +274,8 @@ export class Lane implements SessionEvents {
 
   private wait(error: GenRpcError, ms: number): void {
     this.state = { name: 'waiting', until: this.ports.clock.now() + ms, error, timer: undefined };
-    this.failQueue(withNextAttempt(error, Math.ceil(ms)), false);
-    if (this.queue.length > 0) this.ensureDial();
-  }
-
-  private failQueue(error: GenRpcError, everyone: boolean): void {
-    const { queue } = this;
-    const stays = ({ waiter, waitForReady }: Queued): boolean => !everyone && waitForReady && !waiter.settled;
-    this.queue = queue.filter(stays);
     this.queuedCasts = 0;
-    for (const queued of queue) {
-      if (stays(queued)) queued.waiter.waitOn?.(error);
-      else queued.waiter.fail(error);
-    }
+    this.queue.fail(withNextAttempt(error, Math.ceil(ms)), false);
+    if (this.queue.length > 0) this.ensureDial();
   }
 }

@@ -1,13 +1,25 @@
 /** Messages of which only a part is here: memory by what has arrived, never by what was announced. */
-import { MAX_INTERLEAVED, type ChunkFrame, type PayloadFrame } from '../protocol/frame.js';
-import { corrupt } from '../protocol/frame-decoder.js';
-import { Pieces } from './pieces.js';
+import {
+  CAST_STREAM,
+  FrameType,
+  MAX_INTERLEAVED,
+  type ChunkFrame,
+  type EndFrame,
+  type Frame,
+  type PayloadFrame,
+} from '../protocol/frame.js';
+import { corrupt } from '../protocol/violation.js';
 
 interface Half {
   readonly frame: PayloadFrame;
   readonly total: number;
-  readonly pieces: Pieces;
+  buffer: Buffer;
+  received: number;
 }
+
+/** Room for a message at the start, and how often what has arrived it may be. */
+const FIRST_ROOM = 16 * 1024;
+const GROWTH = 16;
 
 export class Assembler {
   private readonly halves = new Map<number, Half>();
@@ -18,11 +30,22 @@ export class Assembler {
     return this.halves.size;
   }
 
-  /** @throws GenRpcError `protocol_error`: a stream carries one message at a time, and a connection so many. */
-  begin(id: number, frame: PayloadFrame, total: number): void {
-    if (this.halves.has(id)) throw corrupt(`a message begins on stream ${id} before the last one has ended`);
+  /**
+   * A frame that is no chunk has come: a stream carries one message at a time. An error ends what is half here.
+   * @throws GenRpcError `protocol_error`.
+   */
+  expectNone(frame: Frame): void {
+    if (!('payload' in frame) && frame.type !== FrameType.End) return;
+    const id = streamOf(frame);
+    if (!this.halves.has(id)) return;
+    if (frame.type !== FrameType.Error) throw corrupt(`stream ${id} goes on before its last message has ended`);
+    this.drop(id);
+  }
+
+  /** @throws GenRpcError `protocol_error`: a connection carries so many at a time. */
+  begin(frame: PayloadFrame, total: number): void {
     if (this.halves.size >= MAX_INTERLEAVED) throw corrupt(`more than ${MAX_INTERLEAVED} messages are interleaved`);
-    this.halves.set(id, { frame, total, pieces: new Pieces() });
+    this.halves.set(streamOf(frame), { frame, total, buffer: NO_BYTES, received: 0 });
   }
 
   /** Is the last message of this stream half here? */
@@ -37,23 +60,25 @@ export class Assembler {
   add({ id, bytes, more }: ChunkFrame): PayloadFrame | undefined {
     const half = this.halves.get(id);
     if (half === undefined) return undefined;
-    const { frame, pieces, total } = half;
-    pieces.add(bytes);
-    this.bytes += bytes.length;
-    if (pieces.length > total || more === (pieces.length === total)) {
-      throw corrupt(`a message of ${total} bytes ${more ? 'goes on' : 'ends'} after ${pieces.length}`);
+    const received = half.received + bytes.length;
+    if (received > half.total || more === (received === half.total)) {
+      throw corrupt(`a message of ${half.total} bytes ${more ? 'goes on' : 'ends'} after ${received}`);
     }
+    if (received > half.buffer.length) half.buffer = grown(half, received);
+    half.buffer.set(bytes, half.received);
+    half.received = received;
+    this.bytes += bytes.length;
     if (more) return undefined;
     this.drop(id);
-    const payload = { ...frame.payload, bytes: pieces.join(), owned: true } as const;
-    return { ...frame, payload, total: undefined };
+    const { frame, buffer, total } = half;
+    return { ...frame, payload: { ...frame.payload, bytes: buffer.subarray(0, total), owned: true }, total: undefined };
   }
 
   /** Nobody waits for this message any more. Safe to repeat. */
   drop(id: number): void {
     const half = this.halves.get(id);
     if (half === undefined) return;
-    this.bytes -= half.pieces.length;
+    this.bytes -= half.received;
     this.halves.delete(id);
   }
 
@@ -61,4 +86,21 @@ export class Assembler {
     this.halves.clear();
     this.bytes = 0;
   }
+}
+
+function streamOf(frame: PayloadFrame | EndFrame): number {
+  return 'id' in frame ? frame.id : CAST_STREAM;
+}
+
+const NO_BYTES = Buffer.alloc(0);
+
+/**
+ * Copied at once: what a socket read is freed cheaply while it is young, and dearly once it has waited for the rest of
+ * its message (a third of the CPU time of an echo of 64 KiB).
+ */
+function grown({ buffer, total, received }: Half, needed: number): Buffer {
+  const room = Math.min(total, Math.max(FIRST_ROOM, needed * GROWTH));
+  const larger = Buffer.allocUnsafeSlow(room);
+  larger.set(buffer.subarray(0, received));
+  return larger;
 }

@@ -3,6 +3,11 @@ import type { Clock } from '../ports/clock.js';
 
 /** A shorter time says nothing of a line: what had gathered while this process was busy comes at the speed of memory. */
 const LEAST_SAMPLE_MS = 20;
+/**
+ * An answer takes this long where both ends are busy, however short the line is. What a window may add to the time that
+ * a small message takes is twice this.
+ */
+const LEAST_ROUND_TRIP_MS = 5;
 
 export class Bandwidth {
   /** Bytes that should be on the way at most; never less than before. */
@@ -30,8 +35,9 @@ export class Bandwidth {
     this.bytes += bytes;
     const now = this.clock.now();
     const ms = now - this.since;
-    if (ms < Math.max(LEAST_SAMPLE_MS, this.roundTripMs)) return;
-    this.target = Math.min(this.max, Math.max(this.target, (2 * this.bytes * this.roundTripMs) / ms));
+    const roundTripMs = Math.max(LEAST_ROUND_TRIP_MS, this.roundTripMs);
+    if (ms < Math.max(LEAST_SAMPLE_MS, roundTripMs)) return;
+    this.target = Math.min(this.max, Math.max(this.target, (2 * this.bytes * roundTripMs) / ms));
     this.bytes = 0;
     this.since = now;
   }

@@ -21,9 +21,8 @@ import type { Buffered } from './buffers.js';
 import type { Window } from './credit.js';
 import { FrameReader } from './frame-reader.js';
 import { FrameWriter } from './frame-writer.js';
-import { Heartbeat, silence } from './heartbeat.js';
+import { Liveness } from './liveness.js';
 import type { Outbox, Positioned } from './outbox.js';
-import { PingGuard } from './ping-guard.js';
 import type { ConnectionSettings, Peer, Wire } from './wire.js';
 
 /** Frames that the owner of a connection hears of. */
@@ -32,8 +31,8 @@ export type OwnersFrame =
 
 export interface ConnectionEvents {
   frame(frame: OwnersFrame): void;
-  /** Does anybody wait for this message, which takes several frames? What is not awaited is passed over. */
-  isAwaited(frame: PayloadFrame): boolean;
+  /** Does anybody wait for the message that begins so? @throws GenRpcError `protocol_error`. */
+  awaits(frame: PayloadFrame): boolean;
   /** Has there been a call of this number? */
   isKnown(id: number): boolean;
   /** A message came, in part, that nobody waits for any more. */
@@ -44,7 +43,7 @@ export interface ConnectionEvents {
 
 type State = 'open' | 'closing' | 'closed';
 
-/** How long a connection that is being closed may wait for the credit to send what is left. */
+/** How long a connection that is being closed waits for its peer to take more of what is left. */
 const CLOSE_TIMEOUT_MS = 5000;
 
 export class Connection implements Buffered {
@@ -56,11 +55,8 @@ export class Connection implements Buffered {
   private events: ConnectionEvents | undefined;
   private readonly writer: FrameWriter;
   private readonly reader: FrameReader;
-  private readonly heartbeat: Heartbeat | undefined;
-  private readonly pings: PingGuard;
+  private readonly liveness: Liveness;
   private closeTimer: Timer | undefined;
-  /** Where the last PING stands in the stream, and what had left when it was sent. */
-  private question = { position: 0, written: 0 };
 
   constructor(
     private readonly channel: Channel,
@@ -70,21 +66,15 @@ export class Connection implements Buffered {
   ) {
     this.ended = new Promise((resolve) => (this.resolveEnded = resolve));
     this.writer = new FrameWriter(channel, wire.encoder, clock, settings, (error) => this.abort(error));
-    this.pings = new PingGuard(clock, this.writer);
+    this.liveness = new Liveness(clock, settings.keepalive, wire.peer.node, this.writer, (error) => this.abort(error));
     this.reader = new FrameReader(wire.decoder, clock, settings, wire.rttMs, {
       frame: (frame) => this.onFrame(frame),
       grant: (frame) => this.write(frame),
-      isAwaited: (frame) => this.events?.isAwaited(frame) ?? false,
+      awaits: (frame) => this.events?.awaits(frame) ?? false,
       isKnown: (id) => this.events?.isKnown(id) ?? false,
       late: () => this.events?.late(),
       fail: (error) => this.abort(error),
     });
-    if (settings.keepalive !== undefined) {
-      this.heartbeat = new Heartbeat(clock, settings.keepalive, {
-        ask: () => this.onQuestion(),
-        dead: (silentMs) => this.onSilence(silentMs),
-      });
-    }
   }
 
   get peer(): Peer {
@@ -123,7 +113,7 @@ export class Connection implements Buffered {
   open(events: ConnectionEvents, early: Buffer = Buffer.alloc(0)): void {
     if (this.endedBy !== undefined) return events.closed(this.endedBy);
     this.events = events;
-    this.heartbeat?.start();
+    this.liveness.start();
     this.channel.open({
       data: (bytes) => this.onData(bytes),
       drain: () => this.onDrain(),
@@ -175,13 +165,16 @@ export class Connection implements Buffered {
     this.noteBuffers();
   }
 
-  /** Nothing more is sent for this number, also of a message that is half sent; nor waited for. Safe to repeat. */
-  forget(id: number): void {
-    this.writer.withdraw(id);
+  /**
+   * Nothing more is sent for this number, nor waited for. Safe to repeat.
+   * Returns whether a message was half sent: the peer, if it waits for the rest, must be told.
+   */
+  forget(id: number): boolean {
     this.reader.drop(id);
+    return this.writer.withdraw(id);
   }
 
-  /** Nobody waits for the rest of a message that is half here. Safe to repeat. */
+  /** What is half here of a message on this stream is not waited for. Safe to repeat. */
   ignore(id: number): void {
     this.reader.drop(id);
   }
@@ -198,7 +191,7 @@ export class Connection implements Buffered {
 
   /** Runs `then` once the peer has seen everything that was sent before; never, if it does not answer. */
   ping(then: () => void): void {
-    this.pings.ask(then);
+    this.liveness.ping(then);
   }
 
   /** Has any byte from `position` on left for the peer? Asked when the connection is lost. */
@@ -212,7 +205,16 @@ export class Connection implements Buffered {
     this.state = 'closing';
     this.writer.flush();
     if (this.writer.scheduledBytes === 0) return this.channel.close();
-    this.closeTimer = this.clock.after(CLOSE_TIMEOUT_MS, () => this.channel.close());
+    this.waitForPeer();
+  }
+
+  /** While it closes: as long as the peer takes something of what is left. */
+  private waitForPeer(): void {
+    const { written } = this.writer;
+    this.closeTimer = this.clock.after(CLOSE_TIMEOUT_MS, () => {
+      if (this.writer.written > written) this.waitForPeer();
+      else this.channel.close();
+    });
   }
 
   /** Ends now; the owner is told `reason`. Safe to repeat. */
@@ -237,7 +239,7 @@ export class Connection implements Buffered {
 
   private onData(bytes: Buffer): void {
     if (this.state === 'closed') return;
-    this.heartbeat?.heard();
+    this.liveness.heard();
     try {
       this.reader.push(bytes);
     } catch (error) {
@@ -249,7 +251,7 @@ export class Connection implements Buffered {
   private onFrame(frame: Frame): void {
     switch (frame.type) {
       case FrameType.Ping:
-        return this.pings.onPing();
+        return this.liveness.onPing();
       case FrameType.Pong:
         return this.onPong();
       case FrameType.Credit:
@@ -274,21 +276,8 @@ export class Connection implements Buffered {
   }
 
   private onPong(): void {
-    const ms = this.pings.onPong();
+    const ms = this.liveness.onPong();
     if (ms !== undefined) this.reader.roundTrip(ms);
-  }
-
-  private onQuestion(): void {
-    this.question = { position: this.position, written: this.writer.written };
-    this.ping(() => {});
-  }
-
-  /** A peer that takes what stands in front of the question is not dead: it has not come to it. */
-  private onSilence(ms: number): void {
-    const { position, written } = this.question;
-    const onItsWay = !this.hasWritten(position) && this.writer.written > written;
-    if (onItsWay) this.heartbeat?.heard();
-    else this.abort(silence(this.peer.node, ms));
   }
 
   private onDrain(): void {
@@ -303,7 +292,7 @@ export class Connection implements Buffered {
     this.closeTimer?.cancel();
     this.reader.stop();
     this.writer.stop();
-    this.heartbeat?.stop();
+    this.liveness.stop();
     this.settings.buffers.forget(this);
     this.resolveEnded();
     this.events?.closed(reason);

@@ -143,12 +143,15 @@ export class FrameWriter implements ScheduledWrites {
     return box;
   }
 
-  /** What waits on this stream is not sent, nor what waits of a message with this number. Safe to repeat. */
-  withdraw(id: number): void {
+  /**
+   * What waits on this stream is not sent, nor what waits of a message with this number. Safe to repeat.
+   * Returns whether a message was half sent.
+   */
+  withdraw(id: number): boolean {
     const box = this.boxes.get(id);
-    if (box === undefined) return;
+    if (box === undefined) return false;
     this.boxes.delete(id);
-    this.scheduler.drop(box);
+    return this.scheduler.drop(box);
   }
 
   /** @throws GenRpcError `protocol_error`. Credit for a stream that is gone is of no use, and no error. */
@@ -254,5 +257,7 @@ export class FrameWriter implements ScheduledWrites {
 }
 
 function isLarge(frame: Frame): frame is CallFrame | ResultFrame | ErrorFrame {
-  return 'payload' in frame && frame.payload.bytes.length > MAX_WHOLE_BYTES;
+  const { type } = frame;
+  const carries = type === FrameType.Call || type === FrameType.Result || type === FrameType.Error;
+  return carries && frame.payload.bytes.length > MAX_WHOLE_BYTES;
 }

@@ -35,7 +35,7 @@ export class ItemQueue implements AsyncIterable<unknown>, Subscribable {
     if (this.gone || this.ending !== undefined) return;
     if (this.observer !== undefined) return this.tell(this.observer, value, cost);
     const reader = this.readers.shift();
-    if (reader === undefined) return void this.items.push({ value, cost });
+    if (reader === undefined) return this.items.push({ value, cost });
     this.events.used(cost);
     reader.resolve({ done: false, value });
   }

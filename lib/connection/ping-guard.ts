@@ -25,7 +25,7 @@ export class PingGuard {
   /** Where those answers stand in the stream that may not have left yet, from `firstWaiting` on. */
   private waiting: number[] = [];
   private firstWaiting = 0;
-  private readonly questions: { readonly askedAt: number; readonly then: (() => void) | undefined }[] = [];
+  private readonly questions: { readonly askedAt: number; readonly onAnswer: (() => void) | undefined }[] = [];
 
   constructor(
     private readonly clock: Clock,
@@ -49,9 +49,9 @@ export class PingGuard {
     this.stream.send({ type: FrameType.Pong });
   }
 
-  /** Sends a PING; `then` runs once it is answered. */
-  ask(then?: () => void): void {
-    this.questions.push({ askedAt: this.clock.now(), then });
+  /** Sends a PING; `onAnswer` runs once it is answered. */
+  ask(onAnswer?: () => void): void {
+    this.questions.push({ askedAt: this.clock.now(), onAnswer });
     this.stream.send({ type: FrameType.Ping });
   }
 
@@ -62,7 +62,7 @@ export class PingGuard {
   onPong(): number | undefined {
     const question = this.questions.shift();
     if (question !== undefined) {
-      question.then?.();
+      question.onAnswer?.();
       return this.clock.now() - question.askedAt;
     }
     if (!this.strayPongs.take()) throw violation('ping_flood', 'The peer sent a flood of PONGs.');

@@ -93,16 +93,18 @@ export class WriteScheduler {
     if (this.stalled) this.out.stalled();
   }
 
-  /** Forgets what waits on this stream, the rest of a message that is half sent too. */
-  drop(box: Outbox): void {
+  /** Forgets what waits on this stream, the rest of a message that is half sent too. Returns whether there was one. */
+  drop(box: Outbox): boolean {
     const half = (box.queue.first?.written ?? -1) >= 0;
     this.queuedBytes -= box.bytes;
     box.queue.clear();
     box.bytes = 0;
     box.onReady = undefined;
-    if (!half) return;
-    this.endHalf();
-    this.pump();
+    if (half) {
+      this.endHalf();
+      this.pump();
+    }
+    return half;
   }
 
   clear(): void {
@@ -183,7 +185,10 @@ export class WriteScheduler {
   private endHalf(): void {
     this.halfSent -= 1;
     for (let next = this.waiting.shift(); next !== undefined; next = this.waiting.shift()) {
-      if (next.queue.length > 0) return void this.turns.push(next);
+      if (next.queue.length > 0) {
+        this.turns.push(next);
+        return;
+      }
       // Dropped while it waited.
       next.inTurn = false;
     }

@@ -20,7 +20,6 @@ import type { Codec } from '../protocol/payload.js';
 import type { Clock } from '../ports/clock.js';
 import { silentLog, type Log } from '../ports/log.js';
 import type { Random } from '../ports/random.js';
-import { currentCalls } from '../server/current-call.js';
 import { Invoker } from '../server/invoker.js';
 import { ModulePolicy } from '../server/module-policy.js';
 import { ModuleRegistry } from '../server/module-registry.js';
@@ -75,7 +74,8 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const policy = new ModulePolicy(resolved.moduleControl, resolved.moduleList);
   const registry = new ModuleRegistry(policy);
   const { journal, deadlines } = shared;
-  const invoker = new Invoker({ registry, journal, clock, exposeErrors: resolved.exposeErrors });
+  const { exposeErrors, inheritDeadlines } = resolved;
+  const invoker = new Invoker({ registry, journal, clock, exposeErrors, inheritDeadlines });
   const codec = shared.self.codecs[0] ?? new MsgpackrCodec();
   const { name: node, callTimeout, sbcastTimeout, maxMessageBytes } = resolved;
   const dispatcher = dispatcherOf(shared, ports.discovery);
@@ -161,7 +161,7 @@ function discoveryOf({ driver, clientPort, nodes }: ResolvedOptions): Discovery 
 /** What a listener does must not keep the connection from being used. */
 function tell(listener: StatusListener, node: string, connected: boolean, journal: Journal): void {
   try {
-    currentCalls.outside(() => listener(node, connected));
+    listener(node, connected);
   } catch (error) {
     journal.note('listener_failed', () => `A listener to the status of ${node} threw.`, error);
   }

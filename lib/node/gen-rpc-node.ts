@@ -138,7 +138,7 @@ export class GenRpcNode {
     options: CallOptions = {},
   ): AsyncIterable<T> {
     const invocation = this.parts.calls.invocation(module, fn, args, options);
-    return new StreamReply<T>((sink) => this.request(targetOf(target), invocation, options, sink));
+    return new StreamReply<T>((sink) => this.parts.calls.request(targetOf(target), invocation, options, sink));
   }
 
   /**
@@ -279,7 +279,7 @@ export class GenRpcNode {
     return this.life.stopListening(gracePeriod);
   }
 
-  /** Ends now: pending calls fail, queued frames still leave. Resolves once nothing of ours is open. Safe to repeat. */
+  /** Ends now: pending calls fail, queued frames have 400 ms to leave. Resolves once nothing of ours is open. Safe to repeat. */
   close(): Promise<void> {
     return this.life.close();
   }

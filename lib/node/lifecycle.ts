@@ -23,6 +23,9 @@ export interface LifecycleParts {
   readonly calls: Calls;
 }
 
+/** What peers have to take the last frames of a node that closes; one that does not read must not hold it. */
+const LAST_FRAMES_MS = 400;
+
 type State = { name: 'open' } | { name: 'draining'; done: Promise<void> } | { name: 'closed'; done: Promise<void> };
 
 export class Lifecycle {
@@ -40,15 +43,21 @@ export class Lifecycle {
     return this.listening;
   }
 
-  drain(gracePeriod = this.parts.options.gracePeriod): Promise<void> {
-    if (this.state.name === 'open') this.state = { name: 'draining', done: this.drainThenClose(gracePeriod) };
+  drain(gracePeriod?: number): Promise<void> {
+    const ms = this.periodOf(gracePeriod);
+    if (ms === undefined) return this.close();
+    if (this.state.name === 'open') this.state = { name: 'draining', done: this.drainThenClose(ms) };
     return this.state.done;
   }
 
-  async stopListening(gracePeriod = this.parts.options.gracePeriod): Promise<void> {
-    const { server } = this.parts;
-    await this.within(gracePeriod, server.drain());
-    await server.close(this.reason());
+  async stopListening(gracePeriod?: number): Promise<void> {
+    const { clock, server } = this.parts;
+    const ms = this.periodOf(gracePeriod);
+    if (ms !== undefined) await this.within(ms, server.drain());
+    const reason = this.reason();
+    const late = clock.after(LAST_FRAMES_MS, () => server.abort(reason), true);
+    await server.close(reason);
+    late.cancel();
   }
 
   close(): Promise<void> {
@@ -57,10 +66,19 @@ export class Lifecycle {
   }
 
   abort(): void {
-    const reason = this.reason();
+    this.abortParts(this.reason());
+    void this.close();
+  }
+
+  private abortParts(reason: GenRpcError): void {
     this.parts.dispatcher.abort(reason);
     this.parts.server.abort(reason);
-    void this.close();
+  }
+
+  /** `undefined`: nothing is waited for. */
+  private periodOf(given: number | undefined): number | undefined {
+    const { gracefulShutdown, gracePeriod } = this.parts.options;
+    return given ?? (gracefulShutdown ? gracePeriod : undefined);
   }
 
   private reason(): GenRpcError {
@@ -84,6 +102,7 @@ export class Lifecycle {
   /** Functions that still run may call other nodes: those calls are the last to go. */
   private async finish(): Promise<void> {
     const { server, dispatcher, local, calls } = this.parts;
+    local.drain();
     await server.drain();
     await local.idle();
     await calls.idle();
@@ -91,11 +110,13 @@ export class Lifecycle {
   }
 
   private async closeParts(): Promise<void> {
-    const { dispatcher, server, local, calls, deadlines } = this.parts;
+    const { clock, dispatcher, server, local, calls, deadlines } = this.parts;
     const reason = this.reason();
     calls.close(reason);
     local.close(reason);
+    const late = clock.after(LAST_FRAMES_MS, () => this.abortParts(reason), true);
     await Promise.all([dispatcher.close(reason), server.close(reason)]);
+    late.cancel();
     deadlines.close();
   }
 

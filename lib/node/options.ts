@@ -69,6 +69,14 @@ export class GenRpcOptions {
   sbcastTimeout?: number;
 
   /**
+   * Does what a function calls end with the call that it runs for? Default true. `false` saves up to 2.5 µs for each
+   * call that is answered, on Node up to 22 and in processes that also call.
+   */
+  @Optional()
+  @IsBoolean({ message: 'true or false' })
+  inheritDeadlines?: boolean;
+
+  /**
    * A connection from here on which nothing was called and nothing is pending for this long is closed. Default
    * `Infinity`. (gen_rpc: `client_inactivity_timeout`)
    */
@@ -113,6 +121,14 @@ export class GenRpcOptions {
   @Optional()
   @Milliseconds()
   gracePeriod?: number;
+
+  /**
+   * `false`: `drain`, and with it Nest's shutdown, waits for nothing and is `close`, unless it is given a time.
+   * Default true. (Nest: `gracefulShutdown`)
+   */
+  @Optional()
+  @IsBoolean({ message: 'true or false' })
+  gracefulShutdown?: boolean;
 
   /** Default: 100 ms to 30 s. */
   @Allow()
@@ -221,6 +237,7 @@ export const DEFAULT_OPTIONS = {
   codec: 'msgpackr',
   callTimeout: 15_000,
   sbcastTimeout: 15_000,
+  inheritDeadlines: true,
   clientInactivityTimeout: Infinity,
   serverInactivityTimeout: Infinity,
   asyncCallInactivityTimeout: Infinity,
@@ -229,6 +246,7 @@ export const DEFAULT_OPTIONS = {
   sendTimeout: 5_000,
   frameReadTimeout: 30_000,
   gracePeriod: 10_000,
+  gracefulShutdown: true,
   maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES,
   maxQueuedBytes: 64 * 1024 * 1024,
   maxBufferedBytes: 256 * 1024 * 1024,

@@ -42,6 +42,7 @@ const CONNECTION_FAILURES: ReadonlySet<GenRpcErrorCode> = new Set<GenRpcErrorCod
   'connection_lost',
   'send_timeout',
   'refused',
+  'shutting_down',
   'node_down',
 ]);
 const BACKOFF = { min: 50, max: 1000 } as const;

@@ -7,8 +7,14 @@ import {
   MAX_HEADERS_BYTES,
   MAX_WHOLE_BYTES,
   type CallFrame,
+  type CancelFrame,
   type CastFrame,
+  type CreditFrame,
+  type EndFrame,
   type Frame,
+  type GoAwayFrame,
+  type PingFrame,
+  type PongFrame,
 } from './frame.js';
 import type { FunctionName, Headers } from './invocation.js';
 import { NO_PAYLOAD, type Payload } from './payload.js';
@@ -58,29 +64,6 @@ export class FrameEncoder {
         sink.buffer.set(message, at + 3);
         return;
       }
-      case FrameType.Cancel:
-        writeFrame(sink, frame.type, 0, frame.id, 0, NO_PAYLOAD);
-        return;
-      case FrameType.Ping:
-      case FrameType.Pong:
-        writeFrame(sink, frame.type, 0, 0, 0, NO_PAYLOAD);
-        return;
-      case FrameType.GoAway: {
-        const at = writeFrame(sink, frame.type, 0, 0, 4, NO_PAYLOAD);
-        writeU32(sink.buffer, frame.lastId, at);
-        return;
-      }
-      case FrameType.End: {
-        const at = writeFrame(sink, frame.type, 0, frame.id, 4, NO_PAYLOAD);
-        writeU32(sink.buffer, frame.count, at);
-        return;
-      }
-      case FrameType.Credit: {
-        const at = writeFrame(sink, frame.type, 0, frame.id, 8, NO_PAYLOAD);
-        writeU32(sink.buffer, frame.connection, at);
-        writeU32(sink.buffer, frame.stream, at + 4);
-        return;
-      }
       case FrameType.Chunk: {
         const { id, bytes, more } = frame;
         const at = sink.reserve(HEADER_BYTES);
@@ -88,6 +71,8 @@ export class FrameEncoder {
         sink.append(bytes);
         return;
       }
+      default:
+        return encodeSignal(frame, sink);
     }
   }
 
@@ -130,6 +115,30 @@ export class FrameEncoder {
     if (bytes === undefined) this.nameBytes.set(name, (bytes = encodeName(name)));
     return bytes;
   }
+}
+
+type Signal = CancelFrame | PingFrame | PongFrame | GoAwayFrame | EndFrame | CreditFrame;
+
+/** Frames of a few numbers. */
+function encodeSignal(frame: Signal, sink: ByteSink): void {
+  switch (frame.type) {
+    case FrameType.Cancel:
+      return writeNumbers(sink, frame.type, frame.id);
+    case FrameType.Ping:
+    case FrameType.Pong:
+      return writeNumbers(sink, frame.type, 0);
+    case FrameType.GoAway:
+      return writeNumbers(sink, frame.type, 0, frame.lastId);
+    case FrameType.End:
+      return writeNumbers(sink, frame.type, frame.id, frame.count);
+    case FrameType.Credit:
+      return writeNumbers(sink, frame.type, frame.id, frame.connection, frame.stream);
+  }
+}
+
+function writeNumbers(sink: ByteSink, type: number, id: number, ...numbers: readonly number[]): void {
+  const at = writeFrame(sink, type, 0, id, 4 * numbers.length, NO_PAYLOAD);
+  numbers.forEach((number, index) => writeU32(sink.buffer, number, at + 4 * index));
 }
 
 /**

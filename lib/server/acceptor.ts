@@ -2,52 +2,42 @@
 import type { Connection, ConnectionEvents, OwnersFrame } from '../connection/connection.js';
 import { Inactivity } from '../connection/inactivity.js';
 import { ItemWriter } from '../connection/item-writer.js';
-import type { Window } from '../connection/credit.js';
 import type { Journal } from '../connection/journal.js';
-import { costOf } from '../connection/outbox.js';
 import { GenRpcError } from '../protocol/errors.js';
 import {
   CAST_STREAM,
   FrameType,
-  GOAWAY_NOTHING_REFUSED,
   type CallFrame,
   type CastFrame,
   type EndFrame,
   type ErrorFrame,
   type ItemFrame,
+  type PayloadFrame,
 } from '../protocol/frame.js';
-import { corrupt } from '../protocol/frame-decoder.js';
-import { violation, violationOf } from '../protocol/violation.js';
-import { NO_PAYLOAD, withOwnBytes, type Payload } from '../protocol/payload.js';
-import type { Casts, CastSource, IncomingCast } from './casts.js';
+import { corrupt, violationOf } from '../protocol/violation.js';
+import { NO_PAYLOAD, type Payload } from '../protocol/payload.js';
+import { CastIntake, type CastIntakePorts } from './cast-intake.js';
 import { ConnectionCalls, type ConnectionCallsPorts } from './connection-calls.js';
+import { Departure } from './departure.js';
 import type { Invoker } from './invoker.js';
-import type { OrderedCasts } from './ordered-casts.js';
 import { RequestStream, withStream } from './request-stream.js';
 import { RunningCall, type Answers, type CallPorts, type Receipt } from './running-call.js';
 
-export interface AcceptorPorts extends CallPorts, ConnectionCallsPorts {
+export interface AcceptorPorts extends CallPorts, ConnectionCallsPorts, CastIntakePorts {
   readonly invoker: Invoker;
   readonly journal: Journal;
-  readonly casts: Casts;
-  readonly orderedCasts: OrderedCasts;
   /** ms without a call or cast, after which the client is asked to close; never while a call runs. */
   readonly inactivityTimeout: number;
 }
 
 /** How long a client that was asked to close may take. */
 const RETIRE_GRACE_MS = 5000;
-/** How long a client may take to see that the node drains, before it is told which calls come too late. */
-const NOTICE_MS = 1000;
 
-/** `asked`: new calls are not wanted, but taken. `refusing`: they are not. */
-type Draining = 'no' | 'asked' | 'refusing';
-
-export class Acceptor implements ConnectionEvents, Answers, CastSource {
+export class Acceptor implements ConnectionEvents, Answers {
   private readonly calls: ConnectionCalls;
-  private readonly castWindow: Window;
+  private readonly casts: CastIntake;
   private lastId = 0;
-  private draining: Draining = 'no';
+  private readonly departure: Departure;
   private inactivity: Inactivity;
 
   constructor(
@@ -56,7 +46,8 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
     private readonly onEnd: (acceptor: Acceptor) => void,
   ) {
     connection.keepAlive(false);
-    this.castWindow = connection.newWindow();
+    this.casts = new CastIntake(connection, ports);
+    this.departure = new Departure(connection, ports.clock, () => this.onRefusing());
     this.calls = new ConnectionCalls(connection.peer.node, ports);
     this.inactivity = this.whenUnused(ports.inactivityTimeout, () => this.retire());
   }
@@ -76,9 +67,8 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
       case FrameType.Cast:
         return this.onCast(frame);
       case FrameType.Item:
-        return this.onItem(frame);
       case FrameType.End:
-        return this.onEndOfItems(frame);
+        return this.onPart(frame);
       case FrameType.Cancel:
         return this.onCancel(frame.id);
       default:
@@ -86,8 +76,8 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
     }
   }
 
-  isAwaited(frame: OwnersFrame): boolean {
-    return frame.type !== FrameType.Item || this.calls.get(frame.id)?.requests?.open === true;
+  awaits(frame: PayloadFrame): boolean {
+    return frame.type !== FrameType.Item || this.requestsOf(frame.id) !== undefined;
   }
 
   isKnown(id: number): boolean {
@@ -114,17 +104,10 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
    * have been answered. Safe to repeat.
    */
   drain(): void {
-    if (this.draining !== 'no') return;
-    this.draining = 'asked';
-    this.connection.send({ type: FrameType.GoAway, lastId: GOAWAY_NOTHING_REFUSED });
+    for (const call of this.calls.values()) call.drain();
     // The listener, which kept the process alive so far, is closing.
     this.connection.keepAlive(true);
-    const notice = this.ports.clock.after(NOTICE_MS, () => this.refuseCalls());
-    this.connection.ping(() => {
-      notice.cancel();
-      this.refuseCalls();
-    });
-    void this.connection.ended.then(() => notice.cancel());
+    this.departure.begin();
   }
 
   /** Ends now: running calls are told and answered so, queued answers still leave. Safe to repeat. */
@@ -179,11 +162,7 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
     this.calls.delete(call);
     this.inactivity.used();
     if (call.unread) this.connection.forget(call.id);
-    if (this.draining === 'refusing' && this.running === 0) this.connection.close();
-  }
-
-  castEnded(bytes: number): void {
-    this.connection.free(CAST_STREAM, this.castWindow, costOf(bytes));
+    if (this.departure.refusing && this.running === 0) this.connection.close();
   }
 
   private whenUnused(ms: number, run: () => void): Inactivity {
@@ -194,15 +173,16 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
 
   /** Asks the client to close, and goes on serving what is on its way. One that does not hear is cut off. */
   private retire(): void {
-    this.connection.send({ type: FrameType.GoAway, lastId: GOAWAY_NOTHING_REFUSED });
+    this.departure.suggest();
     this.inactivity = this.whenUnused(RETIRE_GRACE_MS, () => this.connection.close());
   }
 
-  private refuseCalls(): void {
-    if (this.draining !== 'asked') return;
-    this.draining = 'refusing';
-    this.connection.send({ type: FrameType.GoAway, lastId: this.lastId });
-    if (this.running === 0) this.connection.close();
+  /** The last calls that were taken are being answered. */
+  private onRefusing(): number {
+    this.ports.clock.soon(() => {
+      if (this.running === 0) this.connection.close();
+    });
+    return this.lastId;
   }
 
   private onCall(frame: CallFrame): void {
@@ -211,7 +191,7 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
     if (this.calls.get(frame.id) !== undefined) {
       return this.connection.abort(new GenRpcError('protocol_error', `Call ${frame.id} was sent twice.`));
     }
-    if (this.draining === 'refusing') {
+    if (this.departure.refusing) {
       const message = 'The node is shutting down and did not start the call.';
       return this.sendError(frame.id, new GenRpcError('refused', message));
     }
@@ -225,9 +205,10 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
       this.sendError(frame.id, refusal);
       return this.calls.flooded(refusal, now) ? this.drain() : undefined;
     }
-    if (frame.deliver === true) return this.ports.casts.run(this.castOf(frame, this.receiptOf(frame)));
+    if (frame.deliver === true) return this.casts.runDelivered(frame, this.receiptOf(frame));
     const deadlineAt = now + frame.timeoutMs;
     const call = new RunningCall(frame.id, frame, this.peer, deadlineAt, this, this.ports);
+    if (this.departure.begun) call.drain();
     this.calls.add(call);
     this.ports.invoker.run(call, () => this.argsOf(call, frame));
   }
@@ -235,27 +216,30 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
   private argsOf(call: RunningCall, frame: CallFrame): unknown {
     const args = this.connection.decode(frame.payload);
     if (frame.streamed !== true) return args;
-    call.requests = new RequestStream(this.connection, call.id);
+    const requests = (call.requests = new RequestStream(this.connection, call.id));
+    call.endArgument = (reason) => requests.stop(reason);
     call.watchDeadline();
-    return withStream(args, call.single, call.requests.queue);
+    return withStream(args, call.single, requests.queue);
   }
 
-  private onItem(frame: ItemFrame): void {
-    const call = this.calls.get(frame.id);
-    if (call === undefined && this.isKnown(frame.id)) return this.late();
-    if (call?.requests === undefined) throw corrupt(`an item of stream ${frame.id}, which is none`);
+  private onPart(frame: ItemFrame | EndFrame): void {
+    const requests = this.requestsOf(frame.id);
+    if (requests === undefined) return this.late();
     try {
-      call.requests.item(frame);
+      if (frame.type === FrameType.Item) requests.item(frame);
+      else requests.end(frame);
     } catch (error) {
       if (violationOf(error as GenRpcError) !== undefined) throw error;
-      call.stop(error as GenRpcError);
+      this.calls.get(frame.id)?.stop(error as GenRpcError);
     }
   }
 
-  private onEndOfItems(frame: EndFrame): void {
-    const requests = this.calls.get(frame.id)?.requests;
-    if (requests === undefined) return this.late();
-    requests.end(frame);
+  /** `undefined`: nobody reads it any more. */
+  private requestsOf(id: number): RequestStream | undefined {
+    const call = this.calls.get(id);
+    if (call === undefined && this.isKnown(id)) return undefined;
+    if (call?.requests === undefined) throw corrupt(`an item of stream ${id}, which is none`);
+    return call.requests.isOpen ? call.requests : undefined;
   }
 
   private onCancel(id: number): void {
@@ -265,26 +249,9 @@ export class Acceptor implements ConnectionEvents, Answers, CastSource {
 
   private onCast(frame: CastFrame): void {
     this.inactivity.used();
-    const { casts, orderedCasts, journal } = this.ports;
-    if (!this.castWindow.takeItem(costOf(frame.payload.bytes.length))) {
-      throw violation('fc_violation', 'More casts were sent than there was credit for.');
-    }
-    if (this.draining === 'refusing') return journal.count('cast_failed');
-    if (frame.order === undefined) casts.run(this.castOf(frame));
-    else
-      orderedCasts.run(
-        this.peer.incarnation,
-        frame.order,
-        this.castOf({ ...frame, payload: withOwnBytes(frame.payload) }),
-      );
-  }
-
-  private castOf(frame: CallFrame | CastFrame, receipt?: Receipt): IncomingCast {
-    const what = this.ports.casts.full ? { ...frame, payload: withOwnBytes(frame.payload) } : frame;
-    const { payload } = what;
-    const readArgs = (): unknown => this.connection.decode(payload);
-    const source = frame.type === FrameType.Cast ? this : undefined;
-    return { what, caller: this.peer, bytes: payload.bytes.length, source, readArgs, receipt };
+    this.casts.take(frame);
+    if (this.departure.refusing) this.ports.journal.count('cast_failed');
+    else this.casts.run(frame);
   }
 
   private receiptOf({ id }: CallFrame): Receipt {

@@ -10,7 +10,7 @@ export interface ConnectionCallsPorts {
   readonly journal: Journal;
 }
 
-/** Looking through all calls of a connection that is full costs about 0.1 ms: it is done at most so often. */
+/** Looking through all calls of a connection that is full costs up to 0.5 ms: it is done at most so often. */
 const LOOK_EVERY_MS = 20;
 
 export class ConnectionCalls extends CallTable<RunningCall> {

@@ -16,17 +16,7 @@ const NOTHING = Symbol('nothing held');
 
 /** Sends what `source` brings, until it ends or nobody waits for it any more. */
 export function streamReply(call: RunningCall, source: ItemStream, clock: Clock, on: StreamFailures): void {
-  const reply = new ReplyStream(call, clock, on);
-  let stop: Stop | undefined;
-  call.stopProducer = () => {
-    const inner = reply.stop();
-    const outer = stop?.();
-    return inner === undefined || outer === undefined ? (inner ?? outer) : inner.then(() => outer);
-  };
-  stop = follow(source, reply);
-  // Items may come, and one of them may end the call, before there is anything to stop.
-  if (reply.ended) void stop();
-  else call.watchDeadline();
+  new ReplyStream(call, clock, on).follow(source);
 }
 
 /**
@@ -34,12 +24,13 @@ export function streamReply(call: RunningCall, source: ItemStream, clock: Clock,
  * that brought their only value: then one frame is enough.
  */
 class ReplyStream implements Outlet {
-  ended = false;
+  private ended = false;
   private held: unknown = NOTHING;
   private sent = false;
   /** An item that is a stream itself, as interceptors make of what an async generator returns: its items are meant. */
   private inner: Stop | undefined;
   private outerDone = false;
+  private stopSource: Stop | undefined;
   private readonly flush = (): void => {
     if (this.held === NOTHING || this.ended) return;
     const value = this.held;
@@ -94,9 +85,19 @@ class ReplyStream implements Outlet {
     this.on.stuck(error);
   }
 
-  stop(): Promise<void> | undefined {
+  /** Items may come, and one of them may end the call, before there is anything to stop. */
+  follow(source: ItemStream): void {
+    this.call.stopProducer = () => this.stop();
+    this.stopSource = follow(source, this);
+    if (this.ended) void this.stopSource();
+    else this.call.watchDeadline();
+  }
+
+  private stop(): Promise<void> | undefined {
     this.ended = true;
-    return this.inner?.();
+    const inner = this.inner?.();
+    const outer = this.stopSource?.();
+    return inner === undefined || outer === undefined ? (inner ?? outer) : inner.then(() => outer);
   }
 
   /** The items of an item were all there were. */

@@ -18,7 +18,7 @@ describe('Assembler', () => {
   it('hands a message out with its last chunk, whole and in memory of its own', () => {
     const assembler = new Assembler();
     const bytes = Buffer.from('one message in three parts');
-    assembler.begin(1, head(1, bytes.length), bytes.length);
+    assembler.begin(head(1, bytes.length), bytes.length);
     expect(assembler.add(chunk(1, bytes.subarray(0, 10), true))).toBeUndefined();
     expect(assembler.add(chunk(1, bytes.subarray(10, 12), true))).toBeUndefined();
     const whole = assembler.add(chunk(1, bytes.subarray(12), false));
@@ -31,15 +31,15 @@ describe('Assembler', () => {
   it('B-13 counts what has arrived, not what was announced, and takes 16 at a time', () => {
     const assembler = new Assembler();
     for (let id = 1; id <= MAX_INTERLEAVED; id += 1) {
-      assembler.begin(id, head(id, 4 * MIB), 4 * MIB);
+      assembler.begin(head(id, 4 * MIB), 4 * MIB);
       assembler.add(chunk(id, Buffer.alloc(1), true));
     }
     expect([assembler.size, assembler.bytes]).toEqual([16, 16]);
-    expect(() => assembler.begin(17, head(17, 100), 100)).toThrow(CORRUPT);
+    expect(() => assembler.begin(head(17, 100), 100)).toThrow(CORRUPT);
     assembler.drop(3);
     assembler.drop(3);
     assembler.drop(99);
-    assembler.begin(17, head(17, 100), 100);
+    assembler.begin(head(17, 100), 100);
     expect([assembler.size, assembler.bytes]).toEqual([16, 15]);
     assembler.clear();
     expect([assembler.size, assembler.bytes]).toEqual([0, 0]);
@@ -47,8 +47,8 @@ describe('Assembler', () => {
 
   it('takes one message of a stream at a time', () => {
     const assembler = new Assembler();
-    assembler.begin(1, head(1, 100), 100);
-    expect(() => assembler.begin(1, head(1, 100), 100)).toThrow(CORRUPT);
+    assembler.begin(head(1, 100), 100);
+    expect(() => assembler.expectNone(head(1, 100))).toThrow(CORRUPT);
   });
 
   it.each([
@@ -58,13 +58,13 @@ describe('Assembler', () => {
     ['is too long and goes on', 11, true],
   ])('refuses a message that %s', (_what, length, more) => {
     const assembler = new Assembler();
-    assembler.begin(1, head(1, 10), 10);
+    assembler.begin(head(1, 10), 10);
     expect(() => assembler.add(chunk(1, Buffer.alloc(length), more))).toThrow(CORRUPT);
   });
 
   it('knows nothing of a message that was dropped', () => {
     const assembler = new Assembler();
-    assembler.begin(1, head(1, 10), 10);
+    assembler.begin(head(1, 10), 10);
     assembler.drop(1);
     expect(assembler.has(1)).toBe(false);
     expect(assembler.add(chunk(1, Buffer.alloc(10), false))).toBeUndefined();

@@ -1,7 +1,9 @@
 /** B-08, T-10, T-11, X-02: what runs for others is bounded, and what is too much is told so at once. */
+import { queryObjects } from 'node:v8';
 import { describe, expect, it } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
-import { FrameType, type Frame } from '../../lib/protocol/frame.js';
+import { FrameType, type CallFrame, type Frame } from '../../lib/protocol/frame.js';
+import { ConnectionCalls } from '../../lib/server/connection-calls.js';
 import { Cluster, DRIVERS, type ClusterSettings, type DriverName, type NodeSettings } from '../support/cluster.js';
 import { portOf, until } from '../support/door.js';
 import { bytesOf, RawPeer } from '../support/raw-peer.js';
@@ -105,6 +107,29 @@ describe.each(DRIVERS)('B-08 calls over the limit, over %s', (driver) => {
   });
 });
 
+describe('B-08 connections that come and go', () => {
+  it('B-08 are forgotten: at once, or when the last of their functions has ended', async () => {
+    await using nodes = await gated({});
+    const tables = (): number => queryObjects(ConnectionCalls, { format: 'count' });
+    const before = tables();
+    for (let round = 0; round < 20; round += 1) {
+      const a = nodes.caller(`a${round}`);
+      if (round % 2 === 0) await a.call(B, 'gate', 'ping');
+      else callMany(a, 2);
+      await until(() => nodes.entered.length === 2 * Math.floor((round + 1) / 2));
+      await a.close();
+    }
+    await until(() => nodes.b.stats().acceptedConnections === 0);
+    expect(nodes.b.stats().stuckCalls).toBe(20);
+    nodes.open(10);
+    await until(() => nodes.b.stats().stuckCalls === 10);
+    expect(tables() - before).toBeGreaterThan(0);
+    nodes.open();
+    await until(() => nodes.b.stats().stuckCalls === 0);
+    await until(() => tables() <= before);
+  });
+});
+
 describe('B-08 what takes no place', () => {
   it('B-08 calls of the node to itself', async () => {
     await using nodes = await gated({ concurrency: { calls: 1, callsPerConnection: 1 } });
@@ -204,6 +229,35 @@ describe('casts over the limit', () => {
     expect(nodes.entered).toHaveLength(100);
   });
 
+  it('keep them from whoever cast them, who may go on to use the bytes', async () => {
+    await using nodes = await gated({ concurrency: { casts: 1 } });
+    nodes.b.cast(B, 'gate', 'pass', [0]);
+    const bytes = Buffer.from('as they were');
+    nodes.b.abcast([B], 'gate.event', bytes);
+    bytes.fill(0);
+    nodes.open();
+    await until(() => nodes.entered.length === 2);
+    expect(nodes.entered[1]).toEqual(Buffer.from('as they were'));
+    nodes.open();
+  });
+
+  it('keep nothing else of what arrived with them', async () => {
+    await using nodes = await gated({ concurrency: { casts: 1 } }, { driver: 'tcp' });
+    const peer = await strangerOf(nodes);
+    const { name, single, headers, payload } = callFrame(0);
+    const cast: Frame = { type: FrameType.Cast, name, single, headers, payload, order: undefined };
+    const ballast = { kind: 'raw', bytes: Buffer.alloc(60_000) } as const;
+    const before = arrayBuffers();
+    for (let id = 1; id <= 400; id += 1) {
+      const call: Frame = { ...callFrame(id), name: { ...NAME, fn: 'none' }, payload: ballast };
+      await write(peer, bytesOf(cast, call));
+    }
+    await until(() => numberOf(peer, FrameType.Error) === 400);
+    expect(nodes.b.stats().runningCalls).toBe(400);
+    expect(arrayBuffers() - before).toBeLessThan(4 * 1024 * 1024);
+    peer.destroy();
+  });
+
   it('do not hold up ordered ones for ever: a line goes on where one of it was dropped', async () => {
     await using nodes = await gated({ concurrency: { casts: 1 }, maxQueuedCasts: 1 });
     const a = nodes.caller('a');
@@ -258,7 +312,7 @@ describe('casts over the limit', () => {
 
 const NAME = { module: 'gate', fn: 'pass', version: '' };
 
-function callFrame(id: number): Frame {
+function callFrame(id: number): CallFrame {
   const payload = { kind: 'codec', bytes: Buffer.of(0x91, 0x01) } as const;
   return { type: FrameType.Call, id, name: NAME, timeoutMs: 600_000, single: false, headers: undefined, payload };
 }
@@ -275,6 +329,15 @@ async function strangerOf(nodes: Cluster): Promise<RawPeer> {
 
 async function write(peer: RawPeer, bytes: Buffer): Promise<void> {
   if (!peer.socket.write(bytes)) await new Promise((resolve) => peer.socket.once('drain', resolve));
+  // It shares its event loop with those who must not suffer from it.
+  await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** Bytes of buffers that are in use. */
+function arrayBuffers(): number {
+  // Counting objects collects garbage first.
+  queryObjects(ConnectionCalls, { format: 'count' });
+  return process.memoryUsage().arrayBuffers;
 }
 
 describe('T-10 a peer that opens and cancels', { timeout: 60_000 }, () => {
@@ -310,7 +373,7 @@ describe('T-10 a peer that opens and cancels', { timeout: 60_000 }, () => {
     expect(nodes.b.stats().counts).toMatchObject({ cancel_flood: 1 });
     expect(numberOf(peer, FrameType.GoAway)).toBeGreaterThan(0);
     latencies.sort((one, other) => one - other);
-    expect(latencies[Math.floor(latencies.length * 0.99)]).toBeLessThan(1000);
+    expect(latencies[Math.floor(latencies.length * 0.99)]).toBeLessThan(2000);
     expect(good.stats().counts).toEqual({ dialled: 1, connected: 1 });
     // Its connection ends when its functions do.
     nodes.open();

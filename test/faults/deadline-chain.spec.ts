@@ -294,6 +294,20 @@ describe('T-04 what is not bound', () => {
     expect(await laterCall((nodes) => echoLater(nodes), true)).toMatchObject({ error: { code: 'timeout' } });
   });
 
+  it('is what functions of a node call that does not want it', async () => {
+    await using nodes = await Chain.start({
+      virtual: { seed: 1, latency: () => LATENCY },
+      options: { inheritDeadlines: false },
+    });
+    await nodes.connected();
+    nodes.relay = () => waitAtC(nodes.b, { timeout: 500 });
+    const outer = nodes.call({ timeout: 300 });
+    await nodes.advance(400);
+    expect(outer.error).toMatchObject({ code: 'timeout' });
+    expect(nodes.left).toEqual([500]);
+    expect(nodes.stopped).toEqual(['b']);
+  });
+
   it('is what an abort listener calls: it runs because the call is over', async () => {
     const relay: Relay = (nodes, { signal }) => {
       signal.addEventListener('abort', () => (nodes.inner = outcomeOf(nodes.b.call(C, 'c', 'echo', ['bye']))));
@@ -351,19 +365,63 @@ describe('T-04 what is not bound', () => {
     expect(left.get('short')?.error?.maybeExecuted).toBe(false);
   });
 
-  it('is a listener to the status of nodes', async () => {
+  const firstUses: Readonly<Record<string, (nodes: Chain) => unknown>> = {
+    'a call': ({ d }) => outcomeOf(waitAtC(d)),
+    'a cast': ({ d }) => d.cast(C, 'c', 'wait'),
+    'an abcast': ({ d }) => d.abcast([C], 'nothing'),
+    connect: ({ d }) => d.connect(C),
+  };
+
+  it.each(Object.entries(firstUses))('is a listener to the status of a node, which %s connects', async (_, use) => {
     await using nodes = await Chain.virtual();
-    const statuses: Outcome[] = [];
+    const heard: Outcome[] = [];
     nodes.d.onStatus((name, connected) => {
-      if (connected) statuses.push(outcomeOf(nodes.d.call(name, 'c', 'echo', ['hello'])));
+      if (connected) heard.push(outcomeOf(nodes.d.call(name, 'c', 'wait', [], { timeout: 500 })));
     });
-    nodes.relay = () => waitAtC(nodes.d);
+    nodes.relay = () => {
+      use(nodes);
+      return new Promise(() => {});
+    };
     const caller = new AbortController();
     nodes.call({ signal: caller.signal });
     await nodes.advance(ROUND_TRIP * 10);
-    expect(nodes.left).toHaveLength(1);
+    expect(heard).toHaveLength(1);
     caller.abort();
     await nodes.advance(ROUND_TRIP);
-    expect(statuses).toEqual([{ value: 'hello' }]);
+    expect(heard).toEqual([{}]);
+    await nodes.advance(1_000);
+    expect(heard).toMatchObject([{ error: { code: 'timeout' } }]);
+  });
+
+  it('is what an abort listener calls, though the abort comes from a function that was given up itself', async () => {
+    const relay: Relay = async (nodes) => {
+      nodes.b.register('own', {
+        work: (_: unknown, { signal }: CallContext) => {
+          signal.addEventListener('abort', () => (nodes.inner = outcomeOf(nodes.b.call(C, 'c', 'echo', ['bye']))));
+          return new Promise(() => {});
+        },
+      });
+      const handle = nodes.b.asyncCall(B, 'own', 'work', [], { detached: true });
+      await nodes.after(200);
+      handle.cancel();
+    };
+    expect(await laterCall(relay, true)).toEqual({ value: 'bye' });
+  });
+
+  it('is what the function of a cast calls, by another node, once its own has closed', async () => {
+    await using nodes = await Chain.virtual();
+    await nodes.connected();
+    nodes.b.register('own', {
+      note: async () => {
+        await nodes.after(200);
+        nodes.inner = outcomeOf(nodes.d.call(C, 'c', 'echo', ['still here']));
+      },
+    });
+    nodes.a.cast(B, 'own', 'note');
+    await nodes.advance(100);
+    const closing = nodes.b.close();
+    await nodes.advance(1_000);
+    await closing;
+    expect(nodes.inner).toEqual({ value: 'still here' });
   });
 });

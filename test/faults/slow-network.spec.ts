@@ -79,3 +79,21 @@ describeOnNetworks('a message that takes longer than a peer may be silent', () =
     expect((await a.stats()).counts).toEqual({ dialled: 1, connected: 1 });
   });
 });
+
+describeOnNetworks('a node that drains behind a slow link', () => {
+  it(
+    'G-01 a reply that is half sent arrives, however long it takes within the grace period',
+    { timeout: 60_000 },
+    async () => {
+      await using link = await Link.create();
+      await using b = await NetNode.start(link.far, 'b');
+      await using a = await NetNode.start(link.near, 'a');
+      await a.call(b.name, 'echo', ['connected', 1]);
+      await link.far.limitOutgoing(4);
+      const reply = a.call(b.name, 'give', [MESSAGE], { timeout: 40_000 });
+      while ((await a.stats()).bytesRead < 256 * 1024);
+      await b.drain(40_000);
+      expect(await reply).toMatchObject({ value: MESSAGE });
+    },
+  );
+});

@@ -100,7 +100,10 @@ class MiddleController {
 
   @MessagePattern('middle.detached')
   async detached(): Promise<unknown> {
-    const record = new GenRpcRecordBuilder({}).setDetached().setTimeout(3 * TIMEOUT).build();
+    const record = new GenRpcRecordBuilder({})
+      .setDetached()
+      .setTimeout(3 * TIMEOUT)
+      .build();
     return lastValueFrom(Middle.client.send('last.wait', record));
   }
 }

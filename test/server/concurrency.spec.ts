@@ -114,7 +114,7 @@ function node(limits: Partial<ConcurrencyLimits> = {}) {
   const journal = new Journal(log, clock);
   const all = { callsPerConnection: 3, calls: 5, casts: 5, loopDelay: 200, ...limits };
   const concurrency = new Concurrency(all, { clock, journal });
-  const answers = { item() {}, done() {}, failed() {} };
+  const answers = { item() {}, isReady: () => true, whenReady() {}, done() {}, end() {}, failed() {} };
   const connect = (name: string) => {
     const calls = new ConnectionCalls(name, { concurrency, journal });
     let id = 0;
@@ -178,6 +178,13 @@ describe('the calls of a node', () => {
     expect(one.open()).toBe(first);
     expect(other.open()).toMatchObject({ details: { limit: 'calls', running: 3 } });
     expect(one.open()).toMatchObject({ details: { limit: 'callsPerConnection', running: 3 } });
+    const late = node();
+    const behind = late.connect('one');
+    const running = [behind.run(), behind.run()];
+    late.clock.pass(1000);
+    expect(behind.open()).toMatchObject({ details: { limit: 'loopDelay', running: 2 } });
+    running[0]?.succeed(1);
+    expect(behind.open()).toMatchObject({ details: { limit: 'loopDelay', running: 1 } });
   });
 
   it('keep their places when they are given up, until their functions end', () => {
@@ -203,12 +210,12 @@ describe('the calls of a node', () => {
   });
 
   it('free one place each, though their functions end twice', () => {
-    const { connect } = node({ callsPerConnection: 2, calls: 2 });
+    const { connect } = node({ callsPerConnection: 100, calls: 2 });
     const { run, open } = connect('one');
     const [first] = [run(), run()];
     for (let end = 0; end < 5; end += 1) first.succeed(end);
     run();
-    expect(open()).toBeInstanceOf(GenRpcError);
+    expect(open()).toMatchObject({ details: { limit: 'calls', running: 2 } });
   });
 
   it('keep the places of the node after their connection is gone, and are still counted as given up', () => {

@@ -90,6 +90,10 @@ export class NetNode {
     return this.ask('ping', { target, count, every });
   }
 
+  drain(gracePeriod: number): Promise<void> {
+    return this.ask('drain', { gracePeriod });
+  }
+
   stats(): Promise<NodeStats & { ran: Record<string, number>; bytesRead: number }> {
     return this.ask('stats');
   }

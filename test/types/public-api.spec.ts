@@ -56,7 +56,7 @@ describe('the doors', () => {
       ...['GenRpcAsyncCall', 'GenRpcClient', 'GenRpcConfigError', 'GenRpcContext', 'GenRpcError', 'GenRpcModule'],
       ...['GenRpcNode', 'GenRpcOptions', 'GenRpcRecord', 'GenRpcRecordBuilder', 'GenRpcServer', 'InjectGenRpc'],
       ...['KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec', 'NodeLocationOptions'],
-      ...['ReconnectOptions', 'RpcFunction', 'RpcModule', 'isGenRpcError'],
+      ...['ReconnectOptions', 'RetryOptions', 'RpcFunction', 'RpcModule', 'isGenRpcError'],
     ]);
   });
 
@@ -65,7 +65,7 @@ describe('the doors', () => {
       ...['AdmissionOptions', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'ConcurrencyOptions'],
       ...['GenRpcConfigError', 'GenRpcError'],
       ...['GenRpcNode', 'GenRpcOptions', 'KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec'],
-      ...['NodeLocationOptions', 'ReconnectOptions', 'createNode', 'isGenRpcError'],
+      ...['NodeLocationOptions', 'ReconnectOptions', 'RetryOptions', 'createNode', 'isGenRpcError'],
     ]);
   });
 

@@ -29,8 +29,13 @@ const HOW = {
   stats: () => node.stats(),
   seen: () => ({ ran, told }),
   answer: (name) => waiting.get(name)(),
-  /** Stands still before anybody can say anything more. */
-  standStill,
+  /** Again and again, with one turn of the loop in between: what is asked in it has no answer before the next time. */
+  standStill: async (ms, times = 1) => {
+    for (let time = 0; time < times; time += 1) {
+      standStill(ms);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  },
   call: (target, module, fn, args, options) =>
     node.call(target, module, fn, args, options).then(
       (value) => ({ value }),

@@ -81,6 +81,7 @@ const verbs = {
     }
     return Promise.all(pings);
   },
+  drain: ({ gracePeriod }) => node.drain(gracePeriod),
   stats: () => ({ ...node.stats(), ran, bytesRead: sockets.reduce((sum, { socket }) => sum + socket.bytesRead, 0) }),
   /** Resolves with the time at which the last of all sockets was gone. */
   allGone: async () => {

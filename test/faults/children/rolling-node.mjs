@@ -17,6 +17,8 @@ const node = createNode({
   ...{ name, secret },
   listen: { port: ports[name] },
   nodes: Object.fromEntries(others.map((other) => [other, { port: ports[other] }])),
+  // Well below the time that calls wait, or a node that takes seconds to start is tried again too late for them.
+  reconnect: { max: 1000 },
 });
 
 const callers = new Set();
@@ -27,7 +29,7 @@ let warm = false;
 function tellWhenWarm() {
   if (warm || callers.size < others.length || answerers.size < others.length) return;
   warm = true;
-  process.send?.('warm');
+  process.send('warm');
 }
 
 node.register('work', {
@@ -82,7 +84,7 @@ async function end() {
   clearInterval(load);
   process.off('disconnect', orphaned);
   await node.drain();
-  process.disconnect?.();
+  if (process.connected) process.disconnect();
 }
 
 const orphaned = () => process.exit(1);
