@@ -52,6 +52,8 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** Takes no more calls: its end is no loss. */
   draining = false;
   private readonly inactivity: Inactivity;
+  /** Calls above it are not started, as the peer says; it may say a lower number later. */
+  private startedUpTo = GOAWAY_NOTHING_REFUSED;
   private readonly casts: Outbox;
   private readonly unsentCasts: UnsentCasts;
 
@@ -124,6 +126,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     this.pending.close(call);
     // What waits of it is not sent; if it has not begun, nobody needs to be told.
     if (cancel || call.intake !== undefined || call.stopStream !== undefined) this.connection.forget(call.id);
+    else this.connection.ignore(call.id);
     if (cancel && call.position !== Infinity) this.connection.send({ type: FrameType.Cancel, id: call.id });
     if (this.pending.size === 0) this.onIdle();
   }
@@ -230,6 +233,11 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private onGoAway(lastId: number): void {
+    if (lastId > this.startedUpTo) {
+      const message = `${this.node} takes back that it did not start calls above ${this.startedUpTo}.`;
+      return this.connection.abort(new GenRpcError('protocol_error', message));
+    }
+    this.startedUpTo = lastId;
     if (lastId === GOAWAY_NOTHING_REFUSED) return this.retire();
     this.events.draining(this);
     const refusal = new GenRpcError('refused', `${this.node} is shutting down and did not start the call.`);

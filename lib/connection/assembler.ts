@@ -18,7 +18,7 @@ interface Half {
 }
 
 /** Room for a message at the start, and how often what has arrived it may be. */
-const FIRST_ROOM = 64 * 1024;
+const FIRST_ROOM = 16 * 1024;
 const GROWTH = 16;
 
 export class Assembler {

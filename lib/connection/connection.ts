@@ -128,8 +128,8 @@ export class Connection implements Buffered {
    */
   encode(value: unknown, shared?: SharedPayload): Payload {
     const { codec } = this.wire;
-    const payload = shared === undefined ? encodePayload(codec, value) : shared.encode(codec, value);
     const limit = Math.min(this.settings.maxMessageBytes, this.peer.maxMessageBytes);
+    const payload = shared === undefined ? encodePayload(codec, value, limit) : shared.encode(codec, value, limit);
     checkSize(payload, limit);
     const { compression } = this.wire;
     return compression === undefined ? payload : deflated(payload, compression);

@@ -57,6 +57,11 @@ export function headersOf(headers: CastOptions['headers']): Headers | undefined 
   return new Map(Object.entries(headers));
 }
 
+/** Node fires timers that are longer at once. Text would be added to the clock as text. */
+export function isTimeout(timeout: unknown): boolean {
+  return typeof timeout === 'number' && timeout > 0 && timeout <= MAX_TIMER_MS;
+}
+
 export function invalidTimeout(timeout: unknown): GenRpcError {
   const message = `The timeout of a call must be more than 0 and at most ${MAX_TIMER_MS} ms, got ${String(timeout)}.`;
   return new GenRpcError('invalid_argument', message);

@@ -56,7 +56,7 @@ export interface NodeStats {
   readonly openConnections: number;
   readonly acceptedConnections: number;
   readonly handshakes: number;
-  /** Bytes that wait for slow peers, or for the rest of their message: see `maxBufferedBytes`. */
+  /** Of all connections: bytes that wait to be sent, or for the rest of their message. See `maxBufferedBytes`. */
   readonly bufferedBytes: number;
   readonly counts: Readonly<Partial<Record<Occurrence, number>>>;
 }

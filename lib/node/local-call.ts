@@ -36,6 +36,7 @@ export class LocalCalls {
   /** Ordered casts so far, by lane. */
   private readonly sequences = new Map<number, number>();
   private readonly whenIdle = new Idle();
+  private draining = false;
 
   constructor(private readonly ports: LocalPorts) {}
 
@@ -47,7 +48,14 @@ export class LocalCalls {
     if (call.invocation.deliver === true) return this.deliver(call);
     const local = new LocalCall(call, this.ports, () => this.forget(local));
     this.pending.add(local);
+    if (this.draining) local.drain();
     local.run();
+  }
+
+  /** Tells functions, also of calls that still come, that the node begins to drain. */
+  drain(): void {
+    this.draining = true;
+    for (const local of this.pending) local.drain();
   }
 
   /** Resolves once none is pending. */
@@ -118,6 +126,10 @@ class LocalCall implements CallCarrier, Answers {
     } catch (error) {
       this.call.fail(error as GenRpcError);
     }
+  }
+
+  drain(): void {
+    this.running.drain();
   }
 
   /** The node ends: caller and function are told. */
@@ -205,7 +217,7 @@ function callerOf(node: string): Caller {
 }
 
 function encoded({ codec, maxMessageBytes }: LocalPorts, value: unknown): Payload {
-  const payload = encodePayload(codec, value);
+  const payload = encodePayload(codec, value, maxMessageBytes);
   checkSize(payload, maxMessageBytes);
   return payload;
 }

@@ -104,6 +104,7 @@ export class Acceptor implements ConnectionEvents, Answers {
    * have been answered. Safe to repeat.
    */
   drain(): void {
+    for (const call of this.calls.values()) call.drain();
     // The listener, which kept the process alive so far, is closing.
     this.connection.keepAlive(true);
     this.departure.begin();
@@ -207,6 +208,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     if (frame.deliver === true) return this.casts.runDelivered(frame, this.receiptOf(frame));
     const deadlineAt = now + frame.timeoutMs;
     const call = new RunningCall(frame.id, frame, this.peer, deadlineAt, this, this.ports);
+    if (this.departure.begun) call.drain();
     this.calls.add(call);
     this.ports.invoker.run(call, () => this.argsOf(call, frame));
   }

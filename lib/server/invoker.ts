@@ -64,7 +64,7 @@ export class Invoker {
       if (!isItemStream(value) || call.abandoned) return call.succeed(value);
       streamReply(call, value, this.options.clock, {
         failed: (error) => this.crash(call, error, callable),
-        stuck: (error) => this.note(call, error),
+        stuck: (error) => call.noteFailure(error),
       });
     } catch (error) {
       this.crash(call, error);
@@ -80,13 +80,8 @@ export class Invoker {
 
   private crash(call: RunningCall, cause: unknown, callable?: Callable): void {
     const meant = isMeantForCallers(cause) ? cause : callable?.failureOf?.(cause);
-    if (meant === undefined) this.note(call, cause);
+    if (meant === undefined) call.noteFailure(cause);
     call.fail(meant ?? this.accidentOf(call, cause));
-  }
-
-  private note(call: RunningCall, cause: unknown): void {
-    const message = (): string => `${printable(joinRoute(call.name))} failed for ${call.caller.node}`;
-    this.options.journal.note('handler_failed', message, cause);
   }
 
   /** What a remote caller may know of an accident: that it happened. */

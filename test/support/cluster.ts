@@ -120,12 +120,13 @@ export class Cluster {
     await closing;
     await this.clock?.advance(10_000);
     for (const node of this.nodes) {
-      const { pendingCalls, runningCalls, connectedNodes, acceptedConnections } = node.stats();
-      expect({ node: node.name, pendingCalls, connectedNodes, acceptedConnections }).toEqual({
+      const { pendingCalls, runningCalls, connectedNodes, acceptedConnections, bufferedBytes } = node.stats();
+      expect({ node: node.name, pendingCalls, connectedNodes, acceptedConnections, bufferedBytes }).toEqual({
         node: node.name,
         pendingCalls: 0,
         connectedNodes: 0,
         acceptedConnections: 0,
+        bufferedBytes: 0,
       });
       expect(runningCalls).toBe(0);
     }
