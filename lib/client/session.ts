@@ -280,6 +280,7 @@ export class Session implements ConnectionEvents, CallCarrier {
 /** Errors of a function that has run, or of its result. What is wrong with a call is found before it is started. */
 const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set([
   'handler_failed',
+  'timeout',
   'encode_error',
   'message_too_large',
 ]);
