@@ -14,6 +14,8 @@ export function sendItems(call: PendingCall, source: ItemStream, writer: ItemWri
 }
 
 class RequestItems implements Outlet {
+  private ended = false;
+
   constructor(
     private readonly call: PendingCall,
     private readonly writer: ItemWriter,
@@ -29,7 +31,7 @@ class RequestItems implements Outlet {
   }
 
   next(value: unknown): void {
-    if (this.call.settled) return;
+    if (this.call.settled || this.ended) return;
     try {
       this.writer.item(value);
     } catch (error) {
@@ -42,7 +44,8 @@ class RequestItems implements Outlet {
   }
 
   complete(): void {
-    if (!this.call.settled) this.writer.end();
+    if (!this.call.settled && !this.ended) this.writer.end();
+    this.ended = true;
   }
 
   stuck(error: unknown): void {
@@ -50,11 +53,17 @@ class RequestItems implements Outlet {
     this.journal.note('listener_failed', message, error);
   }
 
-  /** The function may have read some of it. */
   private fail(cause: unknown, what: string): void {
-    const code = isGenRpcError(cause) ? cause.code : 'cancelled';
-    const said = cause instanceof Error ? cause.message : String(cause);
-    const message = `The stream that ${joinRoute(this.call.invocation.name)} was given ${what}: ${said}`;
-    this.call.giveUp(new GenRpcError(code, message, { maybeExecuted: true, cause }));
+    if (this.ended) return;
+    this.ended = true;
+    this.call.giveUp(streamFailure(this.call, cause, what));
   }
+}
+
+/** The function may have read some of it. */
+export function streamFailure({ invocation }: PendingCall, cause: unknown, what: string): GenRpcError {
+  const code = isGenRpcError(cause) ? cause.code : 'cancelled';
+  const said = cause instanceof Error ? cause.message : String(cause);
+  const message = `The stream that ${joinRoute(invocation.name)} was given ${what}: ${said}`;
+  return new GenRpcError(code, message, { maybeExecuted: true, cause });
 }

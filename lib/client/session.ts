@@ -12,12 +12,14 @@ import {
   GOAWAY_NOTHING_REFUSED,
   type CallFrame,
   type CastOrder,
+  type EndFrame,
   type ErrorFrame,
   type ItemFrame,
+  type PayloadFrame,
 } from '../protocol/frame.js';
 import { joinRoute, type Invocation } from '../protocol/invocation.js';
 import type { Payload } from '../protocol/payload.js';
-import { violationOf } from '../protocol/violation.js';
+import { corrupt, violationOf } from '../protocol/violation.js';
 import type { Clock } from '../ports/clock.js';
 import { PendingCalls, type CallCarrier, type PendingCall } from './pending-calls.js';
 import { sendItems } from './request-items.js';
@@ -50,6 +52,8 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** Takes no more calls: its end is no loss. */
   draining = false;
   private readonly inactivity: Inactivity;
+  /** Calls above it are not started, as the peer says; it may say a lower number later. */
+  private startedUpTo = GOAWAY_NOTHING_REFUSED;
   private readonly casts: Outbox;
   private readonly unsentCasts: UnsentCasts;
 
@@ -122,6 +126,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     this.pending.close(call);
     // What waits of it is not sent; if it has not begun, nobody needs to be told.
     if (cancel || call.intake !== undefined || call.stopStream !== undefined) this.connection.forget(call.id);
+    else this.connection.ignore(call.id);
     if (cancel && call.position !== Infinity) this.connection.send({ type: FrameType.Cancel, id: call.id });
     if (this.pending.size === 0) this.onIdle();
   }
@@ -133,6 +138,14 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** While the connection lives, what was begun will be sent; afterwards only what was written counts. */
   mayHaveStarted({ position }: PendingCall): boolean {
     return position !== Infinity && (this.connection.isOpen || this.connection.hasWritten(position));
+  }
+
+  /** An item of a number that was never given was not asked for. */
+  awaits(frame: PayloadFrame | EndFrame): boolean {
+    const id = 'id' in frame ? frame.id : CAST_STREAM;
+    const isPart = frame.type === FrameType.Item || frame.type === FrameType.End;
+    if (isPart && !this.isKnown(id)) throw corrupt(`an item of call ${id}, which was never made`);
+    return this.pending.resolve(id) !== undefined;
   }
 
   isKnown(id: number): boolean {
@@ -150,9 +163,8 @@ export class Session implements ConnectionEvents, CallCarrier {
       case FrameType.Error:
         return this.settle(frame.id, (call) => call.fail(this.errorOf(frame, call)));
       case FrameType.Item:
-        return this.settle(frame.id, (call) => this.onItem(call, frame));
       case FrameType.End:
-        return this.settle(frame.id, (call) => this.onEnd(call, frame.count));
+        return this.onPart(frame);
       case FrameType.GoAway:
         return this.onGoAway(frame.lastId);
       default:
@@ -221,6 +233,11 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private onGoAway(lastId: number): void {
+    if (lastId > this.startedUpTo) {
+      const message = `${this.node} takes back that it did not start calls above ${this.startedUpTo}.`;
+      return this.connection.abort(new GenRpcError('protocol_error', message));
+    }
+    this.startedUpTo = lastId;
     if (lastId === GOAWAY_NOTHING_REFUSED) return this.retire();
     this.events.draining(this);
     const refusal = new GenRpcError('refused', `${this.node} is shutting down and did not start the call.`);
@@ -232,20 +249,22 @@ export class Session implements ConnectionEvents, CallCarrier {
   private giveBack(call: PendingCall, refusal: GenRpcError): void {
     if (call.invocation.stream !== undefined) return call.fail(refusal);
     this.pending.close(call);
-    this.connection.forget(call.id);
+    if (this.connection.forget(call.id)) this.connection.send({ type: FrameType.Cancel, id: call.id });
     call.carrier = undefined;
     this.events.notStarted(call, refusal);
   }
 
-  private onItem(call: PendingCall, frame: ItemFrame): void {
-    const intake = (call.intake ??= new ItemIntake(this.connection.newWindow()));
-    const cost = intake.take(frame);
-    call.item(this.connection.decode(frame.payload), cost);
-  }
-
-  private onEnd(call: PendingCall, count: number): void {
-    call.intake?.end({ count });
-    call.succeed(undefined);
+  private onPart(frame: ItemFrame | EndFrame): void {
+    if (!this.awaits(frame)) return this.late();
+    this.settle(frame.id, (call) => {
+      const intake = (call.intake ??= new ItemIntake(this.connection.newWindow()));
+      if (frame.type === FrameType.Item) {
+        const cost = intake.take(frame);
+        return call.item(this.connection.decode(frame.payload), cost);
+      }
+      intake.end(frame);
+      call.succeed(undefined);
+    });
   }
 
   private settle(id: number, settle: (call: PendingCall) => void): void {
@@ -263,7 +282,8 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private errorOf(frame: ErrorFrame, call: PendingCall): GenRpcError {
-    const maybeExecuted = FAILED_AFTERWARDS.has(frame.code);
+    const streamBroke = frame.code === 'protocol_error' && call.invocation.stream !== undefined;
+    const maybeExecuted = streamBroke || FAILED_AFTERWARDS.has(frame.code);
     const message = frame.message || `${joinRoute(call.invocation.name)} failed on ${this.node}.`;
     return new GenRpcError(frame.code, message, { maybeExecuted, details: this.connection.decode(frame.payload) });
   }
@@ -279,8 +299,10 @@ export class Session implements ConnectionEvents, CallCarrier {
 
 /** Errors of a function that has run, or of its result. What is wrong with a call is found before it is started. */
 const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set([
+  'shutting_down',
   'handler_failed',
   'timeout',
   'encode_error',
   'message_too_large',
+  'shutting_down',
 ]);

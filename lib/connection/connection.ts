@@ -12,6 +12,7 @@ import {
   type Frame,
   type GoAwayFrame,
   type ItemFrame,
+  type PayloadFrame,
   type ResultFrame,
 } from '../protocol/frame.js';
 import { checkSize, decodePayload, encodePayload, type Payload, type SharedPayload } from '../protocol/payload.js';
@@ -30,6 +31,8 @@ export type OwnersFrame =
 
 export interface ConnectionEvents {
   frame(frame: OwnersFrame): void;
+  /** Does anybody wait for the message that begins so? @throws GenRpcError `protocol_error`. */
+  awaits(frame: PayloadFrame): boolean;
   /** Has there been a call of this number? */
   isKnown(id: number): boolean;
   /** A message came, in part, that nobody waits for any more. */
@@ -40,7 +43,7 @@ export interface ConnectionEvents {
 
 type State = 'open' | 'closing' | 'closed';
 
-/** How long a connection that is being closed may wait for the credit to send what is left. */
+/** How long a connection that is being closed waits for its peer to take more of what is left. */
 const CLOSE_TIMEOUT_MS = 5000;
 
 export class Connection implements Buffered {
@@ -67,6 +70,7 @@ export class Connection implements Buffered {
     this.reader = new FrameReader(wire.decoder, clock, settings, wire.rttMs, {
       frame: (frame) => this.onFrame(frame),
       grant: (frame) => this.write(frame),
+      awaits: (frame) => this.events?.awaits(frame) ?? false,
       isKnown: (id) => this.events?.isKnown(id) ?? false,
       late: () => this.events?.late(),
       fail: (error) => this.abort(error),
@@ -124,8 +128,8 @@ export class Connection implements Buffered {
    */
   encode(value: unknown, shared?: SharedPayload): Payload {
     const { codec } = this.wire;
-    const payload = shared === undefined ? encodePayload(codec, value) : shared.encode(codec, value);
     const limit = Math.min(this.settings.maxMessageBytes, this.peer.maxMessageBytes);
+    const payload = shared === undefined ? encodePayload(codec, value, limit) : shared.encode(codec, value, limit);
     checkSize(payload, limit);
     const { compression } = this.wire;
     return compression === undefined ? payload : deflated(payload, compression);
@@ -161,9 +165,17 @@ export class Connection implements Buffered {
     this.noteBuffers();
   }
 
-  /** Nothing more is sent for this number, also of a message that is half sent; nor waited for. Safe to repeat. */
-  forget(id: number): void {
-    this.writer.withdraw(id);
+  /**
+   * Nothing more is sent for this number, nor waited for. Safe to repeat.
+   * Returns whether a message was half sent: the peer, if it waits for the rest, must be told.
+   */
+  forget(id: number): boolean {
+    this.reader.drop(id);
+    return this.writer.withdraw(id);
+  }
+
+  /** What is half here of a message on this stream is not waited for. Safe to repeat. */
+  ignore(id: number): void {
     this.reader.drop(id);
   }
 
@@ -193,7 +205,16 @@ export class Connection implements Buffered {
     this.state = 'closing';
     this.writer.flush();
     if (this.writer.scheduledBytes === 0) return this.channel.close();
-    this.closeTimer = this.clock.after(CLOSE_TIMEOUT_MS, () => this.channel.close());
+    this.waitForPeer();
+  }
+
+  /** While it closes: as long as the peer takes something of what is left. */
+  private waitForPeer(): void {
+    const { written } = this.writer;
+    this.closeTimer = this.clock.after(CLOSE_TIMEOUT_MS, () => {
+      if (this.writer.written > written) this.waitForPeer();
+      else this.channel.close();
+    });
   }
 
   /** Ends now; the owner is told `reason`. Safe to repeat. */

@@ -3,6 +3,10 @@ import type { Clock, Timer } from '../ports/clock.js';
 
 /** Deadlines within one slot expire together, at its end: never early, at most this many ms late. */
 const SLOT_MS = 16;
+/** When this many ms of a turn have gone to those that are up, the others have theirs in the next. */
+const TURN_MS = 20;
+/** Looking at the clock costs more than most of them. */
+const LOOK_EVERY = 64;
 
 /** What waits. Kept in a list of its slot, so that leaving needs no search. */
 export abstract class Deadline {
@@ -75,17 +79,23 @@ export class Deadlines {
     this.timerSlot = Infinity;
     const now = this.clock.now();
     let next = Infinity;
+    let isTurnOver = false;
     for (const slot of [...this.slots.values()]) {
-      if (slot.number * SLOT_MS <= now) this.expire(slot);
-      else if (slot.number < next) next = slot.number;
+      if (!isTurnOver && slot.number * SLOT_MS <= now) isTurnOver = !this.expire(slot, now + TURN_MS);
+      if (slot.first !== undefined && slot.number < next) next = slot.number;
     }
     if (next < this.timerSlot) this.arm(next);
   }
 
-  private expire(slot: Slot): void {
+  /** Returns whether it got through all of them before the turn was over. */
+  private expire(slot: Slot, turnEnd: number): boolean {
+    let count = 0;
     for (let deadline = slot.first; deadline !== undefined; deadline = slot.first) {
+      count += 1;
+      if (count % LOOK_EVERY === 0 && this.clock.now() >= turnEnd) return false;
       this.remove(deadline);
       deadline.expire();
     }
+    return true;
   }
 }

@@ -1,7 +1,7 @@
 /** Where the items of a stream come from: whatever can be iterated over asynchronously, or subscribed to. */
 import type { ItemStream, Observer, Subscribable } from '../protocol/invocation.js';
 
-/** Takes items on. */
+/** Takes items on, and ignores what a source says after its end. */
 export interface Outlet extends Observer {
   /** Is there room for more? A source that can wait does. */
   readonly ready: boolean;
@@ -28,7 +28,7 @@ export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown>
 
 /** A streaming argument, or a streaming reply. What can wait is preferred to what cannot. */
 export function isItemStream(value: unknown): value is ItemStream {
-  return isAsyncIterable(value) || isSubscribable(value);
+  return typeof value === 'object' && value !== null && (isAsyncIterable(value) || isSubscribable(value));
 }
 
 /** Sends everything of `source` to `outlet`, until it ends or is stopped. Items may come before this returns. */
@@ -51,7 +51,11 @@ function subscribe(source: Subscribable, outlet: Outlet): Stop {
     }
     subscription = undefined;
   };
-  subscription = source.subscribe(outlet);
+  try {
+    subscription = source.subscribe(outlet);
+  } catch (error) {
+    outlet.error(error);
+  }
   // One of its items may have been the end of it.
   if (stopped) stop();
   return stop;

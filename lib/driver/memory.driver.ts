@@ -1,12 +1,11 @@
 /** Channels inside one process: a network whose delays and cuts a test decides. */
 import { GenRpcError } from '../protocol/errors.js';
-import type { Clock } from '../ports/clock.js';
+import type { Clock, Timer } from '../ports/clock.js';
 import type { Channel, ChannelEvents, Driver, Endpoint, Listener } from './driver.js';
+import { MemoryWay, type LineOptions } from './memory-way.js';
 
-export interface MemoryNetworkOptions {
-  /** ms that every delivery takes; asked for each one. Default: none, deliveries come with the turn's end. */
-  latency?(): number;
-}
+/** What its lines are like. */
+export type MemoryNetworkOptions = LineOptions;
 
 interface Listening {
   onChannel(channel: Channel): void;
@@ -21,7 +20,7 @@ export class MemoryNetwork {
 
   constructor(
     readonly clock: Clock,
-    private readonly options: MemoryNetworkOptions = {},
+    readonly options: MemoryNetworkOptions = {},
   ) {}
 
   /** A driver for a node at `host`, which is what peers see as its address. */
@@ -34,12 +33,11 @@ export class MemoryNetwork {
     };
   }
 
-  /** Runs `deliver` after the network's delay, and after everything that was asked for before on the same way. */
-  later(way: { readyAt: number }, deliver: () => void): void {
-    if (this.options.latency === undefined) return this.clock.soon(deliver);
-    const now = this.clock.now();
-    way.readyAt = Math.max(way.readyAt, now + this.options.latency());
-    this.clock.after(way.readyAt - now, deliver);
+  /** Runs `deliver` after the network's delay. */
+  private later(deliver: () => void): void {
+    const { latency } = this.options;
+    if (latency === undefined) this.clock.soon(deliver);
+    else this.clock.after(latency(), deliver);
   }
 
   private listen(endpoint: Endpoint, onChannel: (channel: Channel) => void): Listener {
@@ -59,7 +57,7 @@ export class MemoryNetwork {
       const onAbort = (): void => fail('ETIMEDOUT');
       if (signal.aborted) return onAbort();
       signal.addEventListener('abort', onAbort, { once: true });
-      this.later({ readyAt: 0 }, () => {
+      this.later(() => {
         signal.removeEventListener('abort', onAbort);
         const listener = this.listening.get(nameOf(endpoint));
         if (listener === undefined) return fail('ECONNREFUSED');
@@ -109,7 +107,7 @@ export class MemoryLink {
 
   /** Holds everything back, both ways, until `release`; neither end notices. */
   hold(): void {
-    for (const end of this.ends) end.held ??= [];
+    for (const end of this.ends) end.hold();
   }
 
   release(): void {
@@ -121,12 +119,13 @@ export class MemoryLink {
   }
 }
 
+/** A flush that takes longer is cut short. */
+const CLOSE_TIMEOUT_MS = 5000;
+
 class MemoryChannel implements Channel {
   peer: MemoryChannel | undefined;
-  /** What waits for `release`, if this end is held. */
-  held: (() => void)[] | undefined;
-  queuedBytes = 0;
-  readyAt = 0;
+  private readonly way: MemoryWay;
+  private closeTimer: Timer | undefined;
   private events: ChannelEvents | undefined;
   private unread: Buffer[] = [];
   private reason: GenRpcError | undefined;
@@ -135,10 +134,16 @@ class MemoryChannel implements Channel {
     private readonly network: MemoryNetwork,
     readonly remoteAddress: string,
     private readonly onEnd: () => void,
-  ) {}
+  ) {
+    this.way = new MemoryWay(network.clock, network.options, (bytes) => this.peer?.receive(bytes));
+  }
 
   get isClosed(): boolean {
     return this.reason !== undefined;
+  }
+
+  get queuedBytes(): number {
+    return this.way.queuedBytes;
   }
 
   open(events: ChannelEvents): void {
@@ -150,51 +155,51 @@ class MemoryChannel implements Channel {
   }
 
   send(chunks: readonly Uint8Array[]): boolean {
-    if (this.isClosed) return false;
-    const bytes = Buffer.concat(chunks);
-    if (this.held !== undefined) this.queuedBytes += bytes.length;
-    this.transmit(() => this.peer?.receive(bytes));
-    return this.held === undefined;
+    if (this.isClosed || this.closeTimer !== undefined) return false;
+    this.way.send(Buffer.concat(chunks));
+    if (!this.way.isBusy) return true;
+    this.way.whenEmpty(() => this.events?.drain());
+    return false;
   }
 
   close(): void {
-    if (this.isClosed) return;
-    this.queuedBytes = 0;
-    this.transmit(() => this.peer?.end(lost()));
-    this.end(lost());
+    if (this.isClosed || this.closeTimer !== undefined) return;
+    this.closeTimer = this.network.clock.after(CLOSE_TIMEOUT_MS, () => this.abort(lost()));
+    this.way.whenEmpty(() => {
+      this.way.signal(() => this.peer?.end(lost()));
+      this.finish(lost());
+    });
   }
 
   abort(reason: GenRpcError): void {
     if (this.isClosed) return;
-    // What has not left by now never will.
-    if (this.held !== undefined) this.held = [];
-    this.transmit(() => this.peer?.end(lost()));
-    this.end(reason);
+    this.way.drop();
+    this.way.signal(() => this.peer?.end(lost()));
+    this.finish(reason);
   }
 
   keepAlive(): void {}
 
-  release(): void {
-    const { held } = this;
-    if (held === undefined) return;
-    this.held = undefined;
-    for (const deliver of held) this.network.later(this, deliver);
-    if (this.isClosed) return;
-    this.queuedBytes = 0;
-    this.events?.drain();
+  hold(): void {
+    this.way.hold();
   }
 
+  release(): void {
+    this.way.release();
+  }
+
+  /** The other end has gone, or the line. */
   end(reason: GenRpcError): void {
     if (this.isClosed) return;
-    this.reason = reason;
-    this.onEnd();
-    this.events?.closed(reason);
+    this.way.drop();
+    this.finish(reason);
   }
 
-  private transmit(deliver: () => void): void {
-    if (this.isClosed) return;
-    if (this.held === undefined) this.network.later(this, deliver);
-    else this.held.push(deliver);
+  private finish(reason: GenRpcError): void {
+    this.reason = reason;
+    this.closeTimer?.cancel();
+    this.onEnd();
+    this.events?.closed(reason);
   }
 
   private receive(bytes: Buffer): void {

@@ -46,7 +46,9 @@ export class SocketChannel implements Channel {
     this.events = events;
     if (this.closed) return events.closed(this.reason ?? lost());
     if (!first) return;
-    this.socket.on('data', (bytes: Buffer) => this.events?.data(bytes));
+    this.socket.on('data', (bytes: Buffer) => {
+      if (this.closeTimer === undefined) this.events?.data(bytes);
+    });
     this.socket.on('drain', () => this.onDrain());
     // Whoever ends its half hears no answer: waiting until it takes what is left could be for ever.
     this.socket.on('end', () => this.socket.destroy());
@@ -68,7 +70,7 @@ export class SocketChannel implements Channel {
   close(): void {
     if (this.closed || this.closeTimer !== undefined) return;
     this.waitForFlush();
-    if (this.waiting.length === 0) this.socket.destroySoon();
+    if (this.waiting.length === 0) this.finish();
   }
 
   abort(reason: GenRpcError): void {
@@ -90,6 +92,15 @@ export class SocketChannel implements Channel {
     return false;
   }
 
+  /**
+   * Waits for the peer to end too, and reads until then: a socket that is closed while something still comes is reset by
+   * the system, and what the peer has not read by then is lost to it.
+   */
+  private finish(): void {
+    this.socket.end();
+    this.socket.resume();
+  }
+
   private waitForFlush(): void {
     this.closeTimer?.cancel();
     this.closeTimer = this.clock.after(CLOSE_TIMEOUT_MS, () => this.socket.destroy());
@@ -100,7 +111,7 @@ export class SocketChannel implements Channel {
     if (this.closeTimer !== undefined) this.waitForFlush();
     if (this.waiting.length > 0 || this.socket.writableNeedDrain) return;
     if (this.closeTimer === undefined) this.events?.drain();
-    else this.socket.destroySoon();
+    else this.finish();
   }
 
   /** Gives the socket as much of what waits as it may hold, in one write. */

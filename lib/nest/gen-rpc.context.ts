@@ -41,6 +41,11 @@ export class GenRpcContext extends BaseRpcContext<[call: CallContext, pattern: s
     return this.call.signal;
   }
 
+  /** Aborts when this node begins to drain: see `CallContext.drainSignal`. */
+  getDrainSignal(): AbortSignal {
+    return this.call.drainSignal;
+  }
+
   /**
    * For a handler that makes the items of its reply itself: resolves once there is room for another. Also once nobody
    * waits for items any more, which `getSignal()` tells.

@@ -57,6 +57,11 @@ export function headersOf(headers: CastOptions['headers']): Headers | undefined 
   return new Map(Object.entries(headers));
 }
 
+/** Node fires timers that are longer at once. Text would be added to the clock as text. */
+export function isTimeout(timeout: unknown): boolean {
+  return typeof timeout === 'number' && timeout > 0 && timeout <= MAX_TIMER_MS;
+}
+
 export function invalidTimeout(timeout: unknown): GenRpcError {
   const message = `The timeout of a call must be more than 0 and at most ${MAX_TIMER_MS} ms, got ${String(timeout)}.`;
   return new GenRpcError('invalid_argument', message);
@@ -81,11 +86,15 @@ export function invalidArguments(args: unknown): GenRpcError {
 
 /** The stream among arguments is the last of them. @throws GenRpcError `invalid_argument` for one elsewhere. */
 export function streamAmong(args: readonly unknown[]): ItemStream | undefined {
-  const last = args.at(-1);
-  if (args.some((arg) => isItemStream(arg) && arg !== last)) {
+  const end = args.length - 1;
+  // A loop, because this is done for every call.
+  for (let index = 0; index <= end; index += 1) {
+    const arg = args[index];
+    if (!isItemStream(arg)) continue;
+    if (index === end) return arg;
     throw new GenRpcError('invalid_argument', 'An argument that is a stream must be the last one, and the only one.');
   }
-  return isItemStream(last) ? last : undefined;
+  return undefined;
 }
 
 /** @param what cannot have it: there is one reader, and it must be known that it reads */

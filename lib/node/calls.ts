@@ -7,12 +7,13 @@ import type { Journal } from '../connection/journal.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { isArgumentList, type FunctionName, type FunctionNames, type Invocation } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
-import { MAX_TIMER_MS, type Clock } from '../ports/clock.js';
+import type { Clock } from '../ports/clock.js';
 import { currentCalls, type ParentCall } from '../server/current-call.js';
 import {
   headersOf,
   invalidArguments,
   invalidTimeout,
+  isTimeout,
   noStream,
   nothingLeft,
   streamAmong,
@@ -47,7 +48,7 @@ export class Calls {
   /** `sink` hears of the reply, the result cancels. @throws GenRpcError `invalid_argument` for the timeout. */
   request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): Cancel {
     const timeout = options.timeout ?? this.parts.callTimeout;
-    if (!(timeout > 0 && timeout <= MAX_TIMER_MS)) throw invalidTimeout(timeout);
+    if (!isTimeout(timeout)) throw invalidTimeout(timeout);
     currentCalls.expectCalls();
     if (options.signal !== undefined) {
       const { signal, ...rest } = options;

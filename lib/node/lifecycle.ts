@@ -43,15 +43,21 @@ export class Lifecycle {
     return this.listening;
   }
 
-  drain(gracePeriod = this.parts.options.gracePeriod): Promise<void> {
-    if (this.state.name === 'open') this.state = { name: 'draining', done: this.drainThenClose(gracePeriod) };
+  drain(gracePeriod?: number): Promise<void> {
+    const ms = this.periodOf(gracePeriod);
+    if (ms === undefined) return this.close();
+    if (this.state.name === 'open') this.state = { name: 'draining', done: this.drainThenClose(ms) };
     return this.state.done;
   }
 
-  async stopListening(gracePeriod = this.parts.options.gracePeriod): Promise<void> {
-    const { server } = this.parts;
-    await this.within(gracePeriod, server.drain());
-    await server.close(this.reason());
+  async stopListening(gracePeriod?: number): Promise<void> {
+    const { clock, server } = this.parts;
+    const ms = this.periodOf(gracePeriod);
+    if (ms !== undefined) await this.within(ms, server.drain());
+    const reason = this.reason();
+    const late = clock.after(LAST_FRAMES_MS, () => server.abort(reason), true);
+    await server.close(reason);
+    late.cancel();
   }
 
   close(): Promise<void> {
@@ -67,6 +73,12 @@ export class Lifecycle {
   private abortParts(reason: GenRpcError): void {
     this.parts.dispatcher.abort(reason);
     this.parts.server.abort(reason);
+  }
+
+  /** `undefined`: nothing is waited for. */
+  private periodOf(given: number | undefined): number | undefined {
+    const { gracefulShutdown, gracePeriod } = this.parts.options;
+    return given ?? (gracefulShutdown ? gracePeriod : undefined);
   }
 
   private reason(): GenRpcError {
@@ -90,6 +102,7 @@ export class Lifecycle {
   /** Functions that still run may call other nodes: those calls are the last to go. */
   private async finish(): Promise<void> {
     const { server, dispatcher, local, calls } = this.parts;
+    local.drain();
     await server.drain();
     await local.idle();
     await calls.idle();

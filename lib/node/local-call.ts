@@ -36,6 +36,7 @@ export class LocalCalls {
   /** Ordered casts so far, by lane. */
   private readonly sequences = new Map<number, number>();
   private readonly whenIdle = new Idle();
+  private draining = false;
 
   constructor(private readonly ports: LocalPorts) {}
 
@@ -47,7 +48,14 @@ export class LocalCalls {
     if (call.invocation.deliver === true) return this.deliver(call);
     const local = new LocalCall(call, this.ports, () => this.forget(local));
     this.pending.add(local);
+    if (this.draining) local.drain();
     local.run();
+  }
+
+  /** Tells functions, also of calls that still come, that the node begins to drain. */
+  drain(): void {
+    this.draining = true;
+    for (const local of this.pending) local.drain();
   }
 
   /** Resolves once none is pending. */
@@ -120,6 +128,10 @@ class LocalCall implements CallCarrier, Answers {
     }
   }
 
+  drain(): void {
+    this.running.drain();
+  }
+
   /** The node ends: caller and function are told. */
   abort({ code, message }: GenRpcError): void {
     const reason = new GenRpcError(code, message, { maybeExecuted: true });
@@ -176,7 +188,9 @@ class LocalCall implements CallCarrier, Answers {
     const { stream, single } = this.call.invocation;
     if (stream === undefined) return args;
     const travel = (value: unknown): Travelled => travelled(this.ports, value);
-    return withStream(args, single, localArgument(this.call, stream, travel, this.ports.journal));
+    const queue = localArgument(this.call, stream, travel, this.ports.journal);
+    this.running.endArgument = (reason) => queue.fail(reason);
+    return withStream(args, single, queue);
   }
 
   /** Details that cannot be sent are left out: the error itself must arrive. */
@@ -203,7 +217,7 @@ function callerOf(node: string): Caller {
 }
 
 function encoded({ codec, maxMessageBytes }: LocalPorts, value: unknown): Payload {
-  const payload = encodePayload(codec, value);
+  const payload = encodePayload(codec, value, maxMessageBytes);
   checkSize(payload, maxMessageBytes);
   return payload;
 }

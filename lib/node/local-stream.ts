@@ -1,9 +1,9 @@
 /** A stream between a caller and a function of the same node: as fast as it is read, as if it had travelled. */
 import type { PendingCall } from '../client/pending-calls.js';
+import { streamFailure } from '../client/request-items.js';
 import { ItemQueue } from '../connection/item-queue.js';
 import { follow, type Outlet } from '../connection/item-stream.js';
 import type { Journal } from '../connection/journal.js';
-import { GenRpcError } from '../protocol/errors.js';
 import { STREAM_CREDIT } from '../protocol/frame.js';
 import { joinRoute, type ItemStream } from '../protocol/invocation.js';
 
@@ -39,12 +39,15 @@ export type Travel = (value: unknown) => { readonly value: unknown; readonly cos
 /** The argument of a local call that is a stream: what the function gets instead. */
 export function localArgument(call: PendingCall, source: ItemStream, travel: Travel, journal: Journal): ItemQueue {
   const outlet = new LocalArgument(call, travel, journal);
-  call.stopStream = follow(source, outlet);
+  const stop = follow(source, outlet);
+  if (call.settled) void stop();
+  else call.stopStream = stop;
   return outlet.queue;
 }
 
 class LocalArgument implements Outlet {
   private readonly flow = new LocalFlow();
+  private ended = false;
   readonly queue = new ItemQueue({ used: (cost) => this.flow.used(cost), left() {} });
 
   constructor(
@@ -62,29 +65,35 @@ class LocalArgument implements Outlet {
   }
 
   next(value: unknown): void {
-    if (this.call.settled) return;
+    if (this.call.settled || this.ended) return;
     try {
       const item = this.travel(value);
       this.flow.sent(item.cost);
       this.queue.push(item.value, item.cost);
     } catch (error) {
-      this.error(error);
+      this.fail(error, 'cannot be sent');
     }
   }
 
   error(cause: unknown): void {
-    const said = cause instanceof Error ? cause.message : String(cause);
-    const message = `The stream that ${joinRoute(this.call.invocation.name)} was given failed: ${said}`;
-    this.call.giveUp(new GenRpcError('cancelled', message, { maybeExecuted: true, cause }));
-    this.queue.fail(cause);
+    this.fail(cause, 'failed');
   }
 
   complete(): void {
+    this.ended = true;
     this.queue.end();
   }
 
   stuck(error: unknown): void {
     const message = (): string => `The stream that ${joinRoute(this.call.invocation.name)} was given threw at its end.`;
     this.journal.note('listener_failed', message, error);
+  }
+
+  private fail(cause: unknown, what: string): void {
+    if (this.ended) return;
+    this.ended = true;
+    const failure = streamFailure(this.call, cause, what);
+    this.call.giveUp(failure);
+    this.queue.fail(failure);
   }
 }

@@ -122,6 +122,14 @@ export class GenRpcOptions {
   @Milliseconds()
   gracePeriod?: number;
 
+  /**
+   * `false`: `drain`, and with it Nest's shutdown, waits for nothing and is `close`, unless it is given a time.
+   * Default true. (Nest: `gracefulShutdown`)
+   */
+  @Optional()
+  @IsBoolean({ message: 'true or false' })
+  gracefulShutdown?: boolean;
+
   /** Default: 100 ms to 30 s. */
   @Allow()
   reconnect?: ReconnectOptions;
@@ -238,6 +246,7 @@ export const DEFAULT_OPTIONS = {
   sendTimeout: 5_000,
   frameReadTimeout: 30_000,
   gracePeriod: 10_000,
+  gracefulShutdown: true,
   maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES,
   maxQueuedBytes: 64 * 1024 * 1024,
   maxBufferedBytes: 256 * 1024 * 1024,

@@ -1,13 +1,9 @@
 /** Bytes to frames. Every length is judged on the header, before anything of the body is kept. */
-import { codeOfWire, GenRpcError } from './errors.js';
+import { codeOfWire } from './errors.js';
 import {
   FrameFlag,
   FrameType,
   HEADER_BYTES,
-  MAX_BODY_BYTES,
-  MAX_CHUNK_BYTES,
-  MIN_CHUNK_BYTES,
-  SKIPPABLE_TYPE,
   type CallFrame,
   type CastFrame,
   type CastOrder,
@@ -15,41 +11,12 @@ import {
   type Frame,
 } from './frame.js';
 import { decodeHeaders, NameReader } from './frame-head.js';
+import { checkHeader, PAYLOAD_FLAGS, readU32, SEQUENCE_BYTES, TOTAL_BYTES } from './frame-shapes.js';
 import { PartialFrame } from './partial-frame.js';
 import type { Payload } from './payload.js';
+import { corrupt } from './violation.js';
 
-const PAYLOAD_FLAGS = FrameFlag.PayloadCodec | FrameFlag.PayloadRaw;
-const INVOCATION_FLAGS = PAYLOAD_FLAGS | FrameFlag.Headers | FrameFlag.Single;
-const CALL_FLAGS = INVOCATION_FLAGS | FrameFlag.Deliver | FrameFlag.Streamed;
-const NAME_BYTES = 4;
 const ORDER_BYTES = 8;
-const SEQUENCE_BYTES = 4;
-const TOTAL_BYTES = 4;
-
-interface Shape {
-  readonly least: number;
-  readonly flags: number;
-  /** Does it belong to a call? `undefined`: to a call or to the stream of casts. */
-  readonly withStream: boolean | undefined;
-  /** The most a body may hold; `undefined`: the limit of all frames. */
-  readonly most?: number;
-}
-
-/** What each type may look like, told from its header alone. */
-const SHAPES = new Map<number, Shape>([
-  [FrameType.Call, { least: 4 + NAME_BYTES, flags: CALL_FLAGS, withStream: true }],
-  [FrameType.Cast, { least: NAME_BYTES, flags: INVOCATION_FLAGS | FrameFlag.Ordered, withStream: false }],
-  [FrameType.Item, { least: SEQUENCE_BYTES, flags: PAYLOAD_FLAGS, withStream: true }],
-  [FrameType.Result, { least: 0, flags: PAYLOAD_FLAGS, withStream: true }],
-  [FrameType.Error, { least: 3, flags: PAYLOAD_FLAGS, withStream: true }],
-  [FrameType.Cancel, { least: 0, flags: 0, withStream: true, most: 0 }],
-  [FrameType.Chunk, { least: 1, flags: FrameFlag.Continued, withStream: undefined, most: MAX_CHUNK_BYTES }],
-  [FrameType.Credit, { least: 8, flags: 0, withStream: undefined, most: 8 }],
-  [FrameType.End, { least: 4, flags: 0, withStream: true, most: 4 }],
-  [FrameType.GoAway, { least: 4, flags: 0, withStream: false, most: 4 }],
-  [FrameType.Ping, { least: 0, flags: 0, withStream: false, most: 0 }],
-  [FrameType.Pong, { least: 0, flags: 0, withStream: false, most: 0 }],
-]);
 
 export class FrameDecoder {
   /** Frames handed out or passed over so far. */
@@ -106,7 +73,7 @@ export class FrameDecoder {
       if (bytes.length - at < HEADER_BYTES) return this.wait(bytes, at, HEADER_BYTES);
       const length = readU32(bytes, at);
       const type = bytes[at + 4] ?? 0;
-      const shape = this.check(bytes, at, length, type);
+      const isKnown = checkHeader(bytes, at, this.negotiatedFlags);
       if (type === FrameType.Chunk) {
         this.chunk = { id: readU32(bytes, at + 8), left: length, more: (bytes[at + 5] ?? 0) !== 0 };
         at = this.passChunk(bytes, at + HEADER_BYTES, onFrame);
@@ -115,8 +82,8 @@ export class FrameDecoder {
       const end = at + HEADER_BYTES + length;
       if (end > bytes.length) return this.wait(bytes, at, HEADER_BYTES + length);
       this.frames += 1;
-      if (shape === undefined) this.skippedFrames += 1;
-      else onFrame(this.decodeBody(bytes, at, end, type));
+      if (isKnown) onFrame(this.decodeBody(bytes, at, end, type));
+      else this.skippedFrames += 1;
       at = end;
     }
   }
@@ -141,38 +108,6 @@ export class FrameDecoder {
     if (this.stopped) return;
     this.partial = new PartialFrame(needed);
     this.partial.add(at === 0 ? bytes : bytes.subarray(at));
-  }
-
-  /** Judges a header. Returns `undefined` for a frame to skip. */
-  private check(bytes: Buffer, at: number, length: number, type: number): Shape | undefined {
-    const shape = SHAPES.get(type);
-    const most = shape?.most ?? MAX_BODY_BYTES;
-    if (length > most) {
-      throw corrupt(`a frame of type ${type} declares ${length} bytes, at most ${most} are allowed`);
-    }
-    if (((bytes[at + 6] ?? 0) | (bytes[at + 7] ?? 0)) !== 0) throw corrupt('reserved bytes of a header are not zero');
-    if (shape === undefined) {
-      if ((type & SKIPPABLE_TYPE) === 0) throw corrupt(`unknown frame type ${type}`);
-      return undefined;
-    }
-    const flags = bytes[at + 5] ?? 0;
-    if (!this.allowsFlags(flags, shape)) {
-      throw corrupt(`flags ${flags} are not allowed on a frame of type ${type}`);
-    }
-    const least = (flags & FrameFlag.Continued) === 0 ? shape.least : leastContinued(type, shape);
-    if (length < least) throw tooShort(type, length, least);
-    if (shape.withStream !== undefined && shape.withStream !== (readU32(bytes, at + 8) !== 0)) {
-      throw corrupt(`a frame of type ${type} is on the wrong stream`);
-    }
-    return shape;
-  }
-
-  private allowsFlags(flags: number, shape: Shape): boolean {
-    const kinds = flags & PAYLOAD_FLAGS;
-    const withPayload = (shape.flags & PAYLOAD_FLAGS) !== 0;
-    const allowed = shape.flags | (withPayload ? this.negotiatedFlags | FrameFlag.Continued : 0);
-    if ((flags & ~allowed) !== 0 || kinds === PAYLOAD_FLAGS) return false;
-    return !withPayload || kinds !== 0 || (flags & (FrameFlag.Compressed | FrameFlag.Continued)) === 0;
   }
 
   private decodeBody(bytes: Buffer, at: number, end: number, type: number): Frame {
@@ -256,15 +191,6 @@ export class FrameDecoder {
   }
 }
 
-/** Of a chunk that others follow, or of a frame whose payload does. */
-function leastContinued(type: number, { least }: Shape): number {
-  return type === FrameType.Chunk ? MIN_CHUNK_BYTES : least + TOTAL_BYTES;
-}
-
-function tooShort(type: number, length: number, least: number): GenRpcError {
-  return corrupt(`a frame of type ${type} has ${length} bytes, needs ${least}`);
-}
-
 function orderAt(bytes: Buffer, at: number, end: number): CastOrder {
   if (at + ORDER_BYTES > end) throw corrupt('the order of a cast is longer than its frame');
   return { lane: readU32(bytes, at), sequence: readU32(bytes, at + 4) };
@@ -300,15 +226,4 @@ function payloadOf(bytes: Buffer, start: number, end: number, flags: number): Pa
   }
   if (start !== end) throw corrupt('a frame without a payload has bytes left');
   return { kind: 'none', bytes: bytes.subarray(start, end) };
-}
-
-/** `Buffer#readUInt32BE` without its checks. */
-function readU32(bytes: Buffer, at: number): number {
-  return (
-    (((bytes[at] ?? 0) << 24) | ((bytes[at + 1] ?? 0) << 16) | ((bytes[at + 2] ?? 0) << 8) | (bytes[at + 3] ?? 0)) >>> 0
-  );
-}
-
-export function corrupt(what: string): GenRpcError {
-  return new GenRpcError('protocol_error', `Protocol error: ${what}.`);
 }

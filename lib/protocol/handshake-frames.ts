@@ -1,6 +1,6 @@
 /** The bytes of the handshake: fixed binary, a few hundred bytes, no general decoder. */
 import { HEADER_BYTES } from './frame.js';
-import { corrupt } from './frame-decoder.js';
+import { corrupt } from './violation.js';
 import { INCARNATION_BYTES, MAX_SECRETS, NONCE_BYTES, PROOF_BYTES } from './handshake.js';
 
 export const HandshakeType = { ClientHello: 0x01, ServerHello: 0x02, Proof: 0x03, Accept: 0x04, Reject: 0x05 } as const;

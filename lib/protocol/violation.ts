@@ -21,3 +21,8 @@ export function violationOf(reason: GenRpcError): Violation | undefined {
   const kind = (reason.details as { violation?: Violation } | undefined)?.violation;
   return KINDS.has(kind) ? kind : undefined;
 }
+
+/** Bytes that no peer of this version sends. */
+export function corrupt(what: string): GenRpcError {
+  return new GenRpcError('protocol_error', `Protocol error: ${what}.`);
+}

@@ -12,9 +12,9 @@ import {
   type EndFrame,
   type ErrorFrame,
   type ItemFrame,
+  type PayloadFrame,
 } from '../protocol/frame.js';
-import { corrupt } from '../protocol/frame-decoder.js';
-import { violationOf } from '../protocol/violation.js';
+import { corrupt, violationOf } from '../protocol/violation.js';
 import { NO_PAYLOAD, type Payload } from '../protocol/payload.js';
 import { CastIntake, type CastIntakePorts } from './cast-intake.js';
 import { ConnectionCalls, type ConnectionCallsPorts } from './connection-calls.js';
@@ -67,14 +67,17 @@ export class Acceptor implements ConnectionEvents, Answers {
       case FrameType.Cast:
         return this.onCast(frame);
       case FrameType.Item:
-        return this.onItem(frame);
       case FrameType.End:
-        return this.onEndOfItems(frame);
+        return this.onPart(frame);
       case FrameType.Cancel:
         return this.onCancel(frame.id);
       default:
         this.connection.abort(new GenRpcError('protocol_error', 'A client sent a frame that only a server sends.'));
     }
+  }
+
+  awaits(frame: PayloadFrame): boolean {
+    return frame.type !== FrameType.Item || this.requestsOf(frame.id) !== undefined;
   }
 
   isKnown(id: number): boolean {
@@ -101,6 +104,7 @@ export class Acceptor implements ConnectionEvents, Answers {
    * have been answered. Safe to repeat.
    */
   drain(): void {
+    for (const call of this.calls.values()) call.drain();
     // The listener, which kept the process alive so far, is closing.
     this.connection.keepAlive(true);
     this.departure.begin();
@@ -204,6 +208,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     if (frame.deliver === true) return this.casts.runDelivered(frame, this.receiptOf(frame));
     const deadlineAt = now + frame.timeoutMs;
     const call = new RunningCall(frame.id, frame, this.peer, deadlineAt, this, this.ports);
+    if (this.departure.begun) call.drain();
     this.calls.add(call);
     this.ports.invoker.run(call, () => this.argsOf(call, frame));
   }
@@ -211,27 +216,30 @@ export class Acceptor implements ConnectionEvents, Answers {
   private argsOf(call: RunningCall, frame: CallFrame): unknown {
     const args = this.connection.decode(frame.payload);
     if (frame.streamed !== true) return args;
-    call.requests = new RequestStream(this.connection, call.id);
+    const requests = (call.requests = new RequestStream(this.connection, call.id));
+    call.endArgument = (reason) => requests.stop(reason);
     call.watchDeadline();
-    return withStream(args, call.single, call.requests.queue);
+    return withStream(args, call.single, requests.queue);
   }
 
-  private onItem(frame: ItemFrame): void {
-    const call = this.calls.get(frame.id);
-    if (call === undefined && this.isKnown(frame.id)) return this.late();
-    if (call?.requests === undefined) throw corrupt(`an item of stream ${frame.id}, which is none`);
+  private onPart(frame: ItemFrame | EndFrame): void {
+    const requests = this.requestsOf(frame.id);
+    if (requests === undefined) return this.late();
     try {
-      call.requests.item(frame);
+      if (frame.type === FrameType.Item) requests.item(frame);
+      else requests.end(frame);
     } catch (error) {
       if (violationOf(error as GenRpcError) !== undefined) throw error;
-      call.stop(error as GenRpcError);
+      this.calls.get(frame.id)?.stop(error as GenRpcError);
     }
   }
 
-  private onEndOfItems(frame: EndFrame): void {
-    const requests = this.calls.get(frame.id)?.requests;
-    if (requests === undefined) return this.late();
-    requests.end(frame);
+  /** `undefined`: nobody reads it any more. */
+  private requestsOf(id: number): RequestStream | undefined {
+    const call = this.calls.get(id);
+    if (call === undefined && this.isKnown(id)) return undefined;
+    if (call?.requests === undefined) throw corrupt(`an item of stream ${id}, which is none`);
+    return call.requests.isOpen ? call.requests : undefined;
   }
 
   private onCancel(id: number): void {

@@ -49,6 +49,7 @@ export class Casts implements Answers {
   private last = 0;
   private readonly queue: CastQueue<IncomingCast>;
   private emptying = false;
+  private draining = false;
   private readonly whenIdle = new Idle();
 
   constructor(private readonly ports: CastPorts) {
@@ -73,6 +74,12 @@ export class Casts implements Answers {
   /** Resolves once none runs, nor one that was waiting for its turn. */
   async idle(): Promise<void> {
     while (this.size > 0) await this.whenIdle.next();
+  }
+
+  /** Tells those that run, and those that still come, that the node begins to drain. */
+  drain(): void {
+    this.draining = true;
+    for (const cast of this.running.values()) cast.drain();
   }
 
   /** Tells those that run that the node ends, and waits for none of them any more. */
@@ -122,6 +129,7 @@ export class Casts implements Answers {
     const cast = new RunningCast(this.last, incoming.what, incoming.caller, Infinity, this, this.ports);
     cast.receipt = incoming.receipt;
     cast.cast = incoming;
+    if (this.draining) cast.drain();
     this.running.add(cast);
     this.ports.invoker.run(cast, incoming.readArgs);
   }

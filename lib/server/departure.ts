@@ -9,7 +9,7 @@ const NOTICE_MS = 1000;
 export class Departure {
   /** New calls are refused. */
   refusing = false;
-  private begun = false;
+  begun = false;
 
   /** @param onRefusing asked for the highest number of a call that was taken */
   constructor(

@@ -25,6 +25,11 @@ export interface CallContext {
    * without its caller: its signal aborts when the node that runs it closes.
    */
   readonly signal: AbortSignal;
+  /**
+   * Aborts when the node that runs it begins to drain: what goes on without end does well to end now, because it is
+   * stopped, and its caller told `shutting_down`, when the grace period is over.
+   */
+  readonly drainSignal: AbortSignal;
   /** Is there room for another item of the reply? One that is sent all the same waits here. */
   readonly ready: boolean;
   /** Runs `then` once there is room; also once nobody waits for items any more, which `signal` tells. */

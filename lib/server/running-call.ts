@@ -59,11 +59,15 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
   stopProducer: Stop | undefined;
   /** The argument that is a stream, while it comes. */
   requests: RequestStream | undefined;
+  /** Ends that argument, wherever it comes from: whoever still reads it is told why. */
+  endArgument: ((reason: GenRpcError) => void) | undefined;
   /** The reply, where it is a stream. */
   replies: ItemWriter | undefined;
   receipt: Receipt | undefined;
   private answered = false;
   private controller: AbortController | undefined;
+  private drainController: AbortController | undefined;
+  private draining = false;
   private abortReason: GenRpcError | undefined;
   /** Is nobody there to read what was sent so far? */
   unread = false;
@@ -136,6 +140,18 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
       else this.watchDeadline();
     }
     return this.controller.signal;
+  }
+
+  get drainSignal(): AbortSignal {
+    const controller = (this.drainController ??= new AbortController());
+    if (this.draining) controller.abort();
+    return controller.signal;
+  }
+
+  /** The node begins to drain: the function is told, and goes on. Safe to repeat. */
+  drain(): void {
+    this.draining = true;
+    currentCalls.outside(() => this.drainController?.abort());
   }
 
   /** From here on the deadline stops the function, not only its caller. */
@@ -243,7 +259,7 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
   private settle(reason?: GenRpcError): boolean {
     if (this.answered) return false;
     this.answered = true;
-    this.requests?.stop(reason ?? new GenRpcError('cancelled', 'The call has been answered.'));
+    this.endArgument?.(reason ?? new GenRpcError('cancelled', 'The call has been answered.'));
     this.ports.deadlines.remove(this);
     if (this.waiting !== undefined) this.tellWaiting();
     return true;

@@ -90,6 +90,10 @@ export class Server {
       (error) => this.options.journal.note('accept_failed', () => `Cannot accept: ${error.message}`),
     );
     this.listeners.push(listener);
+    if (this.closing) {
+      await listener.close();
+      throw new GenRpcError('cancelled', 'The node was closed while it began to listen.');
+    }
     return listener.address;
   }
 
@@ -104,6 +108,7 @@ export class Server {
     this.closing = true;
     const listening = Promise.all(this.listeners.map((listener) => listener.close()));
     for (const acceptor of this.acceptors) acceptor.drain();
+    this.casts.drain();
     this.dropUnproven();
     if (this.acceptors.size > 0) await this.whenIdle.next();
     await this.casts.idle();

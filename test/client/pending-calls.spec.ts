@@ -85,9 +85,9 @@ describe('a pending call', () => {
   it('settles once, whatever comes afterwards', async () => {
     const { clock, deadlines, heard, newCall } = setUp();
     const call = newCall();
-    call.item(1);
+    call.item(1, 65);
     call.succeed(2);
-    call.item(3);
+    call.item(3, 65);
     call.succeed(4);
     call.fail(new GenRpcError('connection_lost'));
     call.cancel();
@@ -99,7 +99,7 @@ describe('a pending call', () => {
   it('may have run when its deadline passes, unless nobody has carried it yet', async () => {
     const { clock, heard, newCall } = setUp();
     newCall();
-    newCall().carrier = { release() {}, mayHaveStarted: () => true };
+    newCall().carrier = { release() {}, used() {}, mayHaveStarted: () => true };
     await clock.advance(1000 + 16);
     expect(heard.sort()).toEqual(['failed timeout', 'failed timeout, may have run']);
   });
@@ -109,7 +109,7 @@ describe('a pending call', () => {
     const released: unknown[] = [];
     const carried = (): PendingCall => {
       const call = newCall();
-      call.carrier = { release: (_, cancel) => void released.push(cancel), mayHaveStarted: () => true };
+      call.carrier = { release: (_, cancel) => void released.push(cancel), used() {}, mayHaveStarted: () => true };
       return call;
     };
     const [answered, abandoned] = [carried(), carried()];
@@ -128,7 +128,7 @@ describe('calls that fail together', () => {
     const opened: PendingCall[] = [];
     const open = (onFailed?: () => void): void => {
       const call = newCall(onFailed);
-      call.carrier = { release: (one) => calls.close(one), mayHaveStarted: () => true };
+      call.carrier = { release: (one) => calls.close(one), used() {}, mayHaveStarted: () => true };
       calls.open(call);
       opened.push(call);
     };

@@ -18,6 +18,7 @@ describe('an error that the peer sent', () => {
     ['handler_failed', true],
     ['encode_error', true],
     ['message_too_large', true],
+    ['shutting_down', true],
   ])('%s says whether the function may have run: %s', async (code, maybeExecuted) => {
     await using cluster = new Cluster();
     await using server = await RawServer.listen();
@@ -26,7 +27,7 @@ describe('an error that the peer sent', () => {
     const peer = await (await server.accept()).welcome(RAW);
     await peer.until(() => peer.frames.length > 0);
     peer.send(
-      bytesOf({ type: FrameType.Error, id: 1, code, message: '', details: { kind: 'none', bytes: Buffer.alloc(0) } }),
+      bytesOf({ type: FrameType.Error, id: 1, code, message: '', payload: { kind: 'none', bytes: Buffer.alloc(0) } }),
     );
     await expect(reply).rejects.toMatchObject({ code, maybeExecuted, message: 'math.add failed on raw@127.0.0.1.' });
   });

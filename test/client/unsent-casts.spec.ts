@@ -6,7 +6,7 @@ describe('unsent casts', () => {
   it('are those that have not left', () => {
     let left = 0;
     const casts = new UnsentCasts((position) => position < left);
-    for (let position = 0; position < 5000; position += 1) casts.add(position);
+    for (let position = 0; position < 5000; position += 1) casts.position = position;
     expect(casts.count).toBe(5000);
     left = 4990;
     expect(casts.count).toBe(10);
@@ -21,7 +21,7 @@ describe('unsent casts', () => {
       asked += 1;
       return one < position - 10;
     });
-    for (; position < 100_000; position += 1) casts.add(position);
+    for (; position < 100_000; position += 1) casts.position = position;
     expect(asked).toBeLessThan(2 * 100_000);
     const before = asked;
     expect(casts.count).toBeLessThanOrEqual(11);

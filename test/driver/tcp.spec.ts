@@ -51,6 +51,31 @@ describe('driver tcp: a peer that is no node', () => {
     }
   }
 
+  it('reads late, and writes while the channel closes: it gets everything that was sent', async () => {
+    const { channel, socket, over } = await halves();
+    const owner = new Owner();
+    channel.open(owner);
+    let received = 0;
+    socket.pause();
+    socket.on('data', (bytes) => (received += bytes.length));
+    const ended = new Promise((resolve) => socket.once('close', resolve).once('end', () => socket.end()));
+    // So much that some has not left the system of the sender, which takes all of it.
+    const sent = 1024 * 1024;
+    for (let left = sent; left > 0; left -= 16 * 1024) channel.send([Buffer.alloc(16 * 1024)]);
+    await until(() => channel.queuedBytes === 0);
+    channel.close();
+    for (let turn = 0; turn < 10; turn += 1) {
+      socket.write('too late for the other side');
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    socket.resume();
+    await ended;
+    expect(received).toBe(sent);
+    await until(() => owner.reasons.length === 1);
+    expect(owner.text).toBe('');
+    await over();
+  });
+
   it('half-closes: that is the end, after its last bytes and after what was sent to it', async () => {
     const { channel, socket, over } = await halves();
     const owner = new Owner();

@@ -15,10 +15,13 @@ const RAW = 'raw@127.0.0.1';
 const BODIES: Readonly<Record<keyof typeof FrameType, { readonly stream: number; readonly body: Buffer }>> = {
   Call: { stream: 1, body: Buffer.from('0000138800000000', 'hex') },
   Cast: { stream: 0, body: Buffer.from('00000000', 'hex') },
-  Item: { stream: 1, body: Buffer.alloc(0) },
+  Item: { stream: 1, body: Buffer.alloc(4) },
   Result: { stream: 1, body: Buffer.alloc(0) },
   Error: { stream: 1, body: Buffer.from('060000', 'hex') },
   Cancel: { stream: 1, body: Buffer.alloc(0) },
+  Chunk: { stream: 1, body: Buffer.alloc(1) },
+  Credit: { stream: 0, body: Buffer.alloc(8, 1) },
+  End: { stream: 1, body: Buffer.alloc(4) },
   GoAway: { stream: 0, body: Buffer.alloc(4) },
   Ping: { stream: 0, body: Buffer.alloc(0) },
   Pong: { stream: 0, body: Buffer.alloc(0) },
@@ -27,12 +30,15 @@ const TYPES = Object.keys(BODIES) as (keyof typeof FrameType)[];
 
 /** Flags that each type knows. */
 const FLAGS: Readonly<Record<keyof typeof FrameType, number>> = {
-  Call: 0x4f,
+  Call: 0xcf,
   Cast: 0x4f,
   Item: 0x03,
   Result: 0x03,
   Error: 0x03,
   Cancel: 0x00,
+  Chunk: 0x10,
+  Credit: 0x00,
+  End: 0x00,
   GoAway: 0x00,
   Ping: 0x00,
   Pong: 0x00,
@@ -87,7 +93,7 @@ const RESERVED: readonly (readonly [string, Buffer])[] = [
   ]),
 ];
 
-const UNKNOWN = [0x00, 0x01, 0x05, 0x0f, 0x16, 0x1f, 0x23, 0x7f];
+const UNKNOWN = [0x00, 0x01, 0x05, 0x0f, 0x19, 0x1f, 0x23, 0x7f];
 const SKIPPABLE = [0x80, 0x90, 0xa0, 0xff];
 
 async function login(door: Door): Promise<RawPeer> {
@@ -223,9 +229,9 @@ describe('F-13 an answer that nobody waits for', () => {
     id,
     code: 'handler_failed',
     message: 'no',
-    details: NONE,
+    payload: NONE,
   });
-  const item = (id: number): Frame => ({ type: FrameType.Item, id, payload: NONE });
+  const item = (id: number): Frame => ({ type: FrameType.Item, id, sequence: 0, payload: NONE });
 
   it.each<[string, (id: number) => readonly Frame[], number, unknown]>([
     ['a RESULT twice', (id) => [result(id, 1), result(id, 2)], 1, 1],

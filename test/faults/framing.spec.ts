@@ -20,6 +20,7 @@ function callOf(id: number, fn: string, args: string, changes: Partial<CallFrame
     timeoutMs: 5000,
     single: false,
     deliver: false,
+    streamed: false,
     headers: undefined,
     payload: { kind: 'codec', bytes: Buffer.from(args, 'hex') },
     ...changes,
@@ -40,7 +41,7 @@ const ANSWERS: readonly Frame[] = [
     id: 2,
     code: 'undefined_function',
     message: 'There is no function math.sub here.',
-    details: { kind: 'none', bytes: Buffer.alloc(0) },
+    payload: { kind: 'none', bytes: Buffer.alloc(0) },
   },
   { type: FrameType.Result, id: 3, payload: { kind: 'raw', bytes: Buffer.of(0, 255, 16) } },
 ];

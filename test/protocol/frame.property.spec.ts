@@ -1,13 +1,33 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FrameType, type CallFrame, type CastFrame, type ErrorFrame, type Frame } from '../../lib/protocol/frame.js';
+import {
+  FrameType,
+  type CallFrame,
+  type CastFrame,
+  type ErrorFrame,
+  type Frame,
+  type PayloadFrame,
+} from '../../lib/protocol/frame.js';
 import type { GenRpcErrorCode } from '../../lib/protocol/errors.js';
 import type { Payload } from '../../lib/protocol/payload.js';
-import { comparable, framesIn, slicesOf } from '../support/frames.js';
-import { bytesOf } from '../support/raw-peer.js';
+import { comparable, framesIn, messagesIn, slicesOf, withWholeChunks } from '../support/frames.js';
+import { bytesOf, chunksOf, headOf } from '../support/raw-peer.js';
 
 /** Sizes at which the sender's or the reader's way of keeping bytes changes: the copy limit, the slab, its neighbours. */
-const EDGES = [0, 1, 4083, 4095, 4096, 4097, 16 * 1024 - 12, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 70_000];
+const EDGES = [
+  0,
+  1,
+  4083,
+  4095,
+  4096,
+  4097,
+  16 * 1024 - 12,
+  16 * 1024 - 1,
+  16 * 1024,
+  16 * 1024 + 1,
+  64 * 1024,
+  70_000,
+];
 
 const u32 = fc.integer({ min: 0, max: 0xffffffff });
 const id = fc.integer({ min: 1, max: 0xffffffff });
@@ -44,17 +64,26 @@ const CODES: readonly GenRpcErrorCode[] = [
   'incompatible',
 ];
 
-const frame: fc.Arbitrary<Frame> = fc.oneof(
-  fc.tuple(head, id, u32, fc.boolean()).map(([fields, number, timeoutMs, deliver]): CallFrame => {
-    return { type: FrameType.Call, id: number, timeoutMs, deliver, ...fields };
-  }),
+/** Those with a payload; `total` is what a decoder says of all of them. */
+const message: fc.Arbitrary<PayloadFrame> = fc.oneof(
+  fc
+    .tuple(head, id, u32, fc.boolean(), fc.boolean())
+    .map(([fields, number, timeoutMs, deliver, streamed]): CallFrame => {
+      return { type: FrameType.Call, id: number, timeoutMs, deliver, streamed, ...fields };
+    }),
   fc.tuple(head, order).map(([fields, placed]): CastFrame => ({ type: FrameType.Cast, order: placed, ...fields })),
-  fc.record({ type: fc.constantFrom(FrameType.Item, FrameType.Result), id, payload }) as fc.Arbitrary<Frame>,
-  fc.record({ code: fc.constantFrom(...CODES), message: text(200), id, details: payload }).map((fields): ErrorFrame => {
+  fc.record({ type: fc.constant(FrameType.Item), id, sequence: u32, payload }),
+  fc.record({ type: fc.constant(FrameType.Result), id, payload }),
+  fc.record({ code: fc.constantFrom(...CODES), message: text(200), id, payload }).map((fields): ErrorFrame => {
     return { type: FrameType.Error, ...fields };
   }),
+);
+const frame: fc.Arbitrary<Frame> = fc.oneof(
+  { weight: 4, arbitrary: message },
   id.map((number): Frame => ({ type: FrameType.Cancel, id: number })),
   fc.constantFrom<Frame>({ type: FrameType.Ping }, { type: FrameType.Pong }),
+  fc.record({ type: fc.constant(FrameType.Credit), id: u32, connection: u32, stream: u32 }),
+  fc.record({ type: fc.constant(FrameType.End), id, count: u32 }),
   u32.map((lastId): Frame => ({ type: FrameType.GoAway, lastId })),
 );
 
@@ -68,7 +97,7 @@ describe('frames of every kind', () => {
     fc.assert(
       fc.property(fc.array(frame, { maxLength: 12 }), reads, (frames, sizes) => {
         const bytes = bytesOf(...frames);
-        expect(comparable(framesIn(...slicesOf(bytes, ...sizes)))).toEqual(comparable(frames));
+        expect(comparable(messagesIn(slicesOf(bytes, ...sizes)))).toEqual(comparable(frames));
       }),
       { numRuns: 300 },
     );
@@ -84,11 +113,41 @@ describe('frames of every kind', () => {
   });
 });
 
+describe('messages in chunks', () => {
+  /** A message, its length, and that of its chunks. */
+  const long = fc.tuple(message, fc.integer({ min: 16 * 1024 + 1, max: 40_000 }), fc.integer({ min: 1024, max: 9000 }));
+  const streamOf = (one: Frame): number => ('id' in one ? one.id : 0);
+
+  it('are put together, wherever they are cut into chunks and reads, and whoever takes turns with them', () => {
+    fc.assert(
+      fc.property(fc.array(long, { minLength: 1, maxLength: 4 }), reads, fc.array(fc.nat(3)), (given, sizes, turns) => {
+        const sent: PayloadFrame[] = [];
+        const waiting: Buffer[][] = [];
+        given.forEach(([one, length, chunk], index) => {
+          const payload: Payload = { kind: 'raw', bytes: Buffer.alloc(length, index + 1) };
+          const whole = 'id' in one ? { ...one, id: index + 1, payload } : { ...one, payload };
+          // One message at a time on a stream: all casts share theirs.
+          if (sent.some((other) => streamOf(other) === streamOf(whole))) return;
+          sent.push(whole);
+          waiting.push([headOf(whole, length), ...chunksOf(whole, chunk).map((part) => bytesOf(part))]);
+        });
+        const inTurn = turns.map((turn) => waiting[turn]?.shift() ?? Buffer.alloc(0));
+        const written = Buffer.concat([...inTurn, ...waiting.flat()]);
+        const arrived = messagesIn(slicesOf(written, ...sizes));
+        const sorted = (frames: readonly Frame[]): unknown =>
+          comparable([...frames].sort((frame, other) => streamOf(frame) - streamOf(other)));
+        expect(sorted(arrived)).toEqual(sorted(sent));
+      }),
+      { numRuns: 100, endOnFailure: true },
+    );
+  });
+});
+
 describe('any bytes at all', () => {
   it('are frames or a protocol error, and the same of the two however they are cut', () => {
     const outcomeOf = (pieces: readonly Buffer[]): unknown => {
       try {
-        return comparable(framesIn(...pieces));
+        return comparable(withWholeChunks(framesIn(pieces)));
       } catch (error) {
         return error;
       }

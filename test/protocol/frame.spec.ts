@@ -5,7 +5,7 @@ import { FrameType, type CallFrame, type CastFrame, type ErrorFrame, type Frame 
 import { FrameDecoder } from '../../lib/protocol/frame-decoder.js';
 import { FrameEncoder } from '../../lib/protocol/frame-encoder.js';
 import type { Payload } from '../../lib/protocol/payload.js';
-import { framesIn } from '../support/frames.js';
+import { framesIn, messagesIn } from '../support/frames.js';
 import { bytesOf, rawFrame } from '../support/raw-peer.js';
 
 const NONE: Payload = { kind: 'none', bytes: Buffer.alloc(0) };
@@ -19,6 +19,7 @@ function callOf(changes: Partial<CallFrame> = {}): CallFrame {
     timeoutMs: 5000,
     single: false,
     deliver: false,
+    streamed: false,
     headers: undefined,
     payload: { kind: 'codec', bytes: Buffer.from('920102', 'hex') },
     ...changes,
@@ -31,12 +32,12 @@ function castOf(changes: Partial<CastFrame>): CastFrame {
 }
 
 function errorOf(changes: Partial<ErrorFrame>): ErrorFrame {
-  return { type: FrameType.Error, id: 1, code: 'handler_failed', message: '', details: NONE, ...changes };
+  return { type: FrameType.Error, id: 1, code: 'handler_failed', message: '', payload: NONE, ...changes };
 }
 
 /** What the peer reads of one frame. */
 function travelled<T extends Frame>(frame: T): T {
-  return framesIn(bytesOf(frame))[0] as T;
+  return messagesIn(bytesOf(frame))[0] as T;
 }
 
 describe('a frame that has travelled', () => {
@@ -50,10 +51,17 @@ describe('a frame that has travelled', () => {
     { type: FrameType.Ping },
     { type: FrameType.Pong },
     castOf({ single: true, headers: new Map([['trace', '00-ab']]), payload: NONE }),
-    { type: FrameType.Item, id: 7, payload: raw(Buffer.of(0, 255)) },
+    callOf({ streamed: true }),
+    { type: FrameType.Item, id: 7, sequence: 0, payload: raw(Buffer.of(0, 255)) },
+    { type: FrameType.Item, id: 7, sequence: 0xffffffff, payload: NONE },
     { type: FrameType.Result, id: 7, payload: NONE },
-    errorOf({ code: 'refused', message: 'später', details: raw(Buffer.of(1)) }),
+    errorOf({ code: 'refused', message: 'später', payload: raw(Buffer.of(1)) }),
     { type: FrameType.Cancel, id: 7 },
+    { type: FrameType.Chunk, id: 0, bytes: Buffer.alloc(1024, 7), more: true },
+    { type: FrameType.Chunk, id: 0xffffffff, bytes: Buffer.of(7), more: false },
+    { type: FrameType.Credit, id: 0, connection: 0xffffffff, stream: 0 },
+    { type: FrameType.Credit, id: 7, connection: 1, stream: 0xffffffff },
+    { type: FrameType.End, id: 7, count: 0xffffffff },
     { type: FrameType.GoAway, lastId: 0xffffffff },
   ])('is what was sent: %o', (frame) => {
     expect(framesIn(bytesOf(frame))).toEqual([frame]);
@@ -84,8 +92,8 @@ describe('the message of an error', () => {
 
   it('keeps the details behind it, whatever their size', () => {
     for (const size of [0, 1, 4095, 4096, 4097, 20_000]) {
-      const details = raw(Buffer.alloc(size, 5));
-      expect(travelled(errorOf({ message: 'm', details })).details).toEqual(details);
+      const payload = raw(Buffer.alloc(size, 5));
+      expect(travelled(errorOf({ message: 'm', payload })).payload).toMatchObject(payload);
     }
   });
 });

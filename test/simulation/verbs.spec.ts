@@ -138,7 +138,9 @@ describe('three nodes that use every verb, while connections break and processes
       // The faults must have bitten, and must not have been all there was.
       if (ONLY !== undefined) return;
       for (const [what, count] of Object.entries(seen)) {
-        expect(count, what).toBeGreaterThan(what === 'late' ? 0 : SEEDS.length / 4);
+        // Whoever is asked first to call elsewhere is seldom refused.
+        const least = what === 'late' ? 0 : SEEDS.length / (what === 'refused' ? 8 : 4);
+        expect(count, what).toBeGreaterThan(least);
       }
     },
   );

@@ -3,7 +3,16 @@ import { connect, createServer, type AddressInfo, type Server, type Socket } fro
 import { randomBytes } from 'node:crypto';
 import { FrameDecoder } from '../../lib/protocol/frame-decoder.js';
 import { FrameEncoder } from '../../lib/protocol/frame-encoder.js';
-import type { Frame } from '../../lib/protocol/frame.js';
+import {
+  FrameType,
+  HEADER_BYTES,
+  MAX_CHUNK_BYTES,
+  MAX_WHOLE_BYTES,
+  type ChunkFrame,
+  type CreditFrame,
+  type Frame,
+  type PayloadFrame,
+} from '../../lib/protocol/frame.js';
 import { deriveKeys, proveClient, proveServer, transcript, verifyClient } from '../../lib/protocol/handshake.js';
 import {
   decodeServerHello,
@@ -15,18 +24,49 @@ import {
   type ClientHello,
   type ServerHello,
 } from '../../lib/protocol/handshake-frames.js';
+import { costOf } from '../../lib/connection/outbox.js';
 import { WriteBatch } from '../../lib/connection/write-batch.js';
 import { SECRET } from './cluster.js';
+import { Messages } from './frames.js';
 
 /** Of plain TCP. */
 export const TCP_BINDING = new Uint8Array(32);
 
-/** The bytes of frames, as a node would write them. */
+/** The bytes of frames, as a node would write them; of what is large, all its chunks behind it. */
 export function bytesOf(...frames: readonly Frame[]): Buffer {
   const batch = new WriteBatch();
   const encoder = new FrameEncoder();
-  for (const frame of frames) encoder.encode(frame, batch);
-  return Buffer.concat(batch.take());
+  const parts: Uint8Array[] = [];
+  for (const frame of frames) {
+    if ('payload' in frame && frame.total !== undefined) {
+      parts.push(...batch.take(), headOf(frame, frame.total));
+    } else {
+      encoder.encode(frame, batch);
+      for (const chunk of chunksOf(frame)) encoder.encode(chunk, batch);
+    }
+  }
+  return Buffer.concat([...parts, ...batch.take()]);
+}
+
+/** What stands in front of the chunks of a message that is announced to be this long. */
+export function headOf(frame: PayloadFrame, total: number): Buffer {
+  const batch = new WriteBatch();
+  const { payload } = frame;
+  new FrameEncoder().encode({ ...frame, payload: { ...payload, bytes: Buffer.alloc(MAX_WHOLE_BYTES + 1) } }, batch);
+  const bytes = Buffer.concat(batch.take());
+  bytes.writeUInt32BE(total, HEADER_BYTES);
+  return bytes;
+}
+
+/** The chunks that carry the payload of a frame that is too large to hold it. */
+export function chunksOf(frame: Frame, size = MAX_CHUNK_BYTES): ChunkFrame[] {
+  if (!('payload' in frame) || frame.payload.bytes.length <= MAX_WHOLE_BYTES) return [];
+  const bytes = Buffer.from(frame.payload.bytes);
+  const id = 'id' in frame ? frame.id : 0;
+  return Array.from({ length: Math.ceil(bytes.length / size) }, (_, index): ChunkFrame => {
+    const end = (index + 1) * size;
+    return { type: FrameType.Chunk, id, bytes: bytes.subarray(index * size, end), more: end < bytes.length };
+  });
 }
 
 /** A frame header followed by a body, whatever they say. */
@@ -84,9 +124,17 @@ export function serverHello(node: string, changes: Partial<ServerHello> = {}): B
 /** A socket under a test's thumb. */
 export class RawPeer {
   readonly received: Buffer[] = [];
+  /** Whole messages, and what else came but grants. */
   readonly frames: Frame[] = [];
+  /** What the other side granted. */
+  readonly grants: CreditFrame[] = [];
+  /** Does it grant again whatever it has received, as one that reads at once does? */
+  granting = true;
   ended = false;
   private readonly decoder = new FrameDecoder(64 * 1024 * 1024);
+  private readonly incoming = new Messages();
+  /** By stream, what has arrived and was not granted again. */
+  private readonly owed = new Map<number, { connection: number; stream: number }>();
   private decoding = false;
   private readonly waiters = new Set<() => void>();
   private readonly reader = new HandshakeReader();
@@ -96,7 +144,7 @@ export class RawPeer {
     socket.setNoDelay(true);
     socket.on('data', (bytes) => {
       this.received.push(bytes);
-      if (this.decoding) this.decoder.push(bytes, (frame) => this.frames.push(frame));
+      if (this.decoding) this.decode(bytes);
       else this.unread.push(bytes);
       this.wake();
     });
@@ -150,7 +198,7 @@ export class RawPeer {
     this.decoding = true;
     const bytes = Buffer.concat([this.reader.rest, ...this.unread]);
     this.unread = [];
-    if (bytes.length > 0) this.decoder.push(bytes, (frame) => this.frames.push(frame));
+    if (bytes.length > 0) this.decode(bytes);
   }
 
   /** The whole handshake as a client that knows the secret. */
@@ -182,6 +230,33 @@ export class RawPeer {
 
   destroy(): void {
     this.socket.destroy();
+  }
+
+  /** Grants what has arrived since the last time; by itself, unless `granting` is off. */
+  grant(): void {
+    for (const [id, owed] of this.owed) this.send(bytesOf({ type: FrameType.Credit, id, ...owed }));
+    this.owed.clear();
+  }
+
+  private decode(bytes: Buffer): void {
+    this.decoder.push(bytes, (frame) => this.onFrame(frame));
+    this.frames.push(...this.incoming.messages.splice(0));
+    if (this.granting) this.grant();
+  }
+
+  private onFrame(frame: Frame): void {
+    if (frame.type === FrameType.Credit) return void this.grants.push(frame);
+    if (frame.type === FrameType.Chunk) this.owe(0, frame.bytes.length, 0);
+    if (frame.type === FrameType.Item) {
+      this.owe(frame.id, costOf(frame.payload.bytes.length), costOf(frame.total ?? frame.payload.bytes.length));
+    }
+    if (frame.type === FrameType.Cast) this.owe(0, 0, costOf(frame.total ?? frame.payload.bytes.length));
+    this.incoming.take(frame);
+  }
+
+  private owe(id: number, connection: number, stream: number): void {
+    const owed = this.owed.get(id) ?? { connection: 0, stream: 0 };
+    this.owed.set(id, { connection: owed.connection + connection, stream: owed.stream + stream });
   }
 
   private wake(): void {

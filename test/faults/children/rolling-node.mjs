@@ -29,7 +29,7 @@ let warm = false;
 function tellWhenWarm() {
   if (warm || callers.size < others.length || answerers.size < others.length) return;
   warm = true;
-  process.send?.('warm');
+  process.send('warm');
 }
 
 node.register('work', {
@@ -84,7 +84,7 @@ async function end() {
   clearInterval(load);
   process.off('disconnect', orphaned);
   await node.drain();
-  process.disconnect?.();
+  if (process.connected) process.disconnect();
 }
 
 const orphaned = () => process.exit(1);
