@@ -281,6 +281,7 @@ export class Session implements ConnectionEvents, CallCarrier {
 const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set([
   'shutting_down',
   'handler_failed',
+  'timeout',
   'encode_error',
   'message_too_large',
 ]);
