@@ -188,7 +188,9 @@ class LocalCall implements CallCarrier, Answers {
     const { stream, single } = this.call.invocation;
     if (stream === undefined) return args;
     const travel = (value: unknown): Travelled => travelled(this.ports, value);
-    return withStream(args, single, localArgument(this.call, stream, travel, this.ports.journal));
+    const queue = localArgument(this.call, stream, travel, this.ports.journal);
+    this.running.endArgument = (reason) => queue.fail(reason);
+    return withStream(args, single, queue);
   }
 
   /** Details that cannot be sent are left out: the error itself must arrive. */

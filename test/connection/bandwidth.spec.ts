@@ -42,7 +42,8 @@ describe('Bandwidth', () => {
     const line = new Line(10e6, 0.5);
     await line.run(20_000);
     expect(line.window).toBe(CONNECTION_CREDIT);
-    expect(line.bandwidth.target).toBeLessThan(8 * line.need);
+    // However short the line is, its ends may take 5 ms to answer.
+    expect(line.bandwidth.target).toBeLessThan(CONNECTION_CREDIT / 10);
   });
 
   it('grows to what a fast far line needs within some round trips: 1 Gbit/s and 100 ms', async () => {
