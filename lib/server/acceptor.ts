@@ -204,7 +204,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     const refusal = this.calls.refuse(now, frame.deliver === true);
     if (refusal !== undefined) {
       this.sendError(frame.id, refusal);
-      return this.calls.flooded(refusal, now) ? this.drain() : undefined;
+      return !this.departure.begun && this.calls.flooded(refusal, now) ? this.drain() : undefined;
     }
     if (frame.deliver === true) return this.casts.runDelivered(frame, this.receiptOf(frame));
     const deadlineAt = now + frame.timeoutMs;
