@@ -304,5 +304,4 @@ const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set([
   'timeout',
   'encode_error',
   'message_too_large',
-  'shutting_down',
 ]);
