@@ -15,6 +15,7 @@ import {
   type PayloadFrame,
 } from '../protocol/frame.js';
 import { corrupt, violationOf } from '../protocol/violation.js';
+import { argumentsOf } from '../protocol/invocation.js';
 import { NO_PAYLOAD, type Payload } from '../protocol/payload.js';
 import { CastIntake, type CastIntakePorts } from './cast-intake.js';
 import { ConnectionCalls, type ConnectionCallsPorts } from './connection-calls.js';
@@ -214,7 +215,8 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   private argsOf(call: RunningCall, frame: CallFrame): unknown {
-    const args = this.connection.decode(frame.payload);
+    const { payload, single } = frame;
+    const args = argumentsOf(this.connection.decode(payload), single, payload.kind === 'raw');
     if (frame.streamed !== true) return args;
     const requests = (call.requests = new RequestStream(this.connection, call.id));
     call.endArgument = (reason) => requests.stop(reason);

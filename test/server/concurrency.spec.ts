@@ -122,7 +122,7 @@ function node(limits: Partial<ConcurrencyLimits> = {}) {
       const refusal = calls.refuse(clock.now(), false);
       if (refusal !== undefined) return refusal;
       const incoming = { name: { module: 'm', fn: 'f', version: '' }, single: false, headers: undefined };
-      const ports = { clock, deadlines: new Deadlines(clock) };
+      const ports = { clock, journal, deadlines: new Deadlines(clock) };
       const ended = (one: RunningCall): void => calls.delete(one);
       id += 1;
       const caller = { node: name, address: '' };

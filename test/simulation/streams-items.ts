@@ -221,7 +221,8 @@ export class Reader {
       let subscription: { unsubscribe(): void } | undefined;
       subscription = items.subscribe({
         next: (value) => {
-          if (this.end !== undefined) this.wrong += 1;
+          // Before it has subscribed, it cannot leave.
+          if (this.end !== undefined) return void (this.wrong += subscription === undefined ? 0 : 1);
           this.take(value);
           if (this.got !== this.plan.leaveAfter) return;
           over('left');

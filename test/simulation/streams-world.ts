@@ -40,7 +40,9 @@ export class World {
     this.random = new SeededRandom(seed * 7919);
     this.calm = seed % 3 === 0;
     const bandwidth = LINES[this.random.below(LINES.length)];
-    this.cluster = new Cluster({ virtual: { seed, bandwidth, latency: latencyOf, segment: (random) => segmentOf(random, bandwidth) } });
+    this.cluster = new Cluster({
+      virtual: { seed, bandwidth, latency: latencyOf, segment: (random) => segmentOf(random, bandwidth) },
+    });
     if (this.cluster.clock === undefined) throw new Error('a simulation has a clock');
     this.clock = this.cluster.clock;
     this.planner = new Planner(this.random);
