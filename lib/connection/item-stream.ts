@@ -14,7 +14,7 @@ export interface Outlet extends Observer {
 /** Ends a source; resolves once it has ended. Safe to repeat. */
 export type Stop = () => Promise<void> | undefined;
 
-export function isSubscribable(value: unknown): value is Subscribable {
+function isSubscribable(value: unknown): value is Subscribable {
   return isOpen(value) && typeof (value as Subscribable).subscribe === 'function';
 }
 
