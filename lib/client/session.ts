@@ -4,7 +4,6 @@ import { Inactivity } from '../connection/inactivity.js';
 import { ItemIntake } from '../connection/item-intake.js';
 import { ItemWriter } from '../connection/item-writer.js';
 import type { Journal } from '../connection/journal.js';
-import type { Outbox } from '../connection/outbox.js';
 import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 import {
   CAST_STREAM,
@@ -17,13 +16,13 @@ import {
   type ItemFrame,
   type PayloadFrame,
 } from '../protocol/frame.js';
-import { joinRoute, type Invocation } from '../protocol/invocation.js';
+import { joinRoute, valueToSend, type Invocation } from '../protocol/invocation.js';
 import type { Payload } from '../protocol/payload.js';
 import { corrupt, violationOf } from '../protocol/violation.js';
 import type { Clock } from '../ports/clock.js';
+import { OutgoingCasts } from './outgoing-casts.js';
 import { PendingCalls, type CallCarrier, type PendingCall } from './pending-calls.js';
 import { sendItems } from './request-items.js';
-import { UnsentCasts } from './unsent-casts.js';
 
 export interface SessionPorts {
   readonly clock: Clock;
@@ -54,8 +53,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   private readonly inactivity: Inactivity;
   /** Calls above it are not started, as the peer says; it may say a lower number later. */
   private startedUpTo = GOAWAY_NOTHING_REFUSED;
-  private readonly casts: Outbox;
-  private readonly unsentCasts: UnsentCasts;
+  private readonly casts: OutgoingCasts;
 
   constructor(
     private readonly connection: Connection,
@@ -63,8 +61,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     private readonly events: SessionEvents,
   ) {
     connection.keepAlive(false);
-    this.casts = connection.openStream(CAST_STREAM);
-    this.unsentCasts = new UnsentCasts((position) => connection.hasWritten(position));
+    this.casts = new OutgoingCasts(connection, ports.maxQueuedCasts);
     const busy = (): boolean => this.pending.size > 0 || connection.queuedBytes > 0;
     this.inactivity = new Inactivity(ports.clock, ports.inactivityTimeout, busy, () => this.retire());
     this.inactivity.watch();
@@ -82,24 +79,12 @@ export class Session implements ConnectionEvents, CallCarrier {
   call(call: PendingCall, remainingMs: number): void {
     try {
       const payload = this.encode(call.invocation);
-      const { name, single, headers, deliver = false } = call.invocation;
       const timeoutMs = Math.max(1, Math.ceil(remainingMs));
       if (this.pending.size === 0) this.connection.keepAlive(true);
       call.carrier = this;
-      const { stream } = call.invocation;
       const id = this.pending.open(call);
-      const streamed = stream !== undefined;
-      const frame: CallFrame = {
-        type: FrameType.Call,
-        id,
-        name,
-        timeoutMs,
-        single,
-        deliver,
-        streamed,
-        headers,
-        payload,
-      };
+      const frame = callFrame(id, call.invocation, timeoutMs, payload);
+      const { stream } = call.invocation;
       if (stream === undefined) return this.connection.send(frame, call);
       const writer = new ItemWriter(this.connection, id);
       writer.begin(frame, call);
@@ -111,14 +96,10 @@ export class Session implements ConnectionEvents, CallCarrier {
 
   /** @throws GenRpcError when the cast is not accepted; nothing is sent then. */
   cast(invocation: Invocation, order: CastOrder | undefined): void {
-    if (this.casts.queue.length >= this.ports.maxQueuedCasts) {
-      const many = this.casts.queue.length;
-      throw new GenRpcError('refused', `${many} casts wait already until ${this.node} has run those before them.`);
-    }
+    this.casts.checkRoom();
     const payload = this.encode(invocation);
     const { name, single, headers } = invocation;
-    const frame = { type: FrameType.Cast, name, single, order, headers, payload } as const;
-    this.connection.sendOn(this.casts, frame, this.unsentCasts);
+    this.casts.send({ type: FrameType.Cast, name, single, order, headers, payload });
     this.inactivity.used();
   }
 
@@ -225,8 +206,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private countDroppedCasts(): void {
-    const half = (this.casts.queue.first?.written ?? -1) >= 0 ? 1 : 0;
-    const dropped = this.unsentCasts.count + this.casts.queue.length - half;
+    const dropped = this.casts.lost;
     if (dropped === 0) return;
     const message = (): string => `${dropped} casts to ${this.node} had not left when the connection ended.`;
     this.ports.journal.note('cast_dropped', message, undefined, dropped);
@@ -293,7 +273,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     if (this.connection.congested) {
       throw new GenRpcError('refused', `Too many bytes wait for ${this.node}, which reads slowly. Nothing was sent.`);
     }
-    return this.connection.encode(invocation.args, invocation.shared);
+    return this.connection.encode(valueToSend(invocation), invocation.shared);
   }
 }
 
@@ -301,7 +281,13 @@ export class Session implements ConnectionEvents, CallCarrier {
 const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set([
   'shutting_down',
   'handler_failed',
+  'timeout',
   'encode_error',
   'message_too_large',
-  'shutting_down',
 ]);
+
+function callFrame(id: number, invocation: Invocation, timeoutMs: number, payload: Payload): CallFrame {
+  const { name, single, headers, deliver = false, stream } = invocation;
+  const streamed = stream !== undefined;
+  return { type: FrameType.Call, id, name, timeoutMs, single, deliver, streamed, headers, payload };
+}

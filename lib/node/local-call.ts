@@ -178,7 +178,7 @@ class LocalCall implements CallCarrier, Answers {
 
   failed(_call: RunningCall, error: GenRpcError): void {
     const { code, message } = error;
-    const maybeExecuted = code === 'handler_failed';
+    const maybeExecuted = code === 'handler_failed' || code === 'timeout';
     this.call.fail(new GenRpcError(code, message, { details: this.detailsOf(error), maybeExecuted }));
   }
 

@@ -72,7 +72,7 @@ export function tooLarge(bytes: number, limit: number): GenRpcError {
 
 /** For whoever keeps it: what brought the bytes goes on to use them, or is larger than they are. */
 export function withOwnBytes(payload: Payload): Payload {
-  return { ...payload, bytes: Buffer.from(payload.bytes) };
+  return payload.owned === true ? payload : { ...payload, bytes: Buffer.from(payload.bytes), owned: true };
 }
 
 /** The value of a payload. Raw bytes are copied, unless they are owned: a value never pins what it was read from. */

@@ -15,6 +15,7 @@ import {
   type PayloadFrame,
 } from '../protocol/frame.js';
 import { corrupt, violationOf } from '../protocol/violation.js';
+import { argumentsOf } from '../protocol/invocation.js';
 import { NO_PAYLOAD, type Payload } from '../protocol/payload.js';
 import { CastIntake, type CastIntakePorts } from './cast-intake.js';
 import { ConnectionCalls, type ConnectionCallsPorts } from './connection-calls.js';
@@ -205,7 +206,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     const refusal = this.calls.refuse(now, frame.deliver === true);
     if (refusal !== undefined) {
       this.sendError(frame.id, refusal);
-      return this.calls.flooded(refusal, now) ? this.drain() : undefined;
+      return !this.departure.begun && this.calls.flooded(refusal, now) ? this.drain() : undefined;
     }
     if (frame.deliver === true) return this.casts.runDelivered(frame, this.receiptOf(frame));
     const deadlineAt = now + frame.timeoutMs;
@@ -216,7 +217,8 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   private argsOf(call: RunningCall, frame: CallFrame): unknown {
-    const args = this.connection.decode(frame.payload);
+    const { payload, single } = frame;
+    const args = argumentsOf(this.connection.decode(payload), single, payload.kind === 'raw');
     if (frame.streamed !== true) return args;
     const requests = (call.requests = new RequestStream(this.connection, call.id));
     call.endArgument = (reason) => requests.stop(reason);

@@ -79,6 +79,7 @@ export class Invoker {
   }
 
   private crash(call: RunningCall, cause: unknown, callable?: Callable): void {
+    if (isOver(call, cause)) return call.fail(outOfTime(call));
     const meant = isMeantForCallers(cause) ? cause : callable?.failureOf?.(cause);
     if (meant === undefined) call.noteFailure(cause);
     call.fail(meant ?? this.accidentOf(call, cause));
@@ -91,6 +92,17 @@ export class Invoker {
     const details = isGenRpcError(cause) ? { code: cause.code } : undefined;
     return new GenRpcError('handler_failed', message, { details, cause });
   }
+}
+
+/** Does the function fail because of what has ended its own call, which is no failure of it? */
+function isOver(call: RunningCall, cause: unknown): boolean {
+  if (!isGenRpcError(cause)) return false;
+  return call.abandoned ? call.abandonedBy?.code === cause.code : cause.code === 'timeout' && call.remainingMs() === 0;
+}
+
+/** Its caller is about to find out by itself. */
+function outOfTime(call: RunningCall): GenRpcError {
+  return new GenRpcError('timeout', `${joinRoute(call.name)} had no time left.`);
 }
 
 /** A deliberate failure. Any other error of ours is one that the function met itself, on a call of its own. */

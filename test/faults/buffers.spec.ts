@@ -5,7 +5,7 @@ import { CONNECTION_CREDIT, FrameType, type Frame } from '../../lib/protocol/fra
 import { Cluster, DRIVERS, twoNodes } from '../support/cluster.js';
 import { Door, redirect, until } from '../support/door.js';
 import { heldBytes } from '../support/heap.js';
-import { bytesOf, RawServer } from '../support/raw-peer.js';
+import { bytesOf, headOf, RawServer } from '../support/raw-peer.js';
 
 /** `GEN_RPC_SOAK=1` runs what the fault list asks for in full; otherwise as much as fits a few seconds. */
 const SOAK = process.env['GEN_RPC_SOAK'] === '1';
@@ -93,7 +93,7 @@ describe('B-12 a large reply that is abandoned half-way', { timeout: 120_000 }, 
     await using door = await Door.open();
     const large = Buffer.alloc(2 * MIB, 1);
     door.node.register('large', { reply: () => large });
-    const peer = await (await door.dial()).login('counting@127.0.0.1', door.name);
+    const peer = (await (await door.dial()).login('counting@127.0.0.1', door.name)).count();
     const chunkBytes = (): number =>
       peer.frames.reduce((sum, frame) => sum + (frame.type === FrameType.Chunk ? frame.bytes.length : 0), 0);
     const call = (id: number): Frame => {
@@ -117,8 +117,17 @@ describe('B-13 messages of which little has come', () => {
 
   /** The head of a call of 4 MiB, as a peer would send it. */
   function head(id: number, timeoutMs = 60_000): Buffer {
-    const payload = { kind: 'codec', bytes: Buffer.allocUnsafeSlow(4 * MIB) } as const;
-    return bytesOf({ type: FrameType.Call, id, name: NAME, timeoutMs, single: false, headers: undefined, payload });
+    const payload = { kind: 'codec', bytes: Buffer.of() } as const;
+    const call = {
+      type: FrameType.Call,
+      id,
+      name: NAME,
+      timeoutMs,
+      single: false,
+      headers: undefined,
+      payload,
+    } as const;
+    return headOf(call, 4 * MIB);
   }
 
   function chunk(id: number, bytes: number, more = true): Buffer {
@@ -189,7 +198,7 @@ describe('B-13 messages of which little has come', () => {
     await peer.until(() => peer.frames.length === 16);
     for (const frame of [...peer.frames]) {
       const id = 'id' in frame ? frame.id : 0;
-      const result = bytesOf({ type: FrameType.Result, id, payload: { kind: 'raw', bytes: Buffer.alloc(MIB) } });
+      const result = headOf({ type: FrameType.Result, id, payload: { kind: 'raw', bytes: Buffer.of() } }, MIB);
       peer.send(result, chunk(id, 2048));
     }
     await until(() => a.stats().bufferedBytes === 16 * 2048);

@@ -117,7 +117,7 @@ describe('B-03 a peer that gives no credit', () => {
     redirect(cluster, B, server.port);
     const a = cluster.create('a', { listen: false });
     const connected = a.connect(B);
-    const peer: RawPeer = await (await server.accept()).welcome(B);
+    const peer: RawPeer = (await (await server.accept()).welcome(B)).count();
     await connected;
     return {
       a,
