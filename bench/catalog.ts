@@ -18,6 +18,7 @@ export const SYSTEMS: ReadonlyMap<string, () => Promise<System>> = new Map([
   ['gen-rpc', (): Promise<System> => import('./systems/gen-rpc.js')],
   ['gen-rpc-iterable', (): Promise<System> => import('./systems/gen-rpc-iterable.js')],
   ['core', (): Promise<System> => import('./systems/core.js')],
+  ['core-unscheduled', (): Promise<System> => import('./systems/core-unscheduled.js')],
   ['nest-tcp', (): Promise<System> => import('./systems/nest-tcp.js')],
   ['nest-grpc', (): Promise<System> => import('./systems/nest-grpc.js')],
   ['grpc-js', (): Promise<System> => import('./systems/grpc-js.js')],

@@ -5,9 +5,11 @@ export type { GenRpcClientEvents, GenRpcClientStatus } from './nest/gen-rpc.clie
 export type { GenRpcClientOptions, GenRpcSharedClientOptions } from './nest/gen-rpc.client-options.js';
 export { GenRpcContext } from './nest/gen-rpc.context.js';
 export { Arg, RpcFunction, RpcModule } from './nest/gen-rpc.decorators.js';
+export { GenRpcItemStream } from './nest/gen-rpc.item-stream.js';
 export { GenRpcModule, type GenRpcOptionsFactory } from './nest/gen-rpc.module.js';
 export { GenRpcRecord, GenRpcRecordBuilder, type GenRpcDirections } from './nest/gen-rpc.record-builder.js';
 export { GenRpcServer, type GenRpcServerEvents, type GenRpcServerStatus } from './nest/gen-rpc.server.js';
+export { StreamItems } from './nest/gen-rpc.stream-items.js';
 export { GEN_RPC_TRANSPORT, InjectGenRpc } from './nest/gen-rpc.tokens.js';
 export { GenRpcConfigError, type Problem } from './node/config-error.js';
 export { AsyncCall } from './node/async-call.js';

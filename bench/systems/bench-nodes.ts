@@ -13,6 +13,8 @@ export const SERVER_OPTIONS = {
   secret: SECRET,
   listen: { host: HOST, port: 0, allowPlaintext: true },
   maxQueuedBytes: MAX_QUEUED_BYTES,
+  // A bench is overload: what it measures is not to be refused.
+  concurrency: { loopDelay: Infinity },
 } as const;
 
 export const clientOptions = (port: number) => ({

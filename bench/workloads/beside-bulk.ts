@@ -14,7 +14,7 @@ type Client = Pick<Operations, 'add' | 'fetch'>;
 
 const onLoopback: Workload<keyof Client> = {
   unit: 'large replies',
-  systems: ['gen-rpc', 'core', 'nest-tcp', 'grpc-js'],
+  systems: ['gen-rpc', 'core', 'core-unscheduled', 'nest-tcp', 'grpc-js'],
   baselines: ['nest-tcp', 'grpc-js'],
   needs: ['add', 'fetch'],
   callingProcesses: 1,

@@ -141,7 +141,8 @@ export class Lane implements SessionEvents {
   notStarted(call: PendingCall, refusal: GenRpcError): void {
     call.resent += 1;
     if (call.resent > MAX_RESENT || this.refusal(false) !== undefined) call.fail(refusal);
-    else this.call(call);
+    else if (this.session === undefined) this.enqueue(call, false);
+    else call.ready(this.session, this.ports.clock.now());
   }
 
   ended(session: Session, reason: GenRpcError): void {

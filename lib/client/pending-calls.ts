@@ -185,9 +185,9 @@ export class PendingCalls {
     return this.highest;
   }
 
-  /** Those with a higher number. */
+  /** Those with a higher number, and those that have not begun to leave. */
   above(id: number): PendingCall[] {
-    return this.calls.values().filter((call) => call.id > id);
+    return this.calls.values().filter((call) => call.id > id || call.position === Infinity);
   }
 
   /** Gives a call its number: counting up, around, and over numbers that are taken. */

@@ -4,7 +4,6 @@ import { Inactivity } from '../connection/inactivity.js';
 import { ItemIntake } from '../connection/item-intake.js';
 import { ItemWriter } from '../connection/item-writer.js';
 import type { Journal } from '../connection/journal.js';
-import type { Outbox } from '../connection/outbox.js';
 import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 import {
   CAST_STREAM,
@@ -12,16 +11,18 @@ import {
   GOAWAY_NOTHING_REFUSED,
   type CallFrame,
   type CastOrder,
+  type EndFrame,
   type ErrorFrame,
   type ItemFrame,
+  type PayloadFrame,
 } from '../protocol/frame.js';
-import { joinRoute, type Invocation } from '../protocol/invocation.js';
+import { joinRoute, valueToSend, type Invocation } from '../protocol/invocation.js';
 import type { Payload } from '../protocol/payload.js';
-import { violationOf } from '../protocol/violation.js';
+import { corrupt, violationOf } from '../protocol/violation.js';
 import type { Clock } from '../ports/clock.js';
+import { OutgoingCasts } from './outgoing-casts.js';
 import { PendingCalls, type CallCarrier, type PendingCall } from './pending-calls.js';
 import { sendItems } from './request-items.js';
-import { UnsentCasts } from './unsent-casts.js';
 
 export interface SessionPorts {
   readonly clock: Clock;
@@ -52,8 +53,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   private readonly inactivity: Inactivity;
   /** Calls above it are not started, as the peer says; it may say a lower number later. */
   private startedUpTo = GOAWAY_NOTHING_REFUSED;
-  private readonly casts: Outbox;
-  private readonly unsentCasts: UnsentCasts;
+  private readonly casts: OutgoingCasts;
 
   constructor(
     private readonly connection: Connection,
@@ -61,8 +61,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     private readonly events: SessionEvents,
   ) {
     connection.keepAlive(false);
-    this.casts = connection.openStream(CAST_STREAM);
-    this.unsentCasts = new UnsentCasts((position) => connection.hasWritten(position));
+    this.casts = new OutgoingCasts(connection, ports.maxQueuedCasts);
     const busy = (): boolean => this.pending.size > 0 || connection.queuedBytes > 0;
     this.inactivity = new Inactivity(ports.clock, ports.inactivityTimeout, busy, () => this.retire());
     this.inactivity.watch();
@@ -80,24 +79,12 @@ export class Session implements ConnectionEvents, CallCarrier {
   call(call: PendingCall, remainingMs: number): void {
     try {
       const payload = this.encode(call.invocation);
-      const { name, single, headers, deliver = false } = call.invocation;
       const timeoutMs = Math.max(1, Math.ceil(remainingMs));
       if (this.pending.size === 0) this.connection.keepAlive(true);
       call.carrier = this;
-      const { stream } = call.invocation;
       const id = this.pending.open(call);
-      const streamed = stream !== undefined;
-      const frame: CallFrame = {
-        type: FrameType.Call,
-        id,
-        name,
-        timeoutMs,
-        single,
-        deliver,
-        streamed,
-        headers,
-        payload,
-      };
+      const frame = callFrame(id, call.invocation, timeoutMs, payload);
+      const { stream } = call.invocation;
       if (stream === undefined) return this.connection.send(frame, call);
       const writer = new ItemWriter(this.connection, id);
       writer.begin(frame, call);
@@ -109,14 +96,10 @@ export class Session implements ConnectionEvents, CallCarrier {
 
   /** @throws GenRpcError when the cast is not accepted; nothing is sent then. */
   cast(invocation: Invocation, order: CastOrder | undefined): void {
-    if (this.casts.queue.length >= this.ports.maxQueuedCasts) {
-      const many = this.casts.queue.length;
-      throw new GenRpcError('refused', `${many} casts wait already until ${this.node} has run those before them.`);
-    }
+    this.casts.checkRoom();
     const payload = this.encode(invocation);
     const { name, single, headers } = invocation;
-    const frame = { type: FrameType.Cast, name, single, order, headers, payload } as const;
-    this.connection.sendOn(this.casts, frame, this.unsentCasts);
+    this.casts.send({ type: FrameType.Cast, name, single, order, headers, payload });
     this.inactivity.used();
   }
 
@@ -124,6 +107,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     this.pending.close(call);
     // What waits of it is not sent; if it has not begun, nobody needs to be told.
     if (cancel || call.intake !== undefined || call.stopStream !== undefined) this.connection.forget(call.id);
+    else this.connection.ignore(call.id);
     if (cancel && call.position !== Infinity) this.connection.send({ type: FrameType.Cancel, id: call.id });
     if (this.pending.size === 0) this.onIdle();
   }
@@ -135,6 +119,14 @@ export class Session implements ConnectionEvents, CallCarrier {
   /** While the connection lives, what was begun will be sent; afterwards only what was written counts. */
   mayHaveStarted({ position }: PendingCall): boolean {
     return position !== Infinity && (this.connection.isOpen || this.connection.hasWritten(position));
+  }
+
+  /** An item of a number that was never given was not asked for. */
+  awaits(frame: PayloadFrame | EndFrame): boolean {
+    const id = 'id' in frame ? frame.id : CAST_STREAM;
+    const isPart = frame.type === FrameType.Item || frame.type === FrameType.End;
+    if (isPart && !this.isKnown(id)) throw corrupt(`an item of call ${id}, which was never made`);
+    return this.pending.resolve(id) !== undefined;
   }
 
   isKnown(id: number): boolean {
@@ -152,9 +144,8 @@ export class Session implements ConnectionEvents, CallCarrier {
       case FrameType.Error:
         return this.settle(frame.id, (call) => call.fail(this.errorOf(frame, call)));
       case FrameType.Item:
-        return this.settle(frame.id, (call) => this.onItem(call, frame));
       case FrameType.End:
-        return this.settle(frame.id, (call) => this.onEnd(call, frame.count));
+        return this.onPart(frame);
       case FrameType.GoAway:
         return this.onGoAway(frame.lastId);
       default:
@@ -215,8 +206,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private countDroppedCasts(): void {
-    const half = (this.casts.queue.first?.written ?? -1) >= 0 ? 1 : 0;
-    const dropped = this.unsentCasts.count + this.casts.queue.length - half;
+    const dropped = this.casts.lost;
     if (dropped === 0) return;
     const message = (): string => `${dropped} casts to ${this.node} had not left when the connection ended.`;
     this.ports.journal.note('cast_dropped', message, undefined, dropped);
@@ -239,20 +229,22 @@ export class Session implements ConnectionEvents, CallCarrier {
   private giveBack(call: PendingCall, refusal: GenRpcError): void {
     if (call.invocation.stream !== undefined) return call.fail(refusal);
     this.pending.close(call);
-    this.connection.forget(call.id);
+    if (this.connection.forget(call.id)) this.connection.send({ type: FrameType.Cancel, id: call.id });
     call.carrier = undefined;
     this.events.notStarted(call, refusal);
   }
 
-  private onItem(call: PendingCall, frame: ItemFrame): void {
-    const intake = (call.intake ??= new ItemIntake(this.connection.newWindow()));
-    const cost = intake.take(frame);
-    call.item(this.connection.decode(frame.payload), cost);
-  }
-
-  private onEnd(call: PendingCall, count: number): void {
-    call.intake?.end({ count });
-    call.succeed(undefined);
+  private onPart(frame: ItemFrame | EndFrame): void {
+    if (!this.awaits(frame)) return this.late();
+    this.settle(frame.id, (call) => {
+      const intake = (call.intake ??= new ItemIntake(this.connection.newWindow()));
+      if (frame.type === FrameType.Item) {
+        const cost = intake.take(frame);
+        return call.item(this.connection.decode(frame.payload), cost);
+      }
+      intake.end(frame);
+      call.succeed(undefined);
+    });
   }
 
   private settle(id: number, settle: (call: PendingCall) => void): void {
@@ -270,7 +262,8 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private errorOf(frame: ErrorFrame, call: PendingCall): GenRpcError {
-    const maybeExecuted = FAILED_AFTERWARDS.has(frame.code);
+    const streamBroke = frame.code === 'protocol_error' && call.invocation.stream !== undefined;
+    const maybeExecuted = streamBroke || FAILED_AFTERWARDS.has(frame.code);
     const message = frame.message || `${joinRoute(call.invocation.name)} failed on ${this.node}.`;
     return new GenRpcError(frame.code, message, { maybeExecuted, details: this.connection.decode(frame.payload) });
   }
@@ -280,14 +273,21 @@ export class Session implements ConnectionEvents, CallCarrier {
     if (this.connection.congested) {
       throw new GenRpcError('refused', `Too many bytes wait for ${this.node}, which reads slowly. Nothing was sent.`);
     }
-    return this.connection.encode(invocation.args, invocation.shared);
+    return this.connection.encode(valueToSend(invocation), invocation.shared);
   }
 }
 
 /** Errors of a function that has run, or of its result. What is wrong with a call is found before it is started. */
 const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set([
+  'shutting_down',
   'handler_failed',
+  'timeout',
   'encode_error',
   'message_too_large',
-  'shutting_down',
 ]);
+
+function callFrame(id: number, invocation: Invocation, timeoutMs: number, payload: Payload): CallFrame {
+  const { name, single, headers, deliver = false, stream } = invocation;
+  const streamed = stream !== undefined;
+  return { type: FrameType.Call, id, name, timeoutMs, single, deliver, streamed, headers, payload };
+}

@@ -1,5 +1,13 @@
 /** Messages of which only a part is here: memory by what has arrived, never by what was announced. */
-import { MAX_INTERLEAVED, type ChunkFrame, type PayloadFrame } from '../protocol/frame.js';
+import {
+  CAST_STREAM,
+  FrameType,
+  MAX_INTERLEAVED,
+  type ChunkFrame,
+  type EndFrame,
+  type Frame,
+  type PayloadFrame,
+} from '../protocol/frame.js';
 import { corrupt } from '../protocol/violation.js';
 
 interface Half {
@@ -10,8 +18,8 @@ interface Half {
 }
 
 /** Room for a message at the start, and how often what has arrived it may be. */
-const FIRST_ROOM = 64 * 1024;
-const GROWTH = 4;
+const FIRST_ROOM = 16 * 1024;
+const GROWTH = 16;
 
 export class Assembler {
   private readonly halves = new Map<number, Half>();
@@ -22,11 +30,22 @@ export class Assembler {
     return this.halves.size;
   }
 
-  /** @throws GenRpcError `protocol_error`: a stream carries one message at a time, and a connection so many. */
-  begin(id: number, frame: PayloadFrame, total: number): void {
-    if (this.halves.has(id)) throw corrupt(`a message begins on stream ${id} before the last one has ended`);
+  /**
+   * A frame that is no chunk has come: a stream carries one message at a time. An error ends what is half here.
+   * @throws GenRpcError `protocol_error`.
+   */
+  expectNone(frame: Frame): void {
+    if (!('payload' in frame) && frame.type !== FrameType.End) return;
+    const id = streamOf(frame);
+    if (!this.halves.has(id)) return;
+    if (frame.type !== FrameType.Error) throw corrupt(`stream ${id} goes on before its last message has ended`);
+    this.drop(id);
+  }
+
+  /** @throws GenRpcError `protocol_error`: a connection carries so many at a time. */
+  begin(frame: PayloadFrame, total: number): void {
     if (this.halves.size >= MAX_INTERLEAVED) throw corrupt(`more than ${MAX_INTERLEAVED} messages are interleaved`);
-    this.halves.set(id, { frame, total, buffer: NO_BYTES, received: 0 });
+    this.halves.set(streamOf(frame), { frame, total, buffer: NO_BYTES, received: 0 });
   }
 
   /** Is the last message of this stream half here? */
@@ -69,6 +88,10 @@ export class Assembler {
   }
 }
 
+function streamOf(frame: PayloadFrame | EndFrame): number {
+  return 'id' in frame ? frame.id : CAST_STREAM;
+}
+
 const NO_BYTES = Buffer.alloc(0);
 
 /**
@@ -76,7 +99,7 @@ const NO_BYTES = Buffer.alloc(0);
  * its message (a third of the CPU time of an echo of 64 KiB).
  */
 function grown({ buffer, total, received }: Half, needed: number): Buffer {
-  const room = Math.min(total, Math.max(FIRST_ROOM, needed, received * GROWTH));
+  const room = Math.min(total, Math.max(FIRST_ROOM, needed * GROWTH));
   const larger = Buffer.allocUnsafeSlow(room);
   larger.set(buffer.subarray(0, received));
   return larger;

@@ -8,39 +8,44 @@ export interface Buffered {
 }
 
 export class Buffers {
-  private readonly holders = new Set<Buffered>();
+  /** What each of them held when it was last looked at. */
+  private readonly holders = new Map<Buffered, number>();
+  /** Of all of them: what is really there may be less, hardly more. */
+  private noted = 0;
 
   /** @param maxBytes of all connections together */
   constructor(private readonly maxBytes: number) {}
 
   /** Bytes that wait now. */
   get bytes(): number {
-    let bytes = 0;
-    for (const holder of this.holders) bytes += this.bytesOf(holder);
-    return bytes;
+    for (const holder of this.holders.keys()) this.look(holder);
+    return this.noted;
   }
 
-  /** It holds something, or more than before. */
+  /** It holds something, or more than before. Looks at the others only when it seems to be too much. */
   note(holder: Buffered): void {
-    this.holders.add(holder);
+    this.look(holder);
+    if (this.noted <= this.maxBytes) return;
     for (let bytes = this.bytes; bytes > this.maxBytes; bytes = this.bytes) this.cutLargest(bytes);
   }
 
   forget(holder: Buffered): void {
+    this.noted -= this.holders.get(holder) ?? 0;
     this.holders.delete(holder);
   }
 
-  private bytesOf(holder: Buffered): number {
+  private look(holder: Buffered): void {
     const { bufferedBytes } = holder;
+    this.noted += bufferedBytes - (this.holders.get(holder) ?? 0);
     if (bufferedBytes === 0) this.holders.delete(holder);
-    return bufferedBytes;
+    else this.holders.set(holder, bufferedBytes);
   }
 
   private cutLargest(bytes: number): void {
-    const [largest] = [...this.holders].sort((one, other) => other.bufferedBytes - one.bufferedBytes);
-    if (largest === undefined) return;
-    this.holders.delete(largest);
-    const held = largest.bufferedBytes;
+    const [first] = [...this.holders].sort(([, one], [, other]) => other - one);
+    if (first === undefined) return;
+    const [largest, held] = first;
+    this.forget(largest);
     const message = `${bytes} bytes wait for slow peers, ${this.maxBytes} are allowed; this one holds ${held}.`;
     largest.abort(new GenRpcError('send_timeout', message, { details: { buffered: bytes, limit: this.maxBytes } }));
   }

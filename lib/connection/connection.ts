@@ -4,15 +4,11 @@ import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { deflated, inflated } from '../protocol/compression.js';
 import {
   FrameType,
-  type CallFrame,
   type CancelFrame,
-  type CastFrame,
   type EndFrame,
-  type ErrorFrame,
   type Frame,
   type GoAwayFrame,
-  type ItemFrame,
-  type ResultFrame,
+  type PayloadFrame,
 } from '../protocol/frame.js';
 import { checkSize, decodePayload, encodePayload, type Payload, type SharedPayload } from '../protocol/payload.js';
 import type { Clock, Timer } from '../ports/clock.js';
@@ -25,11 +21,12 @@ import type { Outbox, Positioned } from './outbox.js';
 import type { ConnectionSettings, Peer, Wire } from './wire.js';
 
 /** Frames that the owner of a connection hears of. */
-export type OwnersFrame =
-  CallFrame | CastFrame | ItemFrame | ResultFrame | ErrorFrame | CancelFrame | EndFrame | GoAwayFrame;
+export type OwnersFrame = PayloadFrame | CancelFrame | EndFrame | GoAwayFrame;
 
 export interface ConnectionEvents {
   frame(frame: OwnersFrame): void;
+  /** Does anybody wait for the message that begins so? @throws GenRpcError `protocol_error`. */
+  awaits(frame: PayloadFrame): boolean;
   /** Has there been a call of this number? */
   isKnown(id: number): boolean;
   /** A message came, in part, that nobody waits for any more. */
@@ -67,6 +64,7 @@ export class Connection implements Buffered {
     this.reader = new FrameReader(wire.decoder, clock, settings, wire.rttMs, {
       frame: (frame) => this.onFrame(frame),
       grant: (frame) => this.write(frame),
+      awaits: (frame) => this.events?.awaits(frame) ?? false,
       isKnown: (id) => this.events?.isKnown(id) ?? false,
       late: () => this.events?.late(),
       fail: (error) => this.abort(error),
@@ -93,6 +91,11 @@ export class Connection implements Buffered {
 
   get bufferedBytes(): number {
     return this.writer.queuedBytes + this.reader.bufferedBytes;
+  }
+
+  /** Is a message half here? */
+  get isReceiving(): boolean {
+    return this.reader.isReceiving;
   }
 
   /** Is so much waiting that nothing more should be added? */
@@ -124,8 +127,8 @@ export class Connection implements Buffered {
    */
   encode(value: unknown, shared?: SharedPayload): Payload {
     const { codec } = this.wire;
-    const payload = shared === undefined ? encodePayload(codec, value) : shared.encode(codec, value);
     const limit = Math.min(this.settings.maxMessageBytes, this.peer.maxMessageBytes);
+    const payload = shared === undefined ? encodePayload(codec, value, limit) : shared.encode(codec, value, limit);
     checkSize(payload, limit);
     const { compression } = this.wire;
     return compression === undefined ? payload : deflated(payload, compression);
@@ -143,7 +146,7 @@ export class Connection implements Buffered {
    * @param mark told where it begins
    * @throws GenRpcError when the frame cannot be written; nothing is sent then.
    */
-  send(frame: CallFrame | ResultFrame | ErrorFrame | CancelFrame | GoAwayFrame, mark?: Positioned): void {
+  send(frame: Parameters<FrameWriter['send']>[0], mark?: Positioned): void {
     if (this.state !== 'open') return;
     this.writer.send(frame, mark);
     this.noteBuffers();
@@ -155,15 +158,23 @@ export class Connection implements Buffered {
   }
 
   /** As `send`, on a stream: items, and in order with them what begins or ends it. */
-  sendOn(stream: Outbox, frame: CallFrame | ItemFrame | CastFrame | EndFrame | ErrorFrame, mark?: Positioned): void {
+  sendOn(stream: Outbox, frame: PayloadFrame | EndFrame, mark?: Positioned): void {
     if (this.state !== 'open') return;
     this.writer.sendOn(stream, frame, mark);
     this.noteBuffers();
   }
 
-  /** Nothing more is sent for this number, also of a message that is half sent; nor waited for. Safe to repeat. */
-  forget(id: number): void {
-    this.writer.withdraw(id);
+  /**
+   * Nothing more is sent for this number, nor waited for. Safe to repeat.
+   * Returns whether a message was half sent: the peer, if it waits for the rest, must be told.
+   */
+  forget(id: number): boolean {
+    this.reader.drop(id);
+    return this.writer.withdraw(id);
+  }
+
+  /** What is half here of a message on this stream is not waited for. Safe to repeat. */
+  ignore(id: number): void {
     this.reader.drop(id);
   }
 

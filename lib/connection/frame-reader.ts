@@ -7,6 +7,7 @@ import {
   type ChunkFrame,
   type CreditFrame,
   type Frame,
+  type PayloadFrame,
 } from '../protocol/frame.js';
 import { corrupt, violation } from '../protocol/violation.js';
 import type { Clock, Timer } from '../ports/clock.js';
@@ -37,6 +38,11 @@ export interface ReaderEvents {
   /** Any frame but a chunk; of messages in chunks, once they are whole. */
   frame(frame: Frame): void;
   grant(frame: CreditFrame): void;
+  /**
+   * Does anybody wait for the message that begins so? If not, it is passed over.
+   * @throws GenRpcError `protocol_error`.
+   */
+  awaits(frame: PayloadFrame): boolean;
   /** A chunk of a message that is not being received. Was there ever one of this number? */
   isKnown(id: number): boolean;
   late(): void;
@@ -55,8 +61,9 @@ export class FrameReader {
   private readonly onFrame = (frame: Frame): void => {
     if (frame.type === FrameType.Chunk) return this.onChunk(frame);
     if (frame.type === FrameType.Item) this.take(costOf(frame.payload.bytes.length));
+    if (this.assembler.size > 0) this.assembler.expectNone(frame);
     if (!('payload' in frame) || frame.total === undefined) return this.events.frame(frame);
-    this.assembler.begin('id' in frame ? frame.id : 0, frame, frame.total);
+    if (this.events.awaits(frame)) this.assembler.begin(frame, frame.total);
   };
 
   constructor(
@@ -72,6 +79,11 @@ export class FrameReader {
   /** Bytes that wait for the rest of their message. */
   get bufferedBytes(): number {
     return this.assembler.bytes;
+  }
+
+  /** Is a message half here? */
+  get isReceiving(): boolean {
+    return this.assembler.size > 0;
   }
 
   /** @throws GenRpcError `protocol_error`: the connection cannot go on. */
@@ -147,7 +159,7 @@ export class FrameReader {
   }
 
   private get isHalf(): boolean {
-    return this.decoder.midFrame || this.assembler.size > 0;
+    return this.decoder.midFrame || this.isReceiving;
   }
 
   private arm(ms: number): void {

@@ -31,9 +31,15 @@ export interface Batching {
 }
 
 export interface WriterSettings {
-  /** Bytes that wait must make progress within this many ms. */
+  /** Bytes that wait for the peer to read must make progress within this many ms. */
   readonly sendTimeout: number;
   readonly batching: Batching;
+}
+
+/** Frames to bytes: see `FrameEncoder`. */
+export interface Encoder {
+  encode(frame: Frame, sink: ByteSink): void;
+  kept<F extends Frame>(frame: F): F;
 }
 
 /** What the channel may hold before what is large has to wait: a small frame comes behind it. */
@@ -54,6 +60,9 @@ export class FrameWriter implements ScheduledWrites {
   private handedOver = 0;
   private grantsAhead = 0;
   private sendTimer: Timer | undefined;
+  private creditTimer: Timer | undefined;
+  /** Credit that the connection was given since the beginning. */
+  private granted = 0;
   private stopped = false;
   private readonly onTurnEnd = (): void => {
     this.flushScheduled = false;
@@ -63,7 +72,7 @@ export class FrameWriter implements ScheduledWrites {
   /** @param onStuck the channel has taken no byte for `sendTimeout` */
   constructor(
     private readonly channel: Channel,
-    private readonly encoder: { encode(frame: Frame, sink: ByteSink): void },
+    private readonly encoder: Encoder,
     private readonly clock: Clock,
     private readonly settings: WriterSettings,
     private readonly onStuck: (error: GenRpcError) => void,
@@ -134,12 +143,15 @@ export class FrameWriter implements ScheduledWrites {
     return box;
   }
 
-  /** What waits on this stream is not sent, nor what waits of a message with this number. Safe to repeat. */
-  withdraw(id: number): void {
+  /**
+   * What waits on this stream is not sent, nor what waits of a message with this number. Safe to repeat.
+   * Returns whether a message was half sent.
+   */
+  withdraw(id: number): boolean {
     const box = this.boxes.get(id);
-    if (box === undefined) return;
+    if (box === undefined) return false;
     this.boxes.delete(id);
-    this.scheduler.drop(box);
+    return this.scheduler.drop(box);
   }
 
   /** @throws GenRpcError `protocol_error`. Credit for a stream that is gone is of no use, and no error. */
@@ -148,6 +160,7 @@ export class FrameWriter implements ScheduledWrites {
     this.grantsAhead += 1;
     if (this.grantsAhead > MAX_GRANTS_AHEAD) throw violation('credit_flood', 'Far more grants than what they are for.');
     this.credit.grant(connection);
+    this.granted += connection;
     const box = stream === 0 ? undefined : this.boxes.get(id);
     box?.credit?.grant(stream);
     if (box !== undefined) this.scheduler.resume(box);
@@ -171,8 +184,23 @@ export class FrameWriter implements ScheduledWrites {
   stop(): void {
     this.stopped = true;
     this.sendTimer?.cancel();
+    this.creditTimer?.cancel();
     this.scheduler.clear();
     this.boxes.clear();
+  }
+
+  /** What the credit of the connection is for comes back as it arrives: a peer that returns none does not read. */
+  stalled(): void {
+    if (this.creditTimer !== undefined || this.stopped) return;
+    const { granted } = this;
+    const { sendTimeout } = this.settings;
+    this.creditTimer = this.clock.after(sendTimeout, () => {
+      this.creditTimer = undefined;
+      // Whatever waited may have been withdrawn.
+      this.scheduler.pump();
+      if (!this.scheduler.stalled || this.granted !== granted) return;
+      this.onStuck(new GenRpcError('send_timeout', `The peer gave no credit back for ${sendTimeout} ms.`));
+    });
   }
 
   hasRoom(): boolean {
@@ -197,14 +225,15 @@ export class FrameWriter implements ScheduledWrites {
 
   private sendLarge(frame: CallFrame | ResultFrame | ErrorFrame, mark: Positioned | undefined): void {
     const box = new Outbox(frame.id, undefined);
-    this.boxes.set(frame.id, box);
     this.schedule(box, frame, mark);
+    if (box.queue.length > 0) this.boxes.set(frame.id, box);
   }
 
   private schedule(box: Outbox, frame: PayloadFrame | EndFrame, mark: Positioned | undefined): void {
+    const kept = this.encoder.kept(frame);
     // It has not begun: nothing of it can have left.
     if (mark !== undefined) mark.position = Infinity;
-    this.scheduler.add(box, { frame, mark, written: -1 });
+    this.scheduler.add(box, { frame: kept, mark, written: -1 });
   }
 
   private flushSoon(): void {

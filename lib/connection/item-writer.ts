@@ -27,7 +27,12 @@ export class ItemWriter {
 
   /** What begins the stream: its items must not overtake it. */
   begin(frame: CallFrame, mark: Positioned): void {
-    this.connection.sendOn(this.stream, frame, mark);
+    try {
+      this.connection.sendOn(this.stream, frame, mark);
+    } catch (error) {
+      this.connection.forget(this.id);
+      throw error;
+    }
   }
 
   /** @throws GenRpcError `encode_error`, `message_too_large`; `refused` when too much waits for a slow reader. */

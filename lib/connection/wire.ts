@@ -1,11 +1,9 @@
 /** What two nodes agreed on in their handshake, and what this side brings to every connection. */
 import type { Compression } from '../protocol/compression.js';
-import type { Frame } from '../protocol/frame.js';
-import type { ByteSink } from '../protocol/frame-encoder.js';
 import type { Codec } from '../protocol/payload.js';
 import type { Buffers } from './buffers.js';
 import type { Decoder, ReaderSettings } from './frame-reader.js';
-import type { WriterSettings } from './frame-writer.js';
+import type { Encoder, WriterSettings } from './frame-writer.js';
 import type { HeartbeatSettings } from './heartbeat.js';
 
 /** The node at the other end, as the handshake proved it. */
@@ -26,7 +24,7 @@ export interface Wire {
   readonly codec: Codec;
   /** `undefined`: not agreed on. */
   readonly compression: Compression | undefined;
-  readonly encoder: { encode(frame: Frame, sink: ByteSink): void };
+  readonly encoder: Encoder;
   readonly decoder: Decoder;
   /** ms that a question and its answer took in the handshake. */
   readonly rttMs: number;

@@ -26,6 +26,8 @@ export interface ScheduledWrites {
   done(box: Outbox): void;
   /** Nothing more is coming for now. */
   flush(): void;
+  /** The connection has no credit for what is next. Told again each time that this is found. */
+  stalled(): void;
 }
 
 /** Not worth a chunk of its own, unless it is all that is left. */
@@ -37,6 +39,8 @@ type Turn = 'again' | 'done' | 'blocked';
 export class WriteScheduler {
   /** What waits, in bytes. */
   queuedBytes = 0;
+  /** Has the connection no credit for what is next? */
+  stalled = false;
   private readonly turns = new Fifo<Outbox>();
   /** Those whose next message is long, while as many as may be are half sent. */
   private readonly waiting = new Fifo<Outbox>();
@@ -73,35 +77,41 @@ export class WriteScheduler {
 
   /** Writes whatever can be. */
   pump(): void {
+    this.stalled = false;
     if (this.turns.length === 0) return;
     while (this.turns.length > 0 && this.out.hasRoom()) {
       const box = this.turns.first;
       if (box === undefined) break;
       const turn = this.take(box);
-      if (turn === 'blocked') break;
+      this.stalled = turn === 'blocked';
+      if (this.stalled) break;
       this.turns.shift();
       if (turn === 'again') this.turns.push(box);
       else box.tellReady();
     }
     this.out.flush();
+    if (this.stalled) this.out.stalled();
   }
 
-  /** Forgets what waits on this stream, the rest of a message that is half sent too. */
-  drop(box: Outbox): void {
+  /** Forgets what waits on this stream, the rest of a message that is half sent too. Returns whether there was one. */
+  drop(box: Outbox): boolean {
     const half = (box.queue.first?.written ?? -1) >= 0;
     this.queuedBytes -= box.bytes;
     box.queue.clear();
     box.bytes = 0;
     box.onReady = undefined;
-    if (!half) return;
-    this.endHalf();
-    this.pump();
+    if (half) {
+      this.endHalf();
+      this.pump();
+    }
+    return half;
   }
 
   clear(): void {
     this.turns.clear();
     this.waiting.clear();
     this.queuedBytes = 0;
+    this.stalled = false;
   }
 
   private take(box: Outbox): Turn {

@@ -7,7 +7,7 @@ import type { CastOutcome } from '../client/queued-cast.js';
 import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
 import type { CallOptions } from '../node/call-options.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
-import { StreamReply } from '../node/stream-reply.js';
+import { StreamReply, type ReplyShape } from '../node/stream-reply.js';
 import { isItemStream } from '../node/call-options.js';
 import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
@@ -86,7 +86,10 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     this.emitter.on(event, callback);
   }
 
-  /** Cold: every subscription is a call; unsubscribing cancels it there too. */
+  /**
+   * Cold: every subscription is a call; unsubscribing cancels it there too. Data that is an Observable or an async
+   * iterable, or a list whose last element is one, is sent item by item, as fast as the handler reads.
+   */
   override send<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return super.send(pattern, data);
     return new Observable((observer) => {
@@ -95,14 +98,16 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   /**
-   * As `send`, to iterate over: `for await (const item of client.stream('stock.ticks', 'tea'))`. The handler waits while
-   * nobody reads, where it is written as an async generator. Leaving the iteration cancels the call.
+   * As `send`, to iterate over: `for await (const item of client.stream('stock.ticks', 'tea'))`. While nobody reads, the
+   * handler waits: an async generator by itself, another by `GenRpcContext#ready`. Leaving the iteration cancels the call.
    */
   stream<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): AsyncIterable<TResult> {
-    return new StreamReply<TResult>(
-      (sink) => this.request(this.createPacket(pattern, data), sink),
-      (error) => this.shape.error(error),
-    );
+    const start = (sink: ReplySink): Cancel => {
+      if (!isNil(pattern) && !isNil(data)) return this.request(this.createPacket(pattern, data), sink);
+      super.send(pattern, data).subscribe({ error: (error: GenRpcError) => sink.failed(error) });
+      return () => false;
+    };
+    return new StreamReply<TResult>(start, this.shape);
   }
 
   /**
@@ -181,13 +186,15 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private invocationOf(packet: ReadPacket, directions: GenRpcDirections): Invocation {
     const data: unknown = packet.data;
     const value: unknown = data instanceof GenRpcRecord ? data.data : data;
-    const stream = isItemStream(value) ? value : undefined;
+    const last: unknown = Array.isArray(value) ? value.at(-1) : value;
+    const stream = isItemStream(last) ? last : undefined;
+    const isList = stream !== undefined && Array.isArray(value);
     const { metadata } = packet as { metadata?: Record<string, string> };
     const headers = metadata === undefined ? directions.headers : { ...directions.headers, ...metadata };
     return {
       name: this.nameOf(packet.pattern, directions.version),
-      args: stream === undefined ? value : undefined,
-      single: true,
+      args: stream === undefined ? value : isList ? value.slice(0, -1) : undefined,
+      single: !isList,
       stream,
       headers: headers === undefined ? undefined : new Map(Object.entries(headers)),
       ordered: directions.ordered === true,
@@ -226,11 +233,6 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     });
     return node;
   }
-}
-
-interface ReplyShape {
-  readonly value: (value: unknown) => unknown;
-  readonly error: (error: GenRpcError) => unknown;
 }
 
 /** Hands a reply to an observer. A class, because an object of closures a call is what the collector feels first. */

@@ -1,5 +1,7 @@
 /** What a handler gets to know about its call, by `@Ctx()`. */
 import { BaseRpcContext } from '@nestjs/microservices';
+import { Observable } from 'rxjs';
+import type { Observer } from '../protocol/invocation.js';
 import type { CallContext } from '../server/module-registry.js';
 
 export class GenRpcContext extends BaseRpcContext<[call: CallContext, pattern: string]> {
@@ -42,6 +44,20 @@ export class GenRpcContext extends BaseRpcContext<[call: CallContext, pattern: s
   /** Aborts when this node begins to drain: see `CallContext.drainSignal`. */
   getDrainSignal(): AbortSignal {
     return this.call.drainSignal;
+  }
+
+  /**
+   * For a handler that makes the items of its reply itself: resolves once there is room for another. Also once nobody
+   * waits for items any more, which `getSignal()` tells.
+   */
+  ready(): Promise<void> {
+    return new Promise((resolve) => this.call.whenReady(resolve));
+  }
+
+  /** What `items` brings, as an Observable: the next one is asked for when the call has room for it. */
+  paced<T>(items: AsyncIterable<T>): Observable<T> {
+    const paced = this.call.paced(items);
+    return new Observable<T>((observer) => paced.subscribe(observer as Observer));
   }
 
   private get call(): CallContext {

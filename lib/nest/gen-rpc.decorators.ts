@@ -2,6 +2,7 @@
 import { Controller, UseFilters, type PipeTransform, type Type } from '@nestjs/common';
 import { MessagePattern, Payload } from '@nestjs/microservices';
 import { RpcModuleFilter } from './gen-rpc.exceptions.js';
+import { isAsyncGenerator, StreamItems } from './gen-rpc.stream-items.js';
 import { GEN_RPC_TRANSPORT } from './gen-rpc.tokens.js';
 
 /** What a handler's `extras` say to the strategy. */
@@ -42,6 +43,10 @@ export function RpcModule(name: string, options: { version?: string } = {}): Cla
       };
       const descriptor = Object.getOwnPropertyDescriptor(target.prototype, method);
       if (descriptor === undefined) continue;
+      if (isAsyncGenerator(descriptor.value)) {
+        StreamItems()(target.prototype as object, method, descriptor);
+        Object.defineProperty(target.prototype, method, descriptor);
+      }
       MessagePattern(`${name}.${fn}`, GEN_RPC_TRANSPORT, { [GEN_RPC_EXTRAS]: extras })(
         target.prototype as object,
         method,

@@ -1,19 +1,19 @@
 /** The transport strategy: Nest's handlers, callable by other nodes. */
 import { EventEmitter } from 'node:events';
 import { Server, type CustomTransportStrategy, type MessageHandler } from '@nestjs/microservices';
-import { isObservable, tap } from 'rxjs';
 import type { Endpoint } from '../driver/driver.js';
 import { createNode } from '../node/create-node.js';
 import { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
-import { splitRoute, type Subscribable } from '../protocol/invocation.js';
+import { splitRoute } from '../protocol/invocation.js';
 import type { Callable, CallContext } from '../server/module-registry.js';
-import { isAsyncIterable } from '../node/call-options.js';
+import { isAsyncIterable, isItemStream } from '../node/call-options.js';
 import { GenRpcContext } from './gen-rpc.context.js';
 import { GEN_RPC_EXTRAS, type GenRpcExtras } from './gen-rpc.decorators.js';
 import { failureOfNest } from './gen-rpc.exceptions.js';
 import { GenRpcItemStream } from './gen-rpc.item-stream.js';
 import { nestLog } from './gen-rpc.log.js';
+import { untilEnd } from './gen-rpc.hooked-items.js';
 import { GEN_RPC_TRANSPORT } from './gen-rpc.tokens.js';
 
 /** `connected`: accepting calls. */
@@ -127,7 +127,7 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
 
   private handle(entry: Entry, args: unknown, call: CallContext): unknown {
     const context = new GenRpcContext([call, entry.route]);
-    const data = entry.argumentList ? argumentsOf(args, call.single) : payloadOf(args, call.single);
+    const data = entry.argumentList ? argumentsOf(args, call.single, context) : payloadOf(args, call.single, context);
     return this.hooked ? this.handleHooked(entry, data, context) : entry.handler(data, context);
   }
 
@@ -142,10 +142,7 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
       this.onProcessingStartHook(this.transportId, context, async () => {
         try {
           const result: unknown = await entry.handler(data, context);
-          // One that nobody waits for any more is not subscribed to, and so never finalised.
-          const awaited = !context.getSignal().aborted;
-          if (awaited && isObservable(result)) return resolve(result.pipe(tap({ finalize: end })));
-          if (awaited && isAsyncIterable(result)) return resolve(finalized(result, end));
+          if (isItemStream(result)) return resolve(untilEnd(result, context.getSignal(), end));
           end();
           resolve(result);
         } catch (error) {
@@ -158,24 +155,22 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
 }
 
 /** A verb's only argument is the payload; several are a list. */
-function payloadOf(args: unknown, single: boolean): unknown {
-  if (single || !Array.isArray(args)) return forHandlers(args);
-  return args.length > 1 ? args.map(forHandlers) : forHandlers(args[0]);
+function payloadOf(args: unknown, single: boolean, context: GenRpcContext): unknown {
+  if (single || !Array.isArray(args)) return forHandlers(args, context);
+  return args.length > 1 ? withItsStream(args, context) : forHandlers(args[0], context);
 }
 
-function argumentsOf(args: unknown, single: boolean): unknown {
-  return single && !Array.isArray(args) ? [forHandlers(args)] : (args as unknown[]).map(forHandlers);
+function argumentsOf(args: unknown, single: boolean, context: GenRpcContext): unknown {
+  return single && !Array.isArray(args) ? [forHandlers(args, context)] : withItsStream(args as unknown[], context);
+}
+
+/** The stream among arguments is the last of them. */
+function withItsStream(args: unknown[], context: GenRpcContext): unknown[] {
+  const last = args.at(-1);
+  return isAsyncIterable(last) ? [...args.slice(0, -1), forHandlers(last, context)] : args;
 }
 
 /** An argument that is a stream, as an Observable. */
-function forHandlers(arg: unknown): unknown {
-  return isAsyncIterable(arg) ? new GenRpcItemStream(arg as AsyncIterable<unknown> & Subscribable) : arg;
-}
-
-async function* finalized(items: AsyncIterable<unknown>, end: () => void): AsyncGenerator {
-  try {
-    yield* items;
-  } finally {
-    end();
-  }
+function forHandlers(arg: unknown, context: GenRpcContext): unknown {
+  return isAsyncIterable(arg) ? new GenRpcItemStream(arg, context.paced(arg)) : arg;
 }

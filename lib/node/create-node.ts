@@ -89,7 +89,19 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
   // The secrets end here: what the node keeps are keys that cannot be read back.
   const { secrets: _, ...options } = resolved;
-  return new GenRpcNode({ ...shared, options, registry, policy, dispatcher, server, local, calls, broadcasts });
+  const { buffers } = shared.self.settings;
+  return new GenRpcNode({
+    ...shared,
+    options,
+    registry,
+    policy,
+    dispatcher,
+    server,
+    local,
+    calls,
+    broadcasts,
+    buffers,
+  });
 }
 
 function identityOf(options: ResolvedOptions, clock: Clock, random: Random): Identity {

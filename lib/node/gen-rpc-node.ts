@@ -2,6 +2,7 @@
 import type { Target } from '../client/dispatcher.js';
 import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import type { CastOutcome } from '../client/queued-cast.js';
+import type { Buffers } from '../connection/buffers.js';
 import type { Occurrence } from '../connection/journal.js';
 import type { Endpoint } from '../driver/driver.js';
 import { isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
@@ -37,6 +38,7 @@ export interface NodeParts extends LifecycleParts {
   readonly registry: ModuleRegistry;
   readonly policy: ModulePolicy;
   readonly broadcasts: Broadcasts;
+  readonly buffers: Buffers;
   readonly statusListeners: Set<StatusListener>;
 }
 
@@ -54,6 +56,8 @@ export interface NodeStats {
   readonly openConnections: number;
   readonly acceptedConnections: number;
   readonly handshakes: number;
+  /** Of all connections: bytes that wait to be sent, or for the rest of their message. See `maxBufferedBytes`. */
+  readonly bufferedBytes: number;
   readonly counts: Readonly<Partial<Record<Occurrence, number>>>;
 }
 
@@ -251,7 +255,7 @@ export class GenRpcNode {
   }
 
   stats(): NodeStats {
-    const { dispatcher, server, journal, local, calls } = this.parts;
+    const { dispatcher, server, journal, local, calls, buffers } = this.parts;
     return {
       pendingCalls: dispatcher.pendingCalls + local.size + calls.waiting,
       runningCalls: server.running,
@@ -260,6 +264,7 @@ export class GenRpcNode {
       openConnections: dispatcher.openConnections,
       acceptedConnections: server.connections,
       handshakes: server.handshakes,
+      bufferedBytes: buffers.bytes,
       counts: journal.snapshot(),
     };
   }

@@ -178,7 +178,7 @@ class LocalCall implements CallCarrier, Answers {
 
   failed(_call: RunningCall, error: GenRpcError): void {
     const { code, message } = error;
-    const maybeExecuted = code === 'handler_failed';
+    const maybeExecuted = code === 'handler_failed' || code === 'timeout';
     this.call.fail(new GenRpcError(code, message, { details: this.detailsOf(error), maybeExecuted }));
   }
 
@@ -188,7 +188,9 @@ class LocalCall implements CallCarrier, Answers {
     const { stream, single } = this.call.invocation;
     if (stream === undefined) return args;
     const travel = (value: unknown): Travelled => travelled(this.ports, value);
-    return withStream(args, single, localArgument(this.call, stream, travel, this.ports.journal));
+    const queue = localArgument(this.call, stream, travel, this.ports.journal);
+    this.running.endArgument = (reason) => queue.fail(reason);
+    return withStream(args, single, queue);
   }
 
   /** Details that cannot be sent are left out: the error itself must arrive. */
@@ -215,7 +217,7 @@ function callerOf(node: string): Caller {
 }
 
 function encoded({ codec, maxMessageBytes }: LocalPorts, value: unknown): Payload {
-  const payload = encodePayload(codec, value);
+  const payload = encodePayload(codec, value, maxMessageBytes);
   checkSize(payload, maxMessageBytes);
   return payload;
 }

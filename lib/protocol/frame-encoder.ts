@@ -76,6 +76,17 @@ export class FrameEncoder {
     }
   }
 
+  /**
+   * The frame as it may wait to be encoded: with headers of its own, which nobody changes meanwhile.
+   * @throws GenRpcError as `encode` would.
+   */
+  kept<F extends Frame>(frame: F): F {
+    if (!('headers' in frame) || frame.headers === undefined) return frame;
+    const headers = new Map(frame.headers);
+    encodeHeaders(headers);
+    return { ...frame, headers };
+  }
+
   private encodeInvocation(frame: CallFrame | CastFrame, sink: ByteSink): void {
     const names = this.bytesOf(frame.name);
     const headers = frame.headers === undefined ? undefined : encodeHeaders(frame.headers);

@@ -42,6 +42,18 @@ export interface Subscribable {
 /** Where the items of a stream come from. */
 export type ItemStream = AsyncIterable<unknown> | Subscribable;
 
+/** What travels of an invocation's arguments: of a list of nothing but bytes, those. They need no codec then. */
+export function valueToSend({ args, single }: Pick<Invocation, 'args' | 'single'>): unknown {
+  if (single || !Array.isArray(args) || args.length !== 1) return args;
+  const only: unknown = args[0];
+  return only instanceof Uint8Array ? only : args;
+}
+
+/** The way back. @param raw did bytes travel as they are? */
+export function argumentsOf(value: unknown, single: boolean, raw: boolean): unknown {
+  return raw && !single ? [value] : value;
+}
+
 /** The most arguments of one call, as Erlang has it. More values than these travel inside an argument. */
 export const MAX_ARGUMENTS = 255;
 

@@ -5,8 +5,11 @@ import { GenRpcError, isGenRpcError } from './errors.js';
 export interface Codec {
   /** Agreed on in the handshake: both ends of a connection use the same one. 1 to 32 characters of `[a-z0-9-]`. */
   readonly id: string;
-  /** @throws GenRpcError `encode_error` when the value is outside the profile. */
-  encode(value: unknown): Uint8Array;
+  /**
+   * @param maxBytes of a value that certainly takes more than that, nothing need be encoded
+   * @throws GenRpcError `encode_error` when the value is outside the profile; `message_too_large`.
+   */
+  encode(value: unknown, maxBytes?: number): Uint8Array;
   /**
    * Decodes exactly one value that fills `bytes`. Nothing decoded refers to `bytes` afterwards.
    * @throws GenRpcError `protocol_error` when the bytes are outside the profile or over a budget.
@@ -31,11 +34,11 @@ export interface Payload {
 export const NO_PAYLOAD: Payload = { kind: 'none', bytes: new Uint8Array(0) };
 
 /** A `Buffer` or `Uint8Array` travels as it is; everything else goes through the codec. */
-export function encodePayload(codec: Codec, value: unknown): Payload {
+export function encodePayload(codec: Codec, value: unknown, maxBytes?: number): Payload {
   if (value === undefined) return NO_PAYLOAD;
   if (value instanceof Uint8Array) return { kind: 'raw', bytes: value };
   try {
-    return { kind: 'codec', bytes: codec.encode(value) };
+    return { kind: 'codec', bytes: codec.encode(value, maxBytes) };
   } catch (error) {
     throw typed('encode_error', error);
   }
@@ -46,9 +49,9 @@ export class SharedPayload {
   private codec: Codec | undefined;
   private payload = NO_PAYLOAD;
 
-  encode(codec: Codec, value: unknown): Payload {
+  encode(codec: Codec, value: unknown, maxBytes?: number): Payload {
     if (this.codec !== codec) {
-      this.payload = encodePayload(codec, value);
+      this.payload = encodePayload(codec, value, maxBytes);
       this.codec = codec;
     }
     return this.payload;
@@ -57,15 +60,19 @@ export class SharedPayload {
 
 /** @throws GenRpcError `message_too_large` for more than `limit` bytes. */
 export function checkSize({ bytes }: Payload, limit: number): void {
-  if (bytes.length <= limit) return;
-  const what = `The message has ${bytes.length} bytes, ${limit} are allowed`;
+  if (bytes.length > limit) throw tooLarge(bytes.length, limit);
+}
+
+/** @param bytes that it has, or at least has */
+export function tooLarge(bytes: number, limit: number): GenRpcError {
+  const what = `The message has ${bytes} bytes, ${limit} are allowed`;
   const message = `${what}. Send less, or raise maxMessageBytes on both nodes.`;
-  throw new GenRpcError('message_too_large', message, { details: { bytes: bytes.length, limit } });
+  return new GenRpcError('message_too_large', message, { details: { bytes, limit } });
 }
 
 /** For whoever keeps it: what brought the bytes goes on to use them, or is larger than they are. */
 export function withOwnBytes(payload: Payload): Payload {
-  return { ...payload, bytes: Buffer.from(payload.bytes) };
+  return payload.owned === true ? payload : { ...payload, bytes: Buffer.from(payload.bytes), owned: true };
 }
 
 /** The value of a payload. Raw bytes are copied, unless they are owned: a value never pins what it was read from. */

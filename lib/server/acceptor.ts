@@ -12,8 +12,10 @@ import {
   type EndFrame,
   type ErrorFrame,
   type ItemFrame,
+  type PayloadFrame,
 } from '../protocol/frame.js';
 import { corrupt, violationOf } from '../protocol/violation.js';
+import { argumentsOf } from '../protocol/invocation.js';
 import { NO_PAYLOAD, type Payload } from '../protocol/payload.js';
 import { CastIntake, type CastIntakePorts } from './cast-intake.js';
 import { ConnectionCalls, type ConnectionCallsPorts } from './connection-calls.js';
@@ -46,7 +48,10 @@ export class Acceptor implements ConnectionEvents, Answers {
   ) {
     connection.keepAlive(false);
     this.casts = new CastIntake(connection, ports);
-    this.departure = new Departure(connection, ports.clock, () => this.onRefusing());
+    this.departure = new Departure(connection, ports.clock, {
+      lastId: () => this.lastId,
+      seen: () => this.closeIfServed(),
+    });
     this.calls = new ConnectionCalls(connection.peer.node, ports);
     this.inactivity = this.whenUnused(ports.inactivityTimeout, () => this.retire());
   }
@@ -66,14 +71,17 @@ export class Acceptor implements ConnectionEvents, Answers {
       case FrameType.Cast:
         return this.onCast(frame);
       case FrameType.Item:
-        return this.onItem(frame);
       case FrameType.End:
-        return this.onEndOfItems(frame);
+        return this.onPart(frame);
       case FrameType.Cancel:
         return this.onCancel(frame.id);
       default:
         this.connection.abort(new GenRpcError('protocol_error', 'A client sent a frame that only a server sends.'));
     }
+  }
+
+  awaits(frame: PayloadFrame): boolean {
+    return frame.type !== FrameType.Item || this.requestsOf(frame.id) !== undefined;
   }
 
   isKnown(id: number): boolean {
@@ -158,7 +166,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     this.calls.delete(call);
     this.inactivity.used();
     if (call.unread) this.connection.forget(call.id);
-    if (this.departure.refusing && this.running === 0) this.connection.close();
+    this.closeIfServed();
   }
 
   private whenUnused(ms: number, run: () => void): Inactivity {
@@ -173,12 +181,10 @@ export class Acceptor implements ConnectionEvents, Answers {
     this.inactivity = this.whenUnused(RETIRE_GRACE_MS, () => this.connection.close());
   }
 
-  /** The last calls that were taken are being answered. */
-  private onRefusing(): number {
-    this.ports.clock.soon(() => {
-      if (this.running === 0) this.connection.close();
-    });
-    return this.lastId;
+  /** While it departs: has everything been answered that the client may wait for? */
+  private closeIfServed(): void {
+    if (!this.departure.seen || this.running > 0 || this.connection.isReceiving) return;
+    this.connection.close();
   }
 
   private onCall(frame: CallFrame): void {
@@ -189,7 +195,8 @@ export class Acceptor implements ConnectionEvents, Answers {
     }
     if (this.departure.refusing) {
       const message = 'The node is shutting down and did not start the call.';
-      return this.sendError(frame.id, new GenRpcError('refused', message));
+      this.sendError(frame.id, new GenRpcError('refused', message));
+      return this.closeIfServed();
     }
     if (this.connection.congested) {
       const message = 'Too many answers wait for the caller, which reads slowly. The call was not started.';
@@ -199,7 +206,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     const refusal = this.calls.refuse(now, frame.deliver === true);
     if (refusal !== undefined) {
       this.sendError(frame.id, refusal);
-      return this.calls.flooded(refusal, now) ? this.drain() : undefined;
+      return !this.departure.begun && this.calls.flooded(refusal, now) ? this.drain() : undefined;
     }
     if (frame.deliver === true) return this.casts.runDelivered(frame, this.receiptOf(frame));
     const deadlineAt = now + frame.timeoutMs;
@@ -210,34 +217,39 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   private argsOf(call: RunningCall, frame: CallFrame): unknown {
-    const args = this.connection.decode(frame.payload);
+    const { payload, single } = frame;
+    const args = argumentsOf(this.connection.decode(payload), single, payload.kind === 'raw');
     if (frame.streamed !== true) return args;
-    call.requests = new RequestStream(this.connection, call.id);
+    const requests = (call.requests = new RequestStream(this.connection, call.id));
+    call.endArgument = (reason) => requests.stop(reason);
     call.watchDeadline();
-    return withStream(args, call.single, call.requests.queue);
+    return withStream(args, call.single, requests.queue);
   }
 
-  private onItem(frame: ItemFrame): void {
-    const call = this.calls.get(frame.id);
-    if (call === undefined && this.isKnown(frame.id)) return this.late();
-    if (call?.requests === undefined) throw corrupt(`an item of stream ${frame.id}, which is none`);
+  private onPart(frame: ItemFrame | EndFrame): void {
+    const requests = this.requestsOf(frame.id);
+    if (requests === undefined) return this.late();
     try {
-      call.requests.item(frame);
+      if (frame.type === FrameType.Item) requests.item(frame);
+      else requests.end(frame);
     } catch (error) {
       if (violationOf(error as GenRpcError) !== undefined) throw error;
-      call.stop(error as GenRpcError);
+      this.calls.get(frame.id)?.stop(error as GenRpcError);
     }
   }
 
-  private onEndOfItems(frame: EndFrame): void {
-    const requests = this.calls.get(frame.id)?.requests;
-    if (requests === undefined) return this.late();
-    requests.end(frame);
+  /** `undefined`: nobody reads it any more. */
+  private requestsOf(id: number): RequestStream | undefined {
+    const call = this.calls.get(id);
+    if (call === undefined && this.isKnown(id)) return undefined;
+    if (call?.requests === undefined) throw corrupt(`an item of stream ${id}, which is none`);
+    return call.requests.isOpen ? call.requests : undefined;
   }
 
   private onCancel(id: number): void {
     this.connection.forget(id);
     this.calls.get(id)?.abort(new GenRpcError('cancelled'));
+    this.closeIfServed();
   }
 
   private onCast(frame: CastFrame): void {

@@ -3,6 +3,7 @@ import type { Connection } from '../connection/connection.js';
 import type { Window } from '../connection/credit.js';
 import { costOf } from '../connection/outbox.js';
 import { CAST_STREAM, FrameType, type CallFrame, type CastFrame } from '../protocol/frame.js';
+import { argumentsOf } from '../protocol/invocation.js';
 import { withOwnBytes } from '../protocol/payload.js';
 import { violation } from '../protocol/violation.js';
 import type { Casts, CastSource, IncomingCast } from './casts.js';
@@ -49,7 +50,8 @@ export class CastIntake implements CastSource {
   private castOf(frame: CallFrame | CastFrame, receipt?: Receipt): IncomingCast {
     const what = this.ports.casts.full ? { ...frame, payload: withOwnBytes(frame.payload) } : frame;
     const { payload } = what;
-    const readArgs = (): unknown => this.connection.decode(payload);
+    const { single } = frame;
+    const readArgs = (): unknown => argumentsOf(this.connection.decode(payload), single, payload.kind === 'raw');
     const source = frame.type === FrameType.Cast ? this : undefined;
     return { what, caller: this.connection.peer, bytes: payload.bytes.length, source, readArgs, receipt };
   }

@@ -64,7 +64,7 @@ export class Invoker {
       if (!isItemStream(value) || call.abandoned) return call.succeed(value);
       streamReply(call, value, this.options.clock, {
         failed: (error) => this.crash(call, error, callable),
-        stuck: (error) => this.note(call, error),
+        stuck: (error) => call.noteFailure(error),
       });
     } catch (error) {
       this.crash(call, error);
@@ -79,14 +79,10 @@ export class Invoker {
   }
 
   private crash(call: RunningCall, cause: unknown, callable?: Callable): void {
+    if (isOver(call, cause)) return call.fail(outOfTime(call));
     const meant = isMeantForCallers(cause) ? cause : callable?.failureOf?.(cause);
-    if (meant === undefined) this.note(call, cause);
+    if (meant === undefined) call.noteFailure(cause);
     call.fail(meant ?? this.accidentOf(call, cause));
-  }
-
-  private note(call: RunningCall, cause: unknown): void {
-    const message = (): string => `${printable(joinRoute(call.name))} failed for ${call.caller.node}`;
-    this.options.journal.note('handler_failed', message, cause);
   }
 
   /** What a remote caller may know of an accident: that it happened. */
@@ -96,6 +92,17 @@ export class Invoker {
     const details = isGenRpcError(cause) ? { code: cause.code } : undefined;
     return new GenRpcError('handler_failed', message, { details, cause });
   }
+}
+
+/** Does the function fail because of what has ended its own call, which is no failure of it? */
+function isOver(call: RunningCall, cause: unknown): boolean {
+  if (!isGenRpcError(cause)) return false;
+  return call.abandoned ? call.abandonedBy?.code === cause.code : cause.code === 'timeout' && call.remainingMs() === 0;
+}
+
+/** Its caller is about to find out by itself. */
+function outOfTime(call: RunningCall): GenRpcError {
+  return new GenRpcError('timeout', `${joinRoute(call.name)} had no time left.`);
 }
 
 /** A deliberate failure. Any other error of ours is one that the function met itself, on a call of its own. */

@@ -1,6 +1,6 @@
 /** What may be called here. Found by whole name in a `Map`, never by property access. */
 import { GenRpcError } from '../protocol/errors.js';
-import { joinRoute, type FunctionName, type Headers } from '../protocol/invocation.js';
+import { joinRoute, type FunctionName, type Headers, type Subscribable } from '../protocol/invocation.js';
 import { nearestName } from '../protocol/nearest-name.js';
 import type { ModulePolicy } from './module-policy.js';
 import { byAge, isWanted } from './versions.js';
@@ -30,6 +30,12 @@ export interface CallContext {
    * stopped, and its caller told `shutting_down`, when the grace period is over.
    */
   readonly drainSignal: AbortSignal;
+  /** Is there room for another item of the reply? One that is sent all the same waits here. */
+  readonly ready: boolean;
+  /** Runs `then` once there is room; also once nobody waits for items any more, which `signal` tells. */
+  whenReady(then: () => void): void;
+  /** What `items` brings, to subscribe to: the next one is asked for when there is room for it. */
+  paced(items: AsyncIterable<unknown>): Subscribable;
 }
 
 /**

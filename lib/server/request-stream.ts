@@ -8,7 +8,8 @@ export class RequestStream {
   /** What the function gets. */
   readonly queue: ItemQueue;
   private readonly intake: ItemIntake;
-  private open = true;
+  /** Does anybody read it? */
+  isOpen = true;
 
   constructor(
     private readonly connection: Connection,
@@ -17,7 +18,7 @@ export class RequestStream {
     this.intake = new ItemIntake(connection.newWindow());
     this.queue = new ItemQueue({
       used: (cost) => {
-        if (this.open) connection.free(id, this.intake.window, cost);
+        if (this.isOpen) connection.free(id, this.intake.window, cost);
       },
       left() {},
     });
@@ -26,7 +27,7 @@ export class RequestStream {
   /** @throws GenRpcError for an item that is out of step, or cannot be read. */
   item(frame: ItemFrame): void {
     const cost = this.intake.take(frame);
-    if (this.open) this.queue.push(this.connection.decode(frame.payload), cost);
+    this.queue.push(this.connection.decode(frame.payload), cost);
   }
 
   /** @throws GenRpcError `protocol_error` when items are missing. */
@@ -37,7 +38,8 @@ export class RequestStream {
 
   /** Nobody sends or reads any more. Whoever still reads is told `reason`. */
   stop(reason: unknown): void {
-    this.open = false;
+    this.isOpen = false;
+    this.connection.ignore(this.id);
     this.queue.fail(reason);
   }
 }

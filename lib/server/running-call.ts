@@ -2,12 +2,15 @@
 import { Deadline, type Deadlines } from '../connection/deadlines.js';
 import type { Stop } from '../connection/item-stream.js';
 import type { ItemWriter } from '../connection/item-writer.js';
+import type { Journal } from '../connection/journal.js';
 import { CALL_KEY_HEADER, withoutCallKey } from '../protocol/call-key.js';
 import { GenRpcError } from '../protocol/errors.js';
-import type { FunctionName, Headers } from '../protocol/invocation.js';
+import { joinRoute, type FunctionName, type Headers, type Subscribable } from '../protocol/invocation.js';
+import { printable } from '../protocol/node-name.js';
 import type { Clock } from '../ports/clock.js';
 import { currentCalls, type Dependent, type ParentCall } from './current-call.js';
 import type { CallContext } from './module-registry.js';
+import { PacedItems, type Pace } from './paced-items.js';
 import type { RequestStream } from './request-stream.js';
 
 /** Where answers go: over a connection, or straight to a caller of the same node. */
@@ -48,13 +51,16 @@ export interface IncomingCall {
 export interface CallPorts {
   readonly clock: Clock;
   readonly deadlines: Deadlines;
+  readonly journal: Journal;
 }
 
-export class RunningCall extends Deadline implements CallContext, ParentCall {
+export class RunningCall extends Deadline implements CallContext, ParentCall, Pace {
   /** Stops whatever produces values for this call. */
   stopProducer: Stop | undefined;
   /** The argument that is a stream, while it comes. */
   requests: RequestStream | undefined;
+  /** Ends that argument, wherever it comes from: whoever still reads it is told why. */
+  endArgument: ((reason: GenRpcError) => void) | undefined;
   /** The reply, where it is a stream. */
   replies: ItemWriter | undefined;
   receipt: Receipt | undefined;
@@ -67,6 +73,11 @@ export class RunningCall extends Deadline implements CallContext, ParentCall {
   unread = false;
   /** Calls that its function has made. */
   private dependents: Set<Dependent> | undefined;
+  /** Those who wait for room. */
+  private waiting: (() => void)[] | undefined;
+  /** How many bring items for it in between, and has all else of it ended? */
+  private producers = 0;
+  private over = false;
 
   constructor(
     /** Its number among the calls that its connection runs, or among the casts that the node runs. */
@@ -161,29 +172,50 @@ export class RunningCall extends Deadline implements CallContext, ParentCall {
     if (!this.answered) this.answers.item(this, value);
   }
 
-  /** Is there room for another item? One that comes all the same waits. */
   get ready(): boolean {
     return this.answered || this.answers.isReady(this);
   }
 
   whenReady(then: () => void): void {
-    this.answers.whenReady(this, then);
+    if (this.waiting !== undefined) return void this.waiting.push(then);
+    if (this.ready) return then();
+    this.waiting = [then];
+    this.answers.whenReady(this, () => this.tellWaiting());
+  }
+
+  paced(items: AsyncIterable<unknown>): Subscribable {
+    return new PacedItems(items, this);
+  }
+
+  producerBegins(): void {
+    this.producers += 1;
+  }
+
+  producerEnded(): void {
+    this.producers -= 1;
+    if (this.over) this.ended();
+  }
+
+  /** For the log: it failed, or what it was told to stop did. */
+  noteFailure(error: unknown): void {
+    const message = (): string => `${printable(joinRoute(this.name))} failed for ${this.caller.node}`;
+    this.ports.journal.note('handler_failed', message, error);
   }
 
   succeed(value: unknown): void {
     if (this.settle()) this.answers.done(this, value);
-    this.answers.ended(this);
+    this.ended();
   }
 
   /** The items were all there is. */
   end(): void {
     if (this.settle()) this.answers.end(this);
-    this.answers.ended(this);
+    this.ended();
   }
 
   fail(error: GenRpcError): void {
     if (this.settle()) this.answers.failed(this, error);
-    this.answers.ended(this);
+    this.ended();
   }
 
   /** Nobody waits any more. The function is told, and keeps its place until it ends. */
@@ -209,15 +241,27 @@ export class RunningCall extends Deadline implements CallContext, ParentCall {
     currentCalls.outside(() => this.controller?.abort(reason));
     for (const dependent of this.dependents ?? []) dependent.abandon(reason);
     const stopping = this.stopProducer?.();
-    if (stopping !== undefined) void stopping.then(() => this.answers.ended(this));
-    else if (this.stopProducer !== undefined) this.answers.ended(this);
+    if (stopping !== undefined) void stopping.then(() => this.ended());
+    else if (this.stopProducer !== undefined) this.ended();
+  }
+
+  private ended(): void {
+    this.over = true;
+    if (this.producers === 0) this.answers.ended(this);
+  }
+
+  private tellWaiting(): void {
+    const { waiting = [] } = this;
+    this.waiting = undefined;
+    for (const then of waiting) then();
   }
 
   private settle(reason?: GenRpcError): boolean {
     if (this.answered) return false;
     this.answered = true;
-    this.requests?.stop(reason ?? new GenRpcError('cancelled', 'The call has been answered.'));
+    this.endArgument?.(reason ?? new GenRpcError('cancelled', 'The call has been answered.'));
     this.ports.deadlines.remove(this);
+    if (this.waiting !== undefined) this.tellWaiting();
     return true;
   }
 }

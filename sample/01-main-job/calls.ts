@@ -1,4 +1,4 @@
-/** One call, one cast, one result that is fetched later, and how calls fail. */
+/** One call, one cast, one stream, one result that is fetched later, and how calls fail. */
 import assert from 'node:assert/strict';
 import type { GenRpcNode } from 'nestjs-gen-rpc';
 import { say, tell } from '../story.js';
@@ -28,6 +28,18 @@ export async function failures(rpc: GenRpcNode): Promise<void> {
   await tell('fails', 'stock.recount() within 50 ms', () => rpc.call(STOCK, 'stock', 'recount', [], { timeout: 50 }), {
     code: 'timeout',
   });
+}
+
+/** Read one by one; whoever has enough leaves. */
+export async function streams(rpc: GenRpcNode): Promise<void> {
+  const history = rpc.stream<number>(PRICES, 'prices', 'history', ['tea', 10_000]);
+  let read = 0;
+  for await (const _ of history) read += 1;
+  assert.equal(read, 10_000);
+  const first: number[] = [];
+  for await (const price of history) if (first.push(price) === 3) break;
+  assert.deepEqual(first, [4.2, 4.24, 4.28]);
+  say('stream', `prices.history('tea', 10000) → ${read} prices, one by one; the same again, left after three`);
 }
 
 /** Both run from the moment they are asked. */

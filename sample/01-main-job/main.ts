@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { GenRpcModule, GenRpcNode } from 'nestjs-gen-rpc';
 import { secret } from '../secret.js';
 import { say, title } from '../story.js';
-import { calls, failures, later } from './calls.js';
+import { calls, failures, later, streams } from './calls.js';
 import { ChildNode } from './child-node.js';
 import { crashAndReturn } from './crash.js';
 import { keys } from './keys.js';
@@ -40,6 +40,7 @@ try {
   await failures(rpc);
   await versions(rpc);
   await keys(rpc);
+  await streams(rpc);
   await later(rpc);
   await crashAndReturn(rpc, stock);
   await throughput(rpc);

@@ -45,6 +45,12 @@ class PricesController {
     return new Promise((resolve) => setTimeout(() => resolve(totalOf(item, 1.1)), 400));
   }
 
+  /** One price a day, as fast as they are read. */
+  @RpcFunction()
+  async *history(@Arg(0) item: string, @Arg(1) days: number): AsyncGenerator<number> {
+    for (let day = 0; day < days; day += 1) yield totalOf(item, 1 + day / 100);
+  }
+
   @RpcFunction()
   add(@Arg(0) a: number, @Arg(1) b: number): number {
     return a + b;

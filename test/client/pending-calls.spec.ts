@@ -37,6 +37,22 @@ describe('numbers of calls', () => {
     expect(ids.map((id) => calls.resolve(id)?.id)).toEqual(ids);
   });
 
+  it('W-01 go round from 2^32-10, a hundred of them, and each finds its call', () => {
+    const { newCall } = setUp();
+    const calls = new PendingCalls(MAX_ID - 10);
+    const opened = Array.from({ length: 100 }, () => {
+      const call = newCall();
+      calls.open(call);
+      return call;
+    });
+    expect(opened.map(({ id }) => id)).toEqual([
+      ...Array.from({ length: 10 }, (_, at) => MAX_ID - 9 + at),
+      ...Array.from({ length: 90 }, (_, at) => at + 1),
+    ]);
+    for (const call of opened) expect(calls.resolve(call.id)).toBe(call);
+    expect(calls.highestId).toBe(MAX_ID);
+  });
+
   it('pass over those that are pending, however often they go around', () => {
     const { newCall } = setUp();
     const calls = new PendingCalls(0, 5);

@@ -18,6 +18,7 @@ describe('an error that the peer sent', () => {
     ['handler_failed', true],
     ['encode_error', true],
     ['message_too_large', true],
+    ['shutting_down', true],
   ])('%s says whether the function may have run: %s', async (code, maybeExecuted) => {
     await using cluster = new Cluster();
     await using server = await RawServer.listen();

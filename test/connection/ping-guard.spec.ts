@@ -111,7 +111,7 @@ describe('a ping guard', () => {
     expect(guard.onPong()).toBeUndefined();
   });
 
-  it('measures each question by its own answer', async () => {
+  it('takes answers in the order of their questions: that to an older one is not that to the last one', async () => {
     const { clock, guard } = setUp();
     guard.ask();
     await clock.advance(200);

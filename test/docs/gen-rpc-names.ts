@@ -62,6 +62,7 @@ export const ERRORS: Readonly<Record<GenRpcErrorCode, string | undefined>> = {
   connection_lost: '{badtcp, closed}',
   send_timeout: '{badtcp, timeout}',
   cancelled: undefined,
+  shutting_down: undefined,
   refused: undefined,
   invalid_argument: undefined,
   encode_error: undefined,

@@ -10,7 +10,7 @@ const CHILD = 'child@127.0.0.1';
 const BLOCKED_MS = 2000;
 const LANES = 16;
 /** Dead after 400 ms. */
-const QUICK = { keepalive: { idle: 200, interval: 200, count: 1 } };
+const QUICK = { keepalive: { idle: 200, interval: 200, count: 1 }, concurrency: { loopDelay: 60_000 } };
 /** Asks as soon, and bears it for 12 s that the other one is blocked. */
 const PATIENT = { keepalive: { idle: 200, interval: 2000, count: 6 } };
 

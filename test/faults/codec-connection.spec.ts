@@ -447,8 +447,10 @@ describe('C-10 replies that cannot be read', () => {
   it('C-10 of a stream fail the call, and the server is told to stop', async () => {
     const { cluster, server, a } = await callerOf(async (peer) => {
       await peer.until(() => peer.frames.length === 1);
-      peer.send(bytesOf({ type: FrameType.Item, id: 1, payload: { kind: 'codec', bytes: codec.encode(1) } }));
-      peer.send(bytesOf({ type: FrameType.Item, id: 1, payload: { kind: 'codec', bytes: bytes('c1') } }));
+      peer.send(
+        bytesOf({ type: FrameType.Item, id: 1, sequence: 0, payload: { kind: 'codec', bytes: codec.encode(1) } }),
+      );
+      peer.send(bytesOf({ type: FrameType.Item, id: 1, sequence: 1, payload: { kind: 'codec', bytes: bytes('c1') } }));
     });
     await using _ = cluster;
     await using __ = server;

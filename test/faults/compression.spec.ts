@@ -195,11 +195,11 @@ const result =
   (id: number): Frame => ({ type: FrameType.Result, id, payload: given });
 const item =
   (given: Payload) =>
-  (id: number): Frame => ({ type: FrameType.Item, id, payload: given });
+  (id: number): Frame => ({ type: FrameType.Item, id, sequence: 0, payload: given });
 const error =
-  (details: Payload) =>
+  (given: Payload) =>
   (id: number): Frame => {
-    return { type: FrameType.Error, id, code: 'handler_failed', message: 'no', details };
+    return { type: FrameType.Error, id, code: 'handler_failed', message: 'no', payload: given };
   };
 const VALUE = ['hello hello hello hello'];
 

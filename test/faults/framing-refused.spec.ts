@@ -1,7 +1,7 @@
 /** Frames that the protocol does not know, or not here: what ends the connection, and what is only passed over. */
 import { connect as connectTls } from 'node:tls';
 import { describe, expect, it } from 'vitest';
-import { FrameType, type Frame } from '../../lib/protocol/frame.js';
+import { FrameType, MAX_BODY_BYTES, type Frame } from '../../lib/protocol/frame.js';
 import { FrameDecoder } from '../../lib/protocol/frame-decoder.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
 import { Cluster } from '../support/cluster.js';
@@ -11,14 +11,23 @@ import { bytesOf, rawFrame, RawServer, type RawPeer } from '../support/raw-peer.
 const B = 'b@127.0.0.1';
 const RAW = 'raw@127.0.0.1';
 
-/** A whole body of each type, as it may look. */
-const BODIES: Readonly<Record<keyof typeof FrameType, { readonly stream: number; readonly body: Buffer }>> = {
+/** A whole body of each type, as it may look; `anyStream`: casts have it too. */
+interface Body {
+  readonly stream: number;
+  readonly anyStream?: true;
+  readonly body: Buffer;
+}
+
+const BODIES: Readonly<Record<keyof typeof FrameType, Body>> = {
   Call: { stream: 1, body: Buffer.from('0000138800000000', 'hex') },
   Cast: { stream: 0, body: Buffer.from('00000000', 'hex') },
-  Item: { stream: 1, body: Buffer.alloc(0) },
+  Item: { stream: 1, body: Buffer.alloc(4) },
   Result: { stream: 1, body: Buffer.alloc(0) },
   Error: { stream: 1, body: Buffer.from('060000', 'hex') },
   Cancel: { stream: 1, body: Buffer.alloc(0) },
+  Chunk: { stream: 1, anyStream: true, body: Buffer.alloc(1) },
+  Credit: { stream: 0, anyStream: true, body: Buffer.alloc(8, 1) },
+  End: { stream: 1, body: Buffer.alloc(4) },
   GoAway: { stream: 0, body: Buffer.alloc(4) },
   Ping: { stream: 0, body: Buffer.alloc(0) },
   Pong: { stream: 0, body: Buffer.alloc(0) },
@@ -27,12 +36,15 @@ const TYPES = Object.keys(BODIES) as (keyof typeof FrameType)[];
 
 /** Flags that each type knows. */
 const FLAGS: Readonly<Record<keyof typeof FrameType, number>> = {
-  Call: 0x4f,
+  Call: 0xcf,
   Cast: 0x4f,
   Item: 0x03,
   Result: 0x03,
   Error: 0x03,
   Cancel: 0x00,
+  Chunk: 0x10,
+  Credit: 0x00,
+  End: 0x00,
   GoAway: 0x00,
   Ping: 0x00,
   Pong: 0x00,
@@ -65,6 +77,19 @@ const SHORT: readonly (readonly [string, Buffer])[] = [
     frameOf('Error', { body: Buffer.from('06000161', 'hex').subarray(0, 3) }),
   ],
   ['an empty GOAWAY', frameOf('GoAway', { body: Buffer.alloc(0) })],
+  ['an empty ITEM', frameOf('Item', { body: Buffer.alloc(0) })],
+  ['an ITEM of 3 bytes', frameOf('Item', { body: Buffer.alloc(3) })],
+  ['a CREDIT of 7 bytes', frameOf('Credit', { body: Buffer.alloc(7) })],
+  ['a CREDIT of 9 bytes', frameOf('Credit', { body: Buffer.alloc(9) })],
+  ['an END of 3 bytes', frameOf('End', { body: Buffer.alloc(3) })],
+  ['an END of 5 bytes', frameOf('End', { body: Buffer.alloc(5) })],
+  ['a CHUNK of 1,023 bytes that others follow', frameOf('Chunk', { flags: 0x10, body: Buffer.alloc(1023) })],
+  ['a CHUNK of more than 64 KiB', frameOf('Chunk', { body: Buffer.alloc(64 * 1024 + 1) })],
+  ['a continued RESULT without a total', frameOf('Result', { flags: 0x12, body: Buffer.alloc(3) })],
+  ['a continued RESULT of nothing', frameOf('Result', { flags: 0x12, body: Buffer.alloc(4) })],
+  ['a continued RESULT above the largest message', frameOf('Result', { flags: 0x12, body: Buffer.alloc(4, 0xff) })],
+  ['a continued RESULT with a payload', frameOf('Result', { flags: 0x12, body: Buffer.from('0000040000', 'hex') })],
+  ['a continued RESULT of no kind', frameOf('Result', { flags: 0x10, body: Buffer.from('00000400', 'hex') })],
   ['a GOAWAY of 5 bytes', frameOf('GoAway', { body: Buffer.alloc(5) })],
   ['a CANCEL with a body', frameOf('Cancel', { body: Buffer.alloc(1) })],
   ['a RESULT without a payload, but with bytes', frameOf('Result', { body: Buffer.alloc(1) })],
@@ -83,11 +108,13 @@ const RESERVED: readonly (readonly [string, Buffer])[] = [
   ...TYPES.flatMap((type): [string, Buffer][] => [
     [`byte 6 of ${type}`, withByte(frameOf(type), 6, 1)],
     [`byte 7 of ${type}`, withByte(frameOf(type), 7, 0x80)],
-    [`the stream of ${type}`, frameOf(type, { stream: BODIES[type].stream === 0 ? 1 : 0 })],
   ]),
+  ...TYPES.filter((type) => BODIES[type].anyStream === undefined).map((type): [string, Buffer] => {
+    return [`the stream of ${type}`, frameOf(type, { stream: BODIES[type].stream === 0 ? 1 : 0 })];
+  }),
 ];
 
-const UNKNOWN = [0x00, 0x01, 0x05, 0x0f, 0x16, 0x1f, 0x23, 0x7f];
+const UNKNOWN = [0x00, 0x01, 0x05, 0x0f, 0x19, 0x1f, 0x23, 0x7f];
 const SKIPPABLE = [0x80, 0x90, 0xa0, 0xff];
 
 async function login(door: Door): Promise<RawPeer> {
@@ -164,7 +191,7 @@ describe('F-05 what is reserved', () => {
   });
 
   it('F-05 a frame to pass over may not be longer than any other', () => {
-    const header = rawFrame(0x80, 0, 0, Buffer.alloc(0), 1024 + 32 * 1024 + 1);
+    const header = rawFrame(0x80, 0, 0, Buffer.alloc(0), MAX_BODY_BYTES + 1);
     expect(() => new FrameDecoder(1024).push(header, () => {})).toThrow(/declares/);
   });
 });
@@ -223,9 +250,9 @@ describe('F-13 an answer that nobody waits for', () => {
     id,
     code: 'handler_failed',
     message: 'no',
-    details: NONE,
+    payload: NONE,
   });
-  const item = (id: number): Frame => ({ type: FrameType.Item, id, payload: NONE });
+  const item = (id: number): Frame => ({ type: FrameType.Item, id, sequence: 0, payload: NONE });
 
   it.each<[string, (id: number) => readonly Frame[], number, unknown]>([
     ['a RESULT twice', (id) => [result(id, 1), result(id, 2)], 1, 1],
@@ -233,7 +260,12 @@ describe('F-13 an answer that nobody waits for', () => {
     ['an ITEM after the RESULT', (id) => [result(id, 1), item(id)], 1, 1],
     ['a RESULT after the ERROR', (id) => [failure(id), result(id, 1)], 1, 'handler_failed'],
     ['a RESULT of a number never given', (id) => [result(4711, 9), result(id, 1)], 1, 1],
-    ['all kinds, of numbers low and high', (id) => [item(77), failure(0xffffffff), result(78, 2), result(id, 1)], 3, 1],
+    [
+      'a RESULT and an ERROR, of numbers low and high',
+      (id) => [failure(0xffffffff), result(78, 2), result(id, 1)],
+      2,
+      1,
+    ],
   ])('F-13 %s is dropped and counted; the caller is told once', async (_, answersTo, late, outcome) => {
     await using cluster = new Cluster();
     await using server = await RawServer.listen();

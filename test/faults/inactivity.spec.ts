@@ -2,7 +2,7 @@
 import { Observable } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
-import { FrameType, GOAWAY_UNUSED, type Frame } from '../../lib/protocol/frame.js';
+import { FrameType, GOAWAY_NOTHING_REFUSED, type Frame } from '../../lib/protocol/frame.js';
 import { DRIVERS, twoNodes, type DriverName, type NodeSettings, type TwoNodes } from '../support/cluster.js';
 import { portOf, redirect, until } from '../support/door.js';
 import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
@@ -133,7 +133,7 @@ describe.each(ENDS)('S-09 the %s closes what is of no use', (end) => {
     const name = nodes.a.functionName('stream', 'watch');
     const options = { timeout: 1000 * IDLE_MS };
     nodes.a.request({ node: B }, { name, args: [], single: false, headers: undefined }, options, {
-      item: (value) => items.push(value),
+      item: (value) => void items.push(value),
       done: (value) => {
         if (value !== undefined) items.push(value);
         ends.push('done');
@@ -361,7 +361,7 @@ describe('S-10 a peer that speaks bytes', () => {
     await until(() => nodes.b.stats().acceptedConnections === 1);
     await nodes.clock?.advance(IDLE_MS);
     await peer.until(() => peer.frames.length === 1);
-    expect(peer.frames).toMatchObject([{ type: FrameType.GoAway, lastId: GOAWAY_UNUSED }]);
+    expect(peer.frames).toMatchObject([{ type: FrameType.GoAway, lastId: GOAWAY_NOTHING_REFUSED }]);
     for (let id = 1; id <= 3; id += 1) {
       await nodes.clock?.advance(GRACE_MS - 1);
       peer.send(bytesOf(call(id)));
@@ -384,7 +384,7 @@ describe('S-10 a peer that speaks bytes', () => {
     const first = nodes.a.call<number>(B, 'math', 'add', [1, 2]);
     const old = await (await server.accept()).welcome(B);
     await old.until(() => old.frames.length === 1);
-    old.send(bytesOf({ type: FrameType.GoAway, lastId: GOAWAY_UNUSED }));
+    old.send(bytesOf({ type: FrameType.GoAway, lastId: GOAWAY_NOTHING_REFUSED }));
     await until(() => nodes.a.stats().openConnections === 0);
     const second = nodes.a.call<number>(B, 'math', 'add', [3, 4]);
     const fresh = await (await server.accept()).welcome(B);
@@ -407,7 +407,7 @@ describe('S-10 a peer that speaks bytes', () => {
     const first = nodes.a.call(B, 'math', 'add', [1, 2]);
     const old = await (await server.accept()).welcome(B);
     await old.until(() => old.frames.length === 1);
-    old.send(bytesOf({ type: FrameType.GoAway, lastId: GOAWAY_UNUSED }));
+    old.send(bytesOf({ type: FrameType.GoAway, lastId: GOAWAY_NOTHING_REFUSED }));
     await until(() => nodes.a.stats().openConnections === 0);
     old.destroy();
     await expect(first).rejects.toMatchObject({ code: 'connection_lost', maybeExecuted: true });
@@ -418,7 +418,7 @@ describe('S-10 a peer that speaks bytes', () => {
 
   it('S-10 that is told so before its first call could leave: the attempt has failed, and the next one waits', async () => {
     await using nodes = await twoNodes({ driver: 'tcp', options: { reconnect: { min: 30_000, max: 30_000 } } });
-    const goAway = bytesOf({ type: FrameType.GoAway, lastId: GOAWAY_UNUSED });
+    const goAway = bytesOf({ type: FrameType.GoAway, lastId: GOAWAY_NOTHING_REFUSED });
     await using server = await RawServer.listen((peer) => void peer.welcome(B).then(() => peer.send(goAway)));
     redirect(nodes, B, server.port);
     const call = nodes.a.call(B, 'math', 'add', [1, 2], { timeout: 1000 });

@@ -332,7 +332,7 @@ describe('R-09 a line that grows too long', () => {
   });
 
   it('R-09 by bytes: what would be too much is dropped and counted, smaller ones still fit', async () => {
-    const bounds = { maxMessageBytes: 10_000, maxQueuedBytes: 50_000 };
+    const bounds = { maxMessageBytes: 1024, maxQueuedBytes: 5000 };
     await using nodes = await twoNodes({ virtual: { seed: 1 } });
     const b = await nodes.start('small', bounds);
     const sizes: number[] = [];
@@ -343,13 +343,13 @@ describe('R-09 a line that grows too long', () => {
       },
     });
     const cast = (size: number): boolean => nodes.a.cast(b.name, 'line', 'work', [Buffer.alloc(size)], ORDERED);
-    for (let one = 0; one < 20; one += 1) expect(cast(9000)).toBe(true);
-    for (let one = 0; one < 3; one += 1) cast(100);
+    for (let one = 0; one < 20; one += 1) expect(cast(900)).toBe(true);
+    for (let one = 0; one < 3; one += 1) cast(50);
     await nodes.clock?.advance(1000);
-    // One runs at once; five of nine thousand fit into fifty, and the small ones behind them.
-    expect(sizes).toEqual([...new Array<number>(6).fill(9000), 100, 100, 100]);
+    // One runs at once; five of nine hundred fit into five thousand, and the small ones behind them.
+    expect(sizes).toEqual([...new Array<number>(6).fill(900), 50, 50, 50]);
     expect(b.stats().counts).toMatchObject({ ordered_cast_dropped: 14 });
-    for (let one = 0; one < 3; one += 1) cast(9000);
+    for (let one = 0; one < 3; one += 1) cast(900);
     await nodes.clock?.advance(100);
     expect(sizes).toHaveLength(12);
   });

@@ -247,8 +247,8 @@ const CLOSED = ['', '1.0.0', '9.9.9', '^1.0.0', '__proto__', 'not a version'].fl
 /** An answer, apart from the names that were asked for. */
 function anonymous(frame: Frame | undefined, { module, fn }: { module: string; fn: string }): unknown {
   if (frame?.type !== FrameType.Error) return frame;
-  const { code, message, details } = frame;
-  return { code, message: message.replaceAll(`${module}.${fn}`, 'M.F'), details: [details.kind, details.bytes.length] };
+  const { code, message, payload } = frame;
+  return { code, message: message.replaceAll(`${module}.${fn}`, 'M.F'), details: [payload.kind, payload.bytes.length] };
 }
 
 describe('Z-06 callers who may not call a module', () => {

@@ -331,7 +331,7 @@ class Refuser {
       if (frame?.type !== FrameType.Call) continue;
       this.calls.push(frame);
       const { id } = frame;
-      peer.send(bytesOf({ type: FrameType.Error, id, code: 'refused', message: 'full', details: NO_PAYLOAD }));
+      peer.send(bytesOf({ type: FrameType.Error, id, code: 'refused', message: 'full', payload: NO_PAYLOAD }));
     }
   }
 }

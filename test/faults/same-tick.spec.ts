@@ -345,7 +345,7 @@ describe('X-04 the caller who is told of the end', () => {
       },
     );
     await until(() => ends.length > 0);
-    expect([items, ends]).toEqual([[1, 2], [3]]);
+    expect([items, ends]).toEqual([[1, 2, 3], [undefined]]);
     table.bystander.answer(7);
     await until(() => bystander.length > 0);
     expect(bystander).toEqual(['done 7']);

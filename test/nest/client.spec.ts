@@ -252,7 +252,7 @@ describe('an application that closes', () => {
     const app = await App.start({ ...APP, options: { gracePeriod: 50 } });
     const client = new GenRpcClient({ target: SERVER, secret: SECRET, clientPort: app.address.port });
     const reply = firstValueFrom(client.send('slow', 1));
-    const failed = expect(reply).rejects.toMatchObject({ code: 'connection_lost', maybeExecuted: true });
+    const failed = expect(reply).rejects.toMatchObject({ code: 'shutting_down', maybeExecuted: true });
     await stage.started.promise;
     await app.app.close();
     await failed;

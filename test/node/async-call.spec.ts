@@ -88,7 +88,7 @@ describe('yield', () => {
   ])('gives the last of several values: $items, then $end', async ({ items, end, last }) => {
     const { call, reply } = setUp();
     const value = call.yield();
-    for (const item of items) reply.item(item);
+    for (const item of items) reply.item(item, 65, { used: () => {} });
     await expect(stateOf(value)).resolves.toBe('pending');
     reply.done(end);
     await expect(value).resolves.toBe(last);

@@ -112,6 +112,18 @@ async function stuckPair(): Promise<Ground> {
   return { a, happens, [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose]() };
 }
 
+/** `b` closes while the call runs there. */
+async function closingPair(): Promise<Ground> {
+  const pair = await realPair();
+  let begun = false;
+  pair.b?.register('slow', { fn: () => new Promise(() => (begun = true)) });
+  const happens = async (): Promise<void> => {
+    await until(() => begun);
+    await pair.b?.close();
+  };
+  return { ...pair, happens };
+}
+
 async function rejectingPair(): Promise<Ground> {
   const cluster = new Cluster();
   const reject = encodeReject({ reason: 2, minVersion: 7, maxVersion: 9 });
@@ -198,8 +210,12 @@ export const ROWS: readonly Row[] = [
     ...{ ground: cancelledPair, what: ['math', 'add', [1, 2]], sbcast: 'bad' },
   },
   {
+    ...{ gen: 'ours', code: 'shutting_down', family: 'badrpc', maybeExecuted: true },
+    ...{ ground: closingPair, what: ['slow', 'fn'], sbcast: 'good' },
+  },
+  {
     ...{ gen: 'ours', code: 'refused', family: 'badrpc', maybeExecuted: false },
-    ground: answers((id) => ({ type: FrameType.Error, id, code: 'refused', message: 'full', details: NO_PAYLOAD })),
+    ground: answers((id) => ({ type: FrameType.Error, id, code: 'refused', message: 'full', payload: NO_PAYLOAD })),
     ...{ what: ['math', 'add', [1, 2]], sbcast: 'bad' },
   },
   {

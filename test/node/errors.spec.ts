@@ -59,7 +59,7 @@ describe('an error, whichever verb made the call', () => {
       ...{ timeout: true, cancelled: true, node_down: true, unauthorized: true, incompatible: true },
       ...{ undefined_function: true, handler_failed: true, refused: true, protocol_error: true, encode_error: true },
       ...{ message_too_large: true, invalid_argument: true, invalid_cookie: true, external_source_error: true },
-      ...{ connection_lost: true, send_timeout: true, wrong_node: true, version_mismatch: true },
+      ...{ connection_lost: true, shutting_down: true, send_timeout: true, wrong_node: true, version_mismatch: true },
       node_certificate_mismatch: true,
     };
     expect([...ROWS.map(({ code }) => code), ...untested].toSorted()).toEqual(Object.keys(table).toSorted());

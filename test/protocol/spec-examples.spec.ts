@@ -9,7 +9,7 @@ import {
   HEADER_BYTES,
   type CallFrame,
   type CastFrame,
-  type ErrorFrame,
+  type ChunkFrame,
   type Frame,
 } from '../../lib/protocol/frame.js';
 import {
@@ -81,19 +81,22 @@ function payloadSaid(payload: Payload): unknown {
   return { kind: 'codec', value: decodePayload(new MsgpackrCodec(), payload) };
 }
 
-type Parts = Partial<Pick<CallFrame, 'headers' | 'payload'> & Pick<CastFrame, 'order'> & Pick<ErrorFrame, 'details'>>;
+type Parts = Partial<
+  Pick<CallFrame, 'headers' | 'payload' | 'streamed'> & Pick<CastFrame, 'order'> & Pick<ChunkFrame, 'bytes'>
+>;
 
 /** The words of the document for a frame. */
 function said(frame: Frame): unknown {
   const [name] = Object.entries(FrameType).find(([, type]) => type === frame.type) ?? [''];
-  const { headers, payload, details, order, ...rest } = frame as Frame & Parts;
+  const { headers, payload, streamed, order, bytes, ...rest } = frame as Frame & Parts;
   return {
     ...rest,
     type: name.toUpperCase(),
     ...(order === undefined ? {} : { order }),
     ...(headers === undefined ? {} : { headers: Object.fromEntries(headers) }),
     ...(payload === undefined ? {} : { payload: payloadSaid(payload) }),
-    ...(details === undefined ? {} : { payload: payloadSaid(details) }),
+    ...(streamed === true ? { streamed } : {}),
+    ...(bytes === undefined ? {} : { hex: hex(bytes) }),
   };
 }
 

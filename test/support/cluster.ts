@@ -5,6 +5,7 @@ import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import type { Discovery, Location } from '../../lib/discovery/discovery.js';
 import { MemoryNetwork } from '../../lib/driver/memory.driver.js';
+import type { LineOptions } from '../../lib/driver/memory-way.js';
 import { systemClock } from '../../lib/driver/system.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';
@@ -19,10 +20,18 @@ export type NodeSettings = Partial<Omit<GenRpcOptions, 'name'>>;
 /** A busy machine stands still now and then: tests that are not about that must not see calls refused for it. */
 const UNHURRIED = { loopDelay: Infinity };
 
+export interface VirtualSettings {
+  readonly seed: number;
+  readonly latency?: (random: SeededRandom) => number;
+  /** As in `LineOptions`. */
+  readonly bandwidth?: number | undefined;
+  readonly segment?: (random: SeededRandom) => number;
+}
+
 export interface ClusterSettings {
   readonly driver?: DriverName;
   /** Memory only: time passes when the test says so, randomness comes from the seed. */
-  readonly virtual?: { readonly seed: number; readonly latency?: (random: SeededRandom) => number };
+  readonly virtual?: VirtualSettings;
   /** For every node. */
   readonly options?: NodeSettings;
   readonly ports?: Partial<NodePorts>;
@@ -66,10 +75,9 @@ export class Cluster {
     this.clock = virtual === undefined ? undefined : new VirtualClock();
     const random = virtual === undefined ? undefined : new SeededRandom(virtual.seed);
     this.random = random;
-    const latency = virtual?.latency;
     this.network = new MemoryNetwork(
       this.clock ?? systemClock,
-      random === undefined || latency === undefined ? {} : { latency: () => latency(random) },
+      virtual === undefined || random === undefined ? {} : lineOf(virtual, random),
     );
   }
 
@@ -112,18 +120,27 @@ export class Cluster {
     await closing;
     await this.clock?.advance(10_000);
     for (const node of this.nodes) {
-      const { pendingCalls, runningCalls, connectedNodes, acceptedConnections } = node.stats();
-      expect({ node: node.name, pendingCalls, connectedNodes, acceptedConnections }).toEqual({
+      const { pendingCalls, runningCalls, connectedNodes, acceptedConnections, bufferedBytes } = node.stats();
+      expect({ node: node.name, pendingCalls, connectedNodes, acceptedConnections, bufferedBytes }).toEqual({
         node: node.name,
         pendingCalls: 0,
         connectedNodes: 0,
         acceptedConnections: 0,
+        bufferedBytes: 0,
       });
       expect(runningCalls).toBe(0);
     }
     expect(this.network.links.size).toBe(0);
     if (this.clock !== undefined) expect(this.clock.pending).toBe(0);
   }
+}
+
+function lineOf({ latency, bandwidth, segment }: VirtualSettings, random: SeededRandom): LineOptions {
+  return {
+    ...(latency === undefined ? {} : { latency: () => latency(random) }),
+    ...(bandwidth === undefined ? {} : { bandwidth }),
+    ...(segment === undefined ? {} : { segment: () => segment(random) }),
+  };
 }
 
 /** `a` calls, `b` answers `math.add`, `math.fail`, `math.never`, and records what ran. */

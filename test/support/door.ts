@@ -127,6 +127,11 @@ export class Door {
     return this.node.stats().counts;
   }
 
+  /** The healthy caller calls. */
+  ping(): Promise<unknown> {
+    return this.healthy.call(this.name, 'health', 'ping');
+  }
+
   /** A stranger's connection, to `b` unless told otherwise. */
   async dial({ from, port = this.port }: { from?: string; port?: number } = {}): Promise<RawPeer> {
     const peer = await RawPeer.dial(port, from);
@@ -138,7 +143,7 @@ export class Door {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const peer of this.peers) peer.destroy();
     await until(() => this.node.stats().handshakes === 0);
-    expect(await this.healthy.call(this.name, 'health', 'ping')).toBe('pong');
+    expect(await this.ping()).toBe('pong');
     expect(this.healthy.stats().counts).toEqual({ dialled: 1, connected: 1 });
     for (const line of this.cluster.log.lines) expect(line).toMatch(/^[\x20-\x7e…]+$/);
     await this.cluster[Symbol.asyncDispose]();

@@ -24,9 +24,8 @@ export class Messages {
   readonly messages: Frame[] = [];
   private readonly halves = new Assembler();
   readonly take = (frame: Frame): void => {
-    if ('payload' in frame && frame.total !== undefined) {
-      return this.halves.begin('id' in frame ? frame.id : 0, frame, frame.total);
-    }
+    if (frame.type !== FrameType.Chunk) this.halves.expectNone(frame);
+    if ('payload' in frame && frame.total !== undefined) return this.halves.begin(frame, frame.total);
     const whole = frame.type === FrameType.Chunk && this.halves.has(frame.id) ? this.halves.add(frame) : frame;
     if (whole !== undefined) this.messages.push(whole);
   };

@@ -130,6 +130,8 @@ export class RawPeer {
   readonly grants: CreditFrame[] = [];
   /** Does it grant again whatever it has received, as one that reads at once does? */
   granting = true;
+  /** Are messages put together? Otherwise `frames` has their heads and their chunks. */
+  gathering = true;
   ended = false;
   private readonly decoder = new FrameDecoder(64 * 1024 * 1024);
   private readonly incoming = new Messages();
@@ -228,6 +230,13 @@ export class RawPeer {
     return this;
   }
 
+  /** From here on it grants nothing by itself, and frames are gathered as they come. */
+  count(): this {
+    this.granting = false;
+    this.gathering = false;
+    return this;
+  }
+
   destroy(): void {
     this.socket.destroy();
   }
@@ -251,7 +260,8 @@ export class RawPeer {
       this.owe(frame.id, costOf(frame.payload.bytes.length), costOf(frame.total ?? frame.payload.bytes.length));
     }
     if (frame.type === FrameType.Cast) this.owe(0, 0, costOf(frame.total ?? frame.payload.bytes.length));
-    this.incoming.take(frame);
+    if (this.gathering) this.incoming.take(frame);
+    else this.frames.push(frame);
   }
 
   private owe(id: number, connection: number, stream: number): void {

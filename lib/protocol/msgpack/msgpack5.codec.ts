@@ -8,7 +8,7 @@ import { encodeTimestamp, UNDEFINED_TYPE } from './extension.js';
 import { viewOf } from './keys.js';
 import { PayloadScanner, resolveLimits, Trait, type PayloadLimits } from './scan.js';
 import { nextToken } from './token.js';
-import { PayloadWalk, Refusal, type Leaf } from './walk.js';
+import { PayloadWalk, Refusal, type Leaf, type WalkHooks } from './walk.js';
 
 /**
  * Extensions that stay inside the codec. msgpack5 rounds 64-bit integers and decodes binaries into views of what it
@@ -54,16 +54,17 @@ export class Msgpack5Codec implements Codec {
     this.scanner = new PayloadScanner(this.limits, this.registry.types);
   }
 
-  encode(value: unknown): Uint8Array {
+  encode(value: unknown, maxBytes = Infinity): Uint8Array {
     let isWide = false;
-    const plain = new PayloadWalk(this.limits, {
+    const hooks: WalkHooks = {
       claims: (object) => this.claims(object),
       leaf: (leaf) => {
         const stand = this.standIn(leaf);
         isWide ||= stand instanceof Wide;
         return stand;
       },
-    }).run(value);
+    };
+    const plain = new PayloadWalk(this.limits, hooks, maxBytes).run(value);
     try {
       const encoded = this.instance.encode(plain) as unknown as Buffer;
       const bytes = isWide ? unwrapWide(encoded) : encoded;

@@ -40,13 +40,13 @@ export class MsgpackrCodec implements Codec {
     this.scanner = new PayloadScanner(this.limits);
   }
 
-  encode(value: unknown): Uint8Array {
+  encode(value: unknown, maxBytes = Infinity): Uint8Array {
     try {
-      if (isPlain(value, this.limits)) return this.packr.pack(value);
+      if (isPlain(value, this.limits, maxBytes)) return this.packr.pack(value);
     } catch {
       // A getter threw: the walk below tells which.
     }
-    const plain = new PayloadWalk(this.limits).run(value);
+    const plain = new PayloadWalk(this.limits, {}, maxBytes).run(value);
     try {
       return this.packr.pack(plain);
     } catch (cause) {

@@ -25,16 +25,22 @@ export function isPlainPrototype(prototype: unknown): boolean {
  * `true`: every part of `value` is a primitive, array, plain object, `Date` or `Buffer` that the profile has, within
  * the limits. `false`: it may be encodable all the same, or not; the slow walk tells. May throw what a getter throws.
  */
-export function isPlain(value: unknown, limits: PayloadLimits): boolean {
-  return weigh(value, limits, limits.depth) !== NOT_PLAIN;
+export function isPlain(value: unknown, limits: PayloadLimits, maxBytes: number): boolean {
+  return weigh(value, { ...limits, bytesLeft: maxBytes }, limits.depth) !== NOT_PLAIN;
+}
+
+/** What a value may be, and what is left of it. */
+interface Scale extends PayloadLimits {
+  /** For texts and binaries: what they take when they are encoded is no less than their length. */
+  bytesLeft: number;
 }
 
 /** How many nodes `value` is, or NOT_PLAIN. */
-function weigh(value: unknown, limits: PayloadLimits, depthLeft: number): number {
+function weigh(value: unknown, scale: Scale, depthLeft: number): number {
   switch (typeof value) {
     case 'string':
       // UTF-8 has no bytes for a lone surrogate.
-      return value.isWellFormed() ? 1 : NOT_PLAIN;
+      return value.isWellFormed() ? weighBytes(value.length, scale) : NOT_PLAIN;
     case 'number':
     case 'boolean':
     case 'undefined':
@@ -42,45 +48,52 @@ function weigh(value: unknown, limits: PayloadLimits, depthLeft: number): number
     case 'bigint':
       return is64Bit(value) ? 1 : NOT_PLAIN;
     case 'object':
-      return value === null ? 1 : weighObject(value, limits, depthLeft);
+      return value === null ? 1 : weighObject(value, scale, depthLeft);
     default:
       return NOT_PLAIN;
   }
 }
 
-function weighObject(value: object, limits: PayloadLimits, depthLeft: number): number {
+function weighObject(value: object, scale: Scale, depthLeft: number): number {
   const prototype: unknown = Object.getPrototypeOf(value);
   if (isPlainPrototype(prototype)) {
-    return depthLeft === 0 ? NOT_PLAIN : weighEntries(value as Record<string, unknown>, limits, depthLeft - 1);
+    return depthLeft === 0 ? NOT_PLAIN : weighEntries(value as Record<string, unknown>, scale, depthLeft - 1);
   }
   if (Array.isArray(value)) {
-    return depthLeft === 0 || prototype !== Array.prototype ? NOT_PLAIN : weighItems(value, limits, depthLeft - 1);
+    return depthLeft === 0 || prototype !== Array.prototype ? NOT_PLAIN : weighItems(value, scale, depthLeft - 1);
   }
-  if (prototype === Buffer.prototype || prototype === Uint8Array.prototype) return 1;
+  if (prototype === Buffer.prototype || prototype === Uint8Array.prototype) {
+    return weighBytes((value as Uint8Array).length, scale);
+  }
   if (prototype === Date.prototype) return Number.isNaN((value as Date).getTime()) ? NOT_PLAIN : 1;
   return NOT_PLAIN;
 }
 
-function weighItems(items: readonly unknown[], limits: PayloadLimits, depthLeft: number): number {
+function weighBytes(length: number, scale: Scale): number {
+  scale.bytesLeft -= length;
+  return scale.bytesLeft < 0 ? NOT_PLAIN : 1;
+}
+
+function weighItems(items: readonly unknown[], scale: Scale, depthLeft: number): number {
   const { length } = items;
-  if (length >= limits.nodes) return NOT_PLAIN;
+  if (length >= scale.nodes) return NOT_PLAIN;
   let nodes = 1;
   for (let i = 0; i < length; i++) {
-    const weight = weigh(items[i], limits, depthLeft);
+    const weight = weigh(items[i], scale, depthLeft);
     nodes += weight;
-    if (weight === NOT_PLAIN || nodes > limits.nodes) return NOT_PLAIN;
+    if (weight === NOT_PLAIN || nodes > scale.nodes) return NOT_PLAIN;
   }
   return nodes;
 }
 
-function weighEntries(entries: Record<string, unknown>, limits: PayloadLimits, depthLeft: number): number {
+function weighEntries(entries: Record<string, unknown>, scale: Scale, depthLeft: number): number {
   let nodes = 1;
   let keys = 0;
   for (const key in entries) {
     if (isForbiddenName(key) || !key.isWellFormed()) return NOT_PLAIN;
-    const weight = weigh(entries[key], limits, depthLeft);
+    const weight = weigh(entries[key], scale, depthLeft);
     nodes += weight;
-    if (weight === NOT_PLAIN || nodes > limits.nodes || ++keys > limits.keysPerMap) return NOT_PLAIN;
+    if (weight === NOT_PLAIN || nodes > scale.nodes || ++keys > scale.keysPerMap) return NOT_PLAIN;
   }
   return nodes;
 }

@@ -1,6 +1,7 @@
 /** Turns any value into the plain one that stands for it in the profile, or tells which part of it has none. */
 import { types } from 'node:util';
 import { GenRpcError } from '../errors.js';
+import { tooLarge } from '../payload.js';
 import type { PayloadLimits } from './scan.js';
 import { is64Bit, isForbiddenName, isPlainPrototype } from './value.js';
 
@@ -25,21 +26,26 @@ export class PayloadWalk {
   private readonly path: (string | number)[] = [];
   private readonly ancestors: object[] = [];
   private nodes = 0;
+  /** Of texts and binaries: what they take when they are encoded is no less. */
+  private bytes = 0;
 
+  /** @param maxBytes above which the value is certainly too large */
   constructor(
     private readonly limits: PayloadLimits,
     private readonly hooks: WalkHooks = {},
+    private readonly maxBytes = Infinity,
   ) {}
 
   /**
    * A copy of `value` made of primitives, arrays, plain objects, `Date`, `Buffer`, and what the hooks chose.
-   * @throws GenRpcError `encode_error` that names the part, such as `$.a[3].b is a function`.
+   * @throws GenRpcError `encode_error` that names the part, such as `$.a[3].b is a function`; `message_too_large`.
    */
   run(value: unknown): unknown {
     try {
       return this.part(value);
     } catch (error) {
       if (error instanceof Refusal) throw this.error(error.message);
+      if (this.bytes > this.maxBytes) throw tooLarge(this.bytes, this.maxBytes);
       throw this.error('cannot be read', error);
     }
   }
@@ -49,6 +55,7 @@ export class PayloadWalk {
     switch (typeof value) {
       case 'string':
         if (!value.isWellFormed()) throw new Refusal('is a string with a lone surrogate');
+        this.count(value.length);
         return value;
       case 'bigint':
         if (!is64Bit(value)) throw new Refusal('is a bigint outside 64 bits');
@@ -68,8 +75,10 @@ export class PayloadWalk {
   private object(value: object, mayStandIn: boolean): unknown {
     const isArray = Array.isArray(value);
     const isPlain = isArray || isPlainPrototype(Object.getPrototypeOf(value));
-    if (!isPlain && types.isUint8Array(value))
+    if (!isPlain && types.isUint8Array(value)) {
+      this.count(value.byteLength);
       return this.leaf(Buffer.from(value.buffer, value.byteOffset, value.byteLength));
+    }
     if (!isArray && this.hooks.claims?.(value) === true) return value;
     if (!isPlain && types.isDate(value)) return this.date(value);
     const { toJSON } = value as { toJSON?: unknown };
@@ -94,6 +103,11 @@ export class PayloadWalk {
     const time = Date.prototype.getTime.call(value);
     if (Number.isNaN(time)) throw new Refusal('is an invalid Date');
     return this.leaf(new Date(time));
+  }
+
+  private count(bytes: number): void {
+    this.bytes += bytes;
+    if (this.bytes > this.maxBytes) throw tooLarge(this.bytes, this.maxBytes);
   }
 
   private leaf(value: Leaf): unknown {

@@ -1,0 +1,39 @@
+/** The casts of one connection: they leave as far as there is credit, in order, and a loss is counted. */
+import type { Connection } from '../connection/connection.js';
+import type { Outbox } from '../connection/outbox.js';
+import { GenRpcError } from '../protocol/errors.js';
+import { CAST_STREAM, type CastFrame } from '../protocol/frame.js';
+import { UnsentCasts } from './unsent-casts.js';
+
+export class OutgoingCasts {
+  private readonly stream: Outbox;
+  private readonly unsent: UnsentCasts;
+
+  /** @param maxQueued most casts that wait for credit */
+  constructor(
+    private readonly connection: Connection,
+    private readonly maxQueued: number,
+  ) {
+    this.stream = connection.openStream(CAST_STREAM);
+    this.unsent = new UnsentCasts((position) => connection.hasWritten(position));
+  }
+
+  /** Those that have not left: asked when the connection has ended. */
+  get lost(): number {
+    const { queue } = this.stream;
+    const half = (queue.first?.written ?? -1) >= 0 ? 1 : 0;
+    return this.unsent.count + queue.length - half;
+  }
+
+  /** @throws GenRpcError `refused` when too many wait. */
+  checkRoom(): void {
+    const { length } = this.stream.queue;
+    if (length < this.maxQueued) return;
+    const { node } = this.connection.peer;
+    throw new GenRpcError('refused', `${length} casts wait already until ${node} has run those before them.`);
+  }
+
+  send(frame: CastFrame): void {
+    this.connection.sendOn(this.stream, frame, this.unsent);
+  }
+}
