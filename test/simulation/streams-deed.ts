@@ -70,7 +70,7 @@ export interface Deed {
 }
 
 /** Long enough for anything, where nothing goes wrong. */
-const PATIENT_MS = 20_000;
+export const PATIENT_MS = 20_000;
 
 const SHAPES = ['raw', 'object', 'object', 'null'] as const;
 
