@@ -86,6 +86,7 @@ export class Lane implements SessionEvents {
 
   /** Sends the call now or once there is a connection. `waitForReady`: also across failed attempts, until its deadline. */
   call(call: PendingCall, waitForReady = false): void {
+    call.waitForReady = waitForReady;
     if (this.session === undefined) this.enqueue(call, waitForReady);
     else this.session.call(call, call.timeoutMs);
   }
@@ -149,8 +150,9 @@ export class Lane implements SessionEvents {
 
   notStarted(call: PendingCall, refusal: GenRpcError): void {
     call.resent += 1;
-    if (call.resent > MAX_RESENT || this.refusal(false) !== undefined) call.fail(refusal);
-    else if (this.session === undefined) this.enqueue(call, false);
+    const { waitForReady } = call;
+    if (call.resent > MAX_RESENT || this.refusal(waitForReady) !== undefined) call.fail(refusal);
+    else if (this.session === undefined) this.enqueue(call, waitForReady);
     else call.ready(this.session, this.ports.clock.now());
   }
 
