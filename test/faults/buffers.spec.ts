@@ -5,7 +5,7 @@ import { CONNECTION_CREDIT, FrameType, type Frame } from '../../lib/protocol/fra
 import { Cluster, DRIVERS, twoNodes } from '../support/cluster.js';
 import { Door, redirect, until } from '../support/door.js';
 import { heldBytes } from '../support/heap.js';
-import { bytesOf, RawServer } from '../support/raw-peer.js';
+import { bytesOf, headOf, RawServer } from '../support/raw-peer.js';
 
 /** `GEN_RPC_SOAK=1` runs what the fault list asks for in full; otherwise as much as fits a few seconds. */
 const SOAK = process.env['GEN_RPC_SOAK'] === '1';
@@ -94,18 +94,17 @@ describe('B-12 a large reply that is abandoned half-way', { timeout: 120_000 }, 
     const large = Buffer.alloc(2 * MIB, 1);
     door.node.register('large', { reply: () => large });
     const peer = await (await door.dial()).login('counting@127.0.0.1', door.name);
-    const chunkBytes = (): number =>
-      peer.frames.reduce((sum, frame) => sum + (frame.type === FrameType.Chunk ? frame.bytes.length : 0), 0);
+    peer.granting = false;
     const call = (id: number): Frame => {
       const name = { module: 'large', fn: 'reply', version: '' };
       const payload = { kind: 'codec', bytes: Buffer.of(0x90) } as const;
       return { type: FrameType.Call, id, name, timeoutMs: 60_000, single: false, headers: undefined, payload };
     };
     for (let id = 1; id <= 50; id += 1) {
-      peer.frames.length = 0;
       peer.send(bytesOf(call(id)));
-      await peer.until(() => chunkBytes() === CONNECTION_CREDIT);
+      await peer.until(() => peer.chunkBytes === id * CONNECTION_CREDIT);
       peer.send(bytesOf({ type: FrameType.Cancel, id }));
+      peer.forget(id);
       peer.send(bytesOf({ type: FrameType.Credit, id: 0, connection: CONNECTION_CREDIT, stream: 0 }));
     }
     await until(() => door.node.stats().bufferedBytes === 0);
@@ -117,8 +116,17 @@ describe('B-13 messages of which little has come', () => {
 
   /** The head of a call of 4 MiB, as a peer would send it. */
   function head(id: number, timeoutMs = 60_000): Buffer {
-    const payload = { kind: 'codec', bytes: Buffer.allocUnsafeSlow(4 * MIB) } as const;
-    return bytesOf({ type: FrameType.Call, id, name: NAME, timeoutMs, single: false, headers: undefined, payload });
+    const payload = { kind: 'codec', bytes: Buffer.alloc(0) } as const;
+    const call = {
+      type: FrameType.Call,
+      id,
+      name: NAME,
+      timeoutMs,
+      single: false,
+      headers: undefined,
+      payload,
+    } as const;
+    return headOf(call, 4 * MIB);
   }
 
   function chunk(id: number, bytes: number, more = true): Buffer {
@@ -189,8 +197,8 @@ describe('B-13 messages of which little has come', () => {
     await peer.until(() => peer.frames.length === 16);
     for (const frame of [...peer.frames]) {
       const id = 'id' in frame ? frame.id : 0;
-      const result = bytesOf({ type: FrameType.Result, id, payload: { kind: 'raw', bytes: Buffer.alloc(MIB) } });
-      peer.send(result, chunk(id, 2048));
+      const payload = { kind: 'raw', bytes: Buffer.alloc(0) } as const;
+      peer.send(headOf({ type: FrameType.Result, id, payload }, MIB), chunk(id, 2048));
     }
     await until(() => a.stats().bufferedBytes === 16 * 2048);
     const codes = (await settled).map((one) => one.status === 'rejected' && (one.reason as { code: string }).code);

@@ -130,6 +130,10 @@ export class RawPeer {
   readonly grants: CreditFrame[] = [];
   /** Does it grant again whatever it has received, as one that reads at once does? */
   granting = true;
+  /** Does it put messages together? If not, chunks are among `frames` as they came. */
+  assembling = true;
+  /** Bytes that came in chunks. */
+  chunkBytes = 0;
   ended = false;
   private readonly decoder = new FrameDecoder(64 * 1024 * 1024);
   private readonly incoming = new Messages();
@@ -238,6 +242,11 @@ export class RawPeer {
     this.owed.clear();
   }
 
+  /** Gives up what is half here of a message: its rest does not come, or is of no use. */
+  forget(id: number): void {
+    this.incoming.drop(id);
+  }
+
   private decode(bytes: Buffer): void {
     this.decoder.push(bytes, (frame) => this.onFrame(frame));
     this.frames.push(...this.incoming.messages.splice(0));
@@ -246,12 +255,16 @@ export class RawPeer {
 
   private onFrame(frame: Frame): void {
     if (frame.type === FrameType.Credit) return void this.grants.push(frame);
-    if (frame.type === FrameType.Chunk) this.owe(0, frame.bytes.length, 0);
+    if (frame.type === FrameType.Chunk) {
+      this.chunkBytes += frame.bytes.length;
+      this.owe(0, frame.bytes.length, 0);
+    }
     if (frame.type === FrameType.Item) {
       this.owe(frame.id, costOf(frame.payload.bytes.length), costOf(frame.total ?? frame.payload.bytes.length));
     }
     if (frame.type === FrameType.Cast) this.owe(0, 0, costOf(frame.total ?? frame.payload.bytes.length));
-    this.incoming.take(frame);
+    if (this.assembling) this.incoming.take(frame);
+    else this.frames.push(frame);
   }
 
   private owe(id: number, connection: number, stream: number): void {
