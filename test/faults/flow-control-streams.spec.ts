@@ -118,12 +118,13 @@ describe('B-03 a peer that gives no credit', () => {
     const a = cluster.create('a', { listen: false });
     const connected = a.connect(B);
     const peer: RawPeer = await (await server.accept()).welcome(B);
+    peer.granting = false;
+    peer.assembling = false;
     await connected;
     return {
       a,
       peer,
-      chunkBytes: () =>
-        peer.frames.reduce((sum, frame) => sum + (frame.type === FrameType.Chunk ? frame.bytes.length : 0), 0),
+      chunkBytes: () => peer.chunkBytes,
       async [Symbol.asyncDispose]() {
         peer.destroy();
         await server[Symbol.asyncDispose]();
