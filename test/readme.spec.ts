@@ -31,7 +31,7 @@ async function accepting(port: number): Promise<void> {
   }
 }
 
-describe("the README's first example", () => {
+describe("the README's code", () => {
   beforeAll(async () => {
     // Inside the project, so that the package is found by its own name.
     folder = await mkdtemp(join(ROOT, 'dist-readme-'));
@@ -39,6 +39,14 @@ describe("the README's first example", () => {
   });
 
   afterAll(() => rm(folder, { recursive: true }));
+
+  it.each([
+    ['streams', ['stock.ts', 'reader.ts']],
+    ['deadlines', ['orders.ts']],
+  ])('shows %s by code that compiles strictly', { timeout: 60_000 }, async (_, files) => {
+    for (const file of files) await writeFile(join(folder, file), await snippet(file));
+    expect(compile(files.map((file) => join(folder, file)))).toEqual([]);
+  });
 
   it('is as short as it says, compiles strictly, and prints 42', { timeout: 60_000 }, async () => {
     expect((await snippet('math.ts')).trimEnd().split('\n').length).toBeLessThanOrEqual(12);

@@ -22,6 +22,7 @@ const STORIES: Readonly<Record<string, readonly string[]>> = {
     "prices ^2.0.0: total('tea', 11) → incompatible: There is no version ^2.0.0 of prices here, but 1.0.0, 1.1.0.",
     'keys a call of prices for each of ann, bob, cleo → 3 connections more',
     'and once more → no other: the same key always takes the same one',
+    "stream prices.history('tea', 10000) → 10000 prices, one by one; the same again, left after three",
     "nbYield(50) of tea → 'timeout'",
     'nbYield(5000) of tea → { value: 4.62 }',
     'yield() of rice → 1.21',
@@ -84,6 +85,26 @@ const STORIES: Readonly<Record<string, readonly string[]>> = {
     'killed pid #, while it works for key 1 → connection_lost: The connection to counter@127.0.0.1 ended before counter.hang replied: The peer closed the connection.',
     'key 1 has a new connection, and so another process with another count; key 2 noticed nothing',
   ],
+  '07-streams': [
+    'reply stock.shelves(10000), read as they come → 10000',
+    'slow stock.shelves(1000000), of which 3 are read, slowly → stock has seen fewer than 10000: it waited',
+    'stock.ended: it knows that its reader has left → 2',
+    "argument stock.receive('tea', a stream of 1000 numbers) → '500500 boxes of tea'",
+    'both stock.priceEach(a stream), each answer before the next question → tea is 4.2, rice is 1.1, salt is 0.5',
+    'rxjs stock.shelves(1000000), take(3) → [ 1, 2, 3 ]',
+    'stock.ended: take(3) has stopped it → 3',
+    "stock.receive('rice', an Observable) → '6 boxes of rice'",
+  ],
+  '08-deadlines-and-drain': [
+    'deadline front gives orders 1000 ms, which works for 200 and then asks stock → stock has 800 or less',
+    'front gives orders 100 ms, and stock would take a minute → timeout',
+    "stock.listStopped(): it knows → [ 'tea' ]",
+    'cancel front gives orders up, while stock works for it → cancelled: orders.recount was cancelled by its caller.',
+    "stock.listStopped(): it knows → [ 'tea', 'rice' ]",
+    "retry stock dies in the middle of stock.count('tea') → connection_lost: The connection to stock@127.0.0.1 ended before stock.count replied: The peer closed the connection.",
+    "the same call, { idempotent: true, waitForReady: true }, is made again → its successor answers → '40 of tea'",
+    'drain stock drains and starts again while 20 callers never pause → none of their # calls is lost',
+  ],
 };
 
 /** Its lines, without what differs from run to run. Fails if it does not end well, or leaves a process behind. */
@@ -94,7 +115,7 @@ async function story(name: string): Promise<string[]> {
   return stdout.split('\n').map((line) =>
     line
       .replace(/ {2}\([\d.]+ ms\)$/, '')
-      .replaceAll(/(?<=pid |127\.0\.0\.1:|attempt in |^ *prices@127\.0\.0\.1 → )\d+/g, '#')
+      .replaceAll(/(?<=pid |127\.0\.0\.1:|attempt in |of their |^ *prices@127\.0\.0\.1 → )\d+/g, '#')
       .replaceAll(/ +/g, ' ')
       .trim(),
   );

@@ -50,6 +50,8 @@ export class PendingCall extends Deadline implements ItemSource {
   position = 0;
   carrier: CallCarrier | undefined;
   settled = false;
+  /** Does it wait for a node that is down? */
+  waitForReady = false;
   /** How often it was sent to somebody who did not start it. */
   resent = 0;
   /** The reply, where it is a stream. */
@@ -185,9 +187,9 @@ export class PendingCalls {
     return this.highest;
   }
 
-  /** Those with a higher number. */
+  /** Those with a higher number, and those that have not begun to leave. */
   above(id: number): PendingCall[] {
-    return this.calls.values().filter((call) => call.id > id);
+    return this.calls.values().filter((call) => call.id > id || call.position === Infinity);
   }
 
   /** Gives a call its number: counting up, around, and over numbers that are taken. */

@@ -4,16 +4,11 @@ import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { deflated, inflated } from '../protocol/compression.js';
 import {
   FrameType,
-  type CallFrame,
   type CancelFrame,
-  type CastFrame,
   type EndFrame,
-  type ErrorFrame,
   type Frame,
   type GoAwayFrame,
-  type ItemFrame,
   type PayloadFrame,
-  type ResultFrame,
 } from '../protocol/frame.js';
 import { checkSize, decodePayload, encodePayload, type Payload, type SharedPayload } from '../protocol/payload.js';
 import type { Clock, Timer } from '../ports/clock.js';
@@ -26,8 +21,7 @@ import type { Outbox, Positioned } from './outbox.js';
 import type { ConnectionSettings, Peer, Wire } from './wire.js';
 
 /** Frames that the owner of a connection hears of. */
-export type OwnersFrame =
-  CallFrame | CastFrame | ItemFrame | ResultFrame | ErrorFrame | CancelFrame | EndFrame | GoAwayFrame;
+export type OwnersFrame = PayloadFrame | CancelFrame | EndFrame | GoAwayFrame;
 
 export interface ConnectionEvents {
   frame(frame: OwnersFrame): void;
@@ -70,8 +64,8 @@ export class Connection implements Buffered {
     this.reader = new FrameReader(wire.decoder, clock, settings, wire.rttMs, {
       frame: (frame) => this.onFrame(frame),
       grant: (frame) => this.write(frame),
-      awaits: (frame) => this.events?.awaits(frame) ?? false,
-      isKnown: (id) => this.events?.isKnown(id) ?? false,
+      awaits: (frame) => this.isOpen && (this.events?.awaits(frame) ?? false),
+      isKnown: (id) => !this.isOpen || (this.events?.isKnown(id) ?? false),
       late: () => this.events?.late(),
       fail: (error) => this.abort(error),
     });
@@ -97,6 +91,11 @@ export class Connection implements Buffered {
 
   get bufferedBytes(): number {
     return this.writer.queuedBytes + this.reader.bufferedBytes;
+  }
+
+  /** Is a message half here? */
+  get isReceiving(): boolean {
+    return this.reader.isReceiving;
   }
 
   /** Is so much waiting that nothing more should be added? */
@@ -147,7 +146,7 @@ export class Connection implements Buffered {
    * @param mark told where it begins
    * @throws GenRpcError when the frame cannot be written; nothing is sent then.
    */
-  send(frame: CallFrame | ResultFrame | ErrorFrame | CancelFrame | GoAwayFrame, mark?: Positioned): void {
+  send(frame: Parameters<FrameWriter['send']>[0], mark?: Positioned): void {
     if (this.state !== 'open') return;
     this.writer.send(frame, mark);
     this.noteBuffers();
@@ -159,7 +158,7 @@ export class Connection implements Buffered {
   }
 
   /** As `send`, on a stream: items, and in order with them what begins or ends it. */
-  sendOn(stream: Outbox, frame: CallFrame | ItemFrame | CastFrame | EndFrame | ErrorFrame, mark?: Positioned): void {
+  sendOn(stream: Outbox, frame: PayloadFrame | EndFrame, mark?: Positioned): void {
     if (this.state !== 'open') return;
     this.writer.sendOn(stream, frame, mark);
     this.noteBuffers();

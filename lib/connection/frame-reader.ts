@@ -81,6 +81,11 @@ export class FrameReader {
     return this.assembler.bytes;
   }
 
+  /** Is a message half here? */
+  get isReceiving(): boolean {
+    return this.assembler.size > 0;
+  }
+
   /** @throws GenRpcError `protocol_error`: the connection cannot go on. */
   push(bytes: Buffer): void {
     this.decoder.push(bytes, this.onFrame);
@@ -154,7 +159,7 @@ export class FrameReader {
   }
 
   private get isHalf(): boolean {
-    return this.decoder.midFrame || this.assembler.size > 0;
+    return this.decoder.midFrame || this.isReceiving;
   }
 
   private arm(ms: number): void {

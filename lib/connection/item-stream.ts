@@ -14,21 +14,22 @@ export interface Outlet extends Observer {
 /** Ends a source; resolves once it has ended. Safe to repeat. */
 export type Stop = () => Promise<void> | undefined;
 
-export function isSubscribable(value: unknown): value is Subscribable {
-  return typeof value === 'object' && value !== null && typeof (value as Subscribable).subscribe === 'function';
+function isSubscribable(value: unknown): value is Subscribable {
+  return isOpen(value) && typeof (value as Subscribable).subscribe === 'function';
 }
 
 export function isAsyncIterable(value: unknown): value is AsyncIterable<unknown> {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    typeof (value as AsyncIterable<unknown>)[Symbol.asyncIterator] === 'function'
-  );
+  return isOpen(value) && typeof (value as AsyncIterable<unknown>)[Symbol.asyncIterator] === 'function';
+}
+
+/** May it have methods of its own? The streams that Nest handlers get are functions. */
+function isOpen(value: unknown): boolean {
+  return (typeof value === 'object' && value !== null) || typeof value === 'function';
 }
 
 /** A streaming argument, or a streaming reply. What can wait is preferred to what cannot. */
 export function isItemStream(value: unknown): value is ItemStream {
-  return typeof value === 'object' && value !== null && (isAsyncIterable(value) || isSubscribable(value));
+  return isOpen(value) && (isAsyncIterable(value) || isSubscribable(value));
 }
 
 /** Sends everything of `source` to `outlet`, until it ends or is stopped. Items may come before this returns. */

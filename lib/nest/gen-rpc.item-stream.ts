@@ -7,7 +7,7 @@ type Next<T> = (value: T) => void;
 /**
  * `@Payload() items$: Observable<T>`. What is not read yet waits at the caller, all but a window of it: `for await` reads
  * one at a time; an Observable reads as fast as items come, or, where the reply is a stream, as fast as that is read.
- * It ends with an error when the call ends before it: a subscription of your own must handle that.
+ * It ends with an error when the call ends before it.
  */
 export class GenRpcItemStream<T = unknown> extends Observable<T> implements AsyncIterable<T> {
   declare private readonly items: AsyncIterable<T>;
@@ -29,9 +29,16 @@ export class GenRpcItemStream<T = unknown> extends Observable<T> implements Asyn
   override subscribe(next?: Next<T> | null, error?: Next<unknown> | null, complete?: (() => void) | null): Subscription;
   override subscribe(observer?: Partial<Observer<T>> | Next<T> | null, ...more: unknown[]): Subscription {
     const [error, complete] = more as [Next<unknown>?, (() => void)?];
-    if (typeof observer !== 'function')
-      return this.paced.subscribe(observer ?? ({ error, complete } as Partial<Observer<T>>));
-    return this.paced.subscribe({ next: observer, error, complete } as Partial<Observer<T>>);
+    const told =
+      typeof observer === 'function' ? { next: observer, error, complete } : (observer ?? { error, complete });
+    if (typeof told.error === 'function') return this.paced.subscribe(told as Observer<T>);
+    // RxJS would throw into the process what nobody handles, and a caller that leaves must not end it.
+    const { next = (): void => {} } = told;
+    return this.paced.subscribe({
+      next: next.bind(told),
+      error: () => {},
+      complete: () => told.complete?.(),
+    });
   }
 
   [Symbol.asyncIterator](): AsyncIterator<T> {

@@ -174,7 +174,10 @@ export class ConcurrencyOptions {
   @Count(1, 10_000_000)
   casts?: number;
 
-  /** ms that the event loop may be late; above, new calls are refused until it is late by less than half. Default 200. */
+  /**
+   * ms that the event loop may be late; above it twice within a second, new calls are refused until it is late by less
+   * than half. Default 200.
+   */
   @Optional()
   @MillisecondsOrInfinity()
   loopDelay?: number;

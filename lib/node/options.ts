@@ -107,7 +107,10 @@ export class GenRpcOptions {
   @Milliseconds()
   handshakeTimeout?: number;
 
-  /** A peer that takes no byte for this long is cut off. Default 5,000. (gen_rpc: `send_timeout`) */
+  /**
+   * A peer that takes no byte for this long, or gives no credit of its connection back while something waits for that,
+   * is cut off. Default 5,000. (gen_rpc: `send_timeout`)
+   */
   @Optional()
   @Milliseconds()
   sendTimeout?: number;

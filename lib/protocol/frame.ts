@@ -8,7 +8,7 @@ export const PROTOCOL_VERSION = 1;
 /** `u32 length · u8 type · u8 flags · u16 zero · u32 stream`. */
 export const HEADER_BYTES = 12;
 /** What may stand in a frame beside its payload: names and headers. */
-export const MAX_HEAD_BYTES = 32 * 1024;
+const MAX_HEAD_BYTES = 32 * 1024;
 export const MAX_HEADERS_BYTES = 16 * 1024;
 /** The largest message by default, in payload bytes. */
 export const DEFAULT_MAX_MESSAGE_BYTES = 4 * 1024 * 1024;

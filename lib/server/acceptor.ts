@@ -48,7 +48,10 @@ export class Acceptor implements ConnectionEvents, Answers {
   ) {
     connection.keepAlive(false);
     this.casts = new CastIntake(connection, ports);
-    this.departure = new Departure(connection, ports.clock, () => this.onRefusing());
+    this.departure = new Departure(connection, ports.clock, {
+      lastId: () => this.lastId,
+      seen: () => this.closeIfServed(),
+    });
     this.calls = new ConnectionCalls(connection.peer.node, ports);
     this.inactivity = this.whenUnused(ports.inactivityTimeout, () => this.retire());
   }
@@ -163,7 +166,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     this.calls.delete(call);
     this.inactivity.used();
     if (call.unread) this.connection.forget(call.id);
-    if (this.departure.refusing && this.running === 0) this.connection.close();
+    this.closeIfServed();
   }
 
   private whenUnused(ms: number, run: () => void): Inactivity {
@@ -178,12 +181,10 @@ export class Acceptor implements ConnectionEvents, Answers {
     this.inactivity = this.whenUnused(RETIRE_GRACE_MS, () => this.connection.close());
   }
 
-  /** The last calls that were taken are being answered. */
-  private onRefusing(): number {
-    this.ports.clock.soon(() => {
-      if (this.running === 0) this.connection.close();
-    });
-    return this.lastId;
+  /** While it departs: has everything been answered that the client may wait for? */
+  private closeIfServed(): void {
+    if (!this.departure.seen || this.running > 0 || this.connection.isReceiving) return;
+    this.connection.close();
   }
 
   private onCall(frame: CallFrame): void {
@@ -194,7 +195,8 @@ export class Acceptor implements ConnectionEvents, Answers {
     }
     if (this.departure.refusing) {
       const message = 'The node is shutting down and did not start the call.';
-      return this.sendError(frame.id, new GenRpcError('refused', message));
+      this.sendError(frame.id, new GenRpcError('refused', message));
+      return this.closeIfServed();
     }
     if (this.connection.congested) {
       const message = 'Too many answers wait for the caller, which reads slowly. The call was not started.';
@@ -218,7 +220,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     const { payload, single } = frame;
     const args = argumentsOf(this.connection.decode(payload), single, payload.kind === 'raw');
     if (frame.streamed !== true) return args;
-    const requests = (call.requests = new RequestStream(this.connection, call.id));
+    const requests = (call.requests = new RequestStream(this.connection, call.id, (error) => call.crash(error)));
     call.endArgument = (reason) => requests.stop(reason);
     call.watchDeadline();
     return withStream(args, call.single, requests.queue);
@@ -247,6 +249,7 @@ export class Acceptor implements ConnectionEvents, Answers {
   private onCancel(id: number): void {
     this.connection.forget(id);
     this.calls.get(id)?.abort(new GenRpcError('cancelled'));
+    this.closeIfServed();
   }
 
   private onCast(frame: CastFrame): void {

@@ -6,16 +6,24 @@ import type { Clock } from '../ports/clock.js';
 /** How long a client may take to see that it was asked, before it is told which calls come too late. */
 const NOTICE_MS = 1000;
 
+export interface DepartureEvents {
+  /** The highest number of a call that was taken. */
+  lastId(): number;
+  /** The client knows which calls come too late. */
+  seen(): void;
+}
+
 export class Departure {
   /** New calls are refused. */
   refusing = false;
   begun = false;
+  /** The client knows it, and whatever it sent before has arrived. */
+  seen = false;
 
-  /** @param onRefusing asked for the highest number of a call that was taken */
   constructor(
     private readonly connection: Connection,
     private readonly clock: Clock,
-    private readonly onRefusing: () => number,
+    private readonly events: DepartureEvents,
   ) {}
 
   /** Nothing is refused: the connection is of no use any more, and the client is to close it. */
@@ -31,17 +39,30 @@ export class Departure {
     if (this.begun) return;
     this.begun = true;
     this.suggest();
-    const notice = this.clock.after(NOTICE_MS, () => this.refuse());
-    this.connection.ping(() => {
-      notice.cancel();
-      this.refuse();
-    });
-    void this.connection.ended.then(() => notice.cancel());
+    this.afterNotice(() => this.refuse());
   }
 
   private refuse(): void {
-    if (this.refusing) return;
     this.refusing = true;
-    this.connection.send({ type: FrameType.GoAway, lastId: this.onRefusing() });
+    this.connection.send({ type: FrameType.GoAway, lastId: this.events.lastId() });
+    // A call below that may still be half here, or may not even have begun to come: it must get an answer.
+    this.afterNotice(() => {
+      this.seen = true;
+      this.events.seen();
+    });
+  }
+
+  /** Runs `then` once the client has seen what was sent before, or should have. */
+  private afterNotice(then: () => void): void {
+    let done = false;
+    const once = (): void => {
+      notice.cancel();
+      if (done || !this.connection.isOpen) return;
+      done = true;
+      then();
+    };
+    const notice = this.clock.after(NOTICE_MS, once);
+    this.connection.ping(once);
+    void this.connection.ended.then(() => notice.cancel());
   }
 }

@@ -5,7 +5,7 @@ import { Msgpack5Codec } from '../../lib/protocol/msgpack/msgpack5.codec.js';
 import { FrameType, type Frame } from '../../lib/protocol/frame.js';
 import { Cluster, DRIVERS, twoNodes } from '../support/cluster.js';
 import { Door, until } from '../support/door.js';
-import { bytesOf, type RawPeer } from '../support/raw-peer.js';
+import { bytesOf, headOf, type RawPeer } from '../support/raw-peer.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -74,7 +74,7 @@ describe('half a message that nobody waits for', () => {
   const NAME = { module: 'stream', fn: 'wait', version: '' };
 
   function itemHead(id: number, sequence: number): Buffer {
-    return bytesOf({ type: FrameType.Item, id, sequence, payload: { kind: 'raw', bytes: Buffer.alloc(MIB) } });
+    return headOf({ type: FrameType.Item, id, sequence, payload: { kind: 'raw', bytes: Buffer.of() } }, MIB);
   }
 
   function chunk(id: number, bytes = 4 * KIB): Buffer {

@@ -336,6 +336,18 @@ describe('G-08 a node that sends every new connection away', () => {
     expect(raw.server.peers.length).toBeLessThanOrEqual(5);
   });
 
+  it('G-08 once: a call that waits for a node that is down waits for the next connection too', async () => {
+    await using raw = await rawServer();
+    const call = raw.a.call(B, 'math', 'add', [1, 2], { waitForReady: true });
+    const first = await (await raw.server.accept()).welcome(B);
+    await first.until(() => callsOf(first).length === 1);
+    first.send(bytesOf(goAway(0)));
+    const next = await (await raw.server.accept()).welcome(B);
+    await next.until(() => callsOf(next).length === 1);
+    next.send(bytesOf(...callsOf(next).map(({ id }) => result(id))));
+    await expect(call).resolves.toBe(7);
+  });
+
   it('G-08 and answers one call first: another call is sent four times at most, then refused', async () => {
     await using raw = await sentAway(1);
     const calls = numbers(8).map((n) => raw.a.call(B, 'math', 'add', [n]));

@@ -169,6 +169,7 @@ describe('B-06 some grants for each chunk', () => {
     at.peer.assembling = false;
     const calls = Array.from({ length: 12 }, () => at.a.call(B, 'large', 'take', [Buffer.alloc(3_000_000)]));
     const settled = Promise.allSettled(calls);
+    at.peer.count();
     const chunks = () => at.peer.frames.filter((frame) => frame.type === FrameType.Chunk);
     let grants = 0;
     for (let seen = 0, answered = 0; answered < 12;) {

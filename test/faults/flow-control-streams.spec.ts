@@ -117,14 +117,13 @@ describe('B-03 a peer that gives no credit', () => {
     redirect(cluster, B, server.port);
     const a = cluster.create('a', { listen: false });
     const connected = a.connect(B);
-    const peer: RawPeer = await (await server.accept()).welcome(B);
-    peer.granting = false;
-    peer.assembling = false;
+    const peer: RawPeer = (await (await server.accept()).welcome(B)).count();
     await connected;
     return {
       a,
       peer,
-      chunkBytes: () => peer.chunkBytes,
+      chunkBytes: () =>
+        peer.frames.reduce((sum, frame) => sum + (frame.type === FrameType.Chunk ? frame.bytes.length : 0), 0),
       async [Symbol.asyncDispose]() {
         peer.destroy();
         await server[Symbol.asyncDispose]();

@@ -1,10 +1,12 @@
 /** Requests that are streams: what a handler gets, also behind Nest's pipes, and how fast. */
 import 'reflect-metadata';
 import { Controller, ParseIntPipe, ValidationPipe, type INestMicroservice } from '@nestjs/common';
-import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
+import { Ctx, EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import { IsInt } from 'class-validator';
 import { firstValueFrom, from, lastValueFrom, map, Observable, of, reduce, take, throwError } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
+import { GenRpcContext } from '../../lib/nest/gen-rpc.context.js';
 import { Arg, RpcFunction, RpcModule } from '../../lib/nest/gen-rpc.decorators.js';
 import { GenRpcItemStream } from '../../lib/nest/gen-rpc.item-stream.js';
 import { GenRpcRecordBuilder } from '../../lib/nest/gen-rpc.record-builder.js';
@@ -22,6 +24,7 @@ async function sumOf(items: AsyncIterable<number>): Promise<number> {
 
 let given: unknown[] = [];
 let received = 0;
+let caller: GenRpcClient;
 let release = signalOf();
 beforeEach(() => {
   given = [];
@@ -73,6 +76,22 @@ class Patterns {
   @MessagePattern('first')
   first(@Payload() items$: Observable<Item>): Observable<Item> {
     return items$.pipe(take(1));
+  }
+
+  @MessagePattern('echo')
+  echo(@Payload() items$: Observable<Item>): Observable<Item> {
+    return items$;
+  }
+
+  @MessagePattern('forward')
+  forward(@Payload() items$: Observable<number>, @Ctx() context: GenRpcContext): Observable<number> {
+    return caller.send<number>(context.getMetadata()?.['to'], items$);
+  }
+
+  @MessagePattern('unhandled')
+  unhandled(@Payload() items$: Observable<Item>): Promise<never> {
+    items$.subscribe(({ n }) => void given.push(n));
+    return new Promise(() => {});
   }
 
   @MessagePattern('hold')
@@ -211,17 +230,39 @@ describe('a stream as request', () => {
     await expect(reply).resolves.toBe(6000);
   });
 
-  it.each(['double', 'module.double'])('waits for the reader of the reply that %s makes of it', async (pattern) => {
+  it.each(['sum.observable', 'sum.iterable'])('is passed on to %s', async (to) => {
     await using pair = await pairOf(APP);
-    const counter = new Counter(200);
-    const iterator = pair.caller.stream<Item>(pattern, counter.generate())[Symbol.asyncIterator]();
-    await iterator.next();
-    expect(await settled(() => received)).toBeLessThan(4000);
-    expect(counter.made).toBeLessThan(8000);
-    for (let n = 1; n < 8000; n += 1) expect((await iterator.next()).value?.n).toBe(2 * n);
-    await iterator.return?.();
-    await until(() => counter.stopped === 1);
+    ({ caller } = pair);
+    const record = new GenRpcRecordBuilder(upTo(1000)).setHeaders({ to }).build();
+    await expect(itemsOf(caller.send('forward', record))).resolves.toEqual([499_500]);
   });
+
+  it('does not end a process that subscribed without an error handler', async () => {
+    await using pair = await pairOf(APP);
+    const subscription = pair.caller.send('unhandled', new Counter().generate()).subscribe();
+    await until(() => given.length > 100);
+    subscription.unsubscribe();
+    await until(() => pair.node.stats().stuckCalls === 1);
+    await settled(() => given.length);
+    expect(given).toEqual(range(given.length));
+    pair.server.unwrap().abort();
+  });
+
+  it.each(['echo', 'double', 'module.double'])(
+    'waits for the reader of the reply that %s makes of it',
+    async (pattern) => {
+      await using pair = await pairOf(APP);
+      const counter = new Counter(200);
+      const iterator = pair.caller.stream<Item>(pattern, counter.generate())[Symbol.asyncIterator]();
+      await iterator.next();
+      expect(await settled(() => counter.made)).toBeLessThan(8000);
+      expect(received).toBeLessThan(4000);
+      const factor = pattern === 'echo' ? 1 : 2;
+      for (let n = 1; n < 8000; n += 1) expect((await iterator.next()).value?.n).toBe(factor * n);
+      await iterator.return?.();
+      await until(() => counter.stopped === 1);
+    },
+  );
 
   it('is stopped when the handler has enough', async () => {
     await using pair = await pairOf(APP);

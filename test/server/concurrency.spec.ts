@@ -15,8 +15,26 @@ describe('the delay of the event loop', () => {
   function setUp(limit = 200) {
     const clock = new HandClock();
     const loop = new LoopDelay(clock, limit);
-    return { clock, loop, isLate: () => loop.isLate(clock.now()) };
+    const isLate = (): boolean => loop.isLate(clock.now());
+    /** It has been late just now: the next time counts. */
+    const wasLate = (): void => {
+      isLate();
+      clock.pass(20 + 201);
+      clock.pass(20);
+    };
+    return { clock, loop, isLate, wasLate };
   }
+
+  it('is none for one pause, nor for one a second', () => {
+    const { clock, isLate } = setUp();
+    for (let pause = 0; pause < 5; pause += 1) {
+      expect(isLate()).toBe(false);
+      clock.pass(20 + 5000);
+      expect(isLate()).toBe(false);
+      clock.pass(20);
+      for (let tick = 0; tick < 50; tick += 1) clock.pass(20);
+    }
+  });
 
   it('is none as long as ticks come in time, or late by no more than the limit', () => {
     const { clock, isLate } = setUp();
@@ -28,8 +46,8 @@ describe('the delay of the event loop', () => {
   });
 
   it('is known from a tick that comes too late, until one comes that is late by less than half of the limit', () => {
-    const { clock, isLate } = setUp();
-    isLate();
+    const { clock, isLate, wasLate } = setUp();
+    wasLate();
     clock.pass(20 + 201);
     expect(isLate()).toBe(true);
     clock.pass(5 + 100);
@@ -41,7 +59,8 @@ describe('the delay of the event loop', () => {
   });
 
   it('is known within a turn that lets no tick through', () => {
-    const { clock, loop } = setUp();
+    const { clock, loop, wasLate } = setUp();
+    wasLate();
     const begin = clock.now();
     expect(loop.isLate(begin)).toBe(false);
     expect(loop.isLate(begin + 20 + 200)).toBe(false);
@@ -96,9 +115,9 @@ describe('the delay of the event loop', () => {
   });
 
   it('is forgotten when it stops, and nothing ticks', () => {
-    const { clock, loop, isLate } = setUp();
-    isLate();
-    clock.pass(1000);
+    const { clock, loop, isLate, wasLate } = setUp();
+    wasLate();
+    clock.pass(900);
     expect(isLate()).toBe(true);
     loop.stop();
     loop.stop();
@@ -181,7 +200,8 @@ describe('the calls of a node', () => {
     const late = node();
     const behind = late.connect('one');
     const running = [behind.run(), behind.run()];
-    late.clock.pass(1000);
+    late.clock.pass(900);
+    late.clock.pass(900);
     expect(behind.open()).toMatchObject({ details: { limit: 'loopDelay', running: 2 } });
     running[0]?.succeed(1);
     expect(behind.open()).toMatchObject({ details: { limit: 'loopDelay', running: 1 } });
@@ -238,6 +258,7 @@ describe('the calls of a node', () => {
     const { connect, clock, journal } = node();
     const { calls, run, open } = connect('one');
     run();
+    clock.pass(20 + 201);
     clock.pass(20 + 201);
     const late = { code: 'refused', maybeExecuted: false, details: { limit: 'loopDelay', running: 1 } };
     expect(open()).toMatchObject(late);

@@ -111,6 +111,13 @@ export class Planner {
     return { ...plan, ...all, work: 0, throws: false, heeds: true, timeout: PATIENT_MS };
   }
 
+  /** One that has no end, and is left: its function must be told. */
+  leaving(): Plan {
+    const plan = this.probe();
+    const reply: ProducerPlan = { ...plan.reply, items: [{ size: 100, shape: 'raw', pause: 5 }], endless: true };
+    return { ...plan, reply, caller: { ...plan.caller, leaveAfter: 3 }, by: 'promise' };
+  }
+
   private producer(patient: boolean): ProducerPlan {
     const items = Array.from({ length: this.random.below(this.chance(0.2) ? 40 : 8) }, () => this.item());
     const endless = !patient && items.some(({ pause }) => pause > 0) && this.chance(0.2);

@@ -218,20 +218,20 @@ export class Reader {
         this.error ??= error;
         resolve();
       };
-      let subscription: { unsubscribe(): void } | undefined;
-      subscription = items.subscribe({
+      const held: { subscription?: { unsubscribe(): void } } = {};
+      held.subscription = items.subscribe({
         next: (value) => {
           // Before it has subscribed, it cannot leave.
-          if (this.end !== undefined) return void (this.wrong += subscription === undefined ? 0 : 1);
+          if (this.end !== undefined) return void (this.wrong += held.subscription === undefined ? 0 : 1);
           this.take(value);
           if (this.got !== this.plan.leaveAfter) return;
           over('left');
-          subscription?.unsubscribe();
+          held.subscription?.unsubscribe();
         },
         error: (error) => over('error', error),
         complete: () => over('clean'),
       });
-      if (this.end === 'left') subscription.unsubscribe();
+      if (this.end === 'left') held.subscription.unsubscribe();
     });
   }
 }

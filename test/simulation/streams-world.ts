@@ -60,7 +60,7 @@ export class World {
   async begin(name: string): Promise<void> {
     const { seed, calm } = this;
     const rough: NodeSettings = {
-      sendTimeout: seed % 2 === 0 ? 200 : 5000,
+      sendTimeout: seed % 2 === 0 ? 600 : 5000,
       ...(seed % 5 === 0 ? { keepalive: { idle: 150, interval: 300, count: 2 } } : {}),
       serverInactivityTimeout: seed % 7 === 0 ? 250 : Infinity,
       clientInactivityTimeout: seed % 11 === 0 ? 150 : Infinity,
@@ -103,6 +103,7 @@ export class World {
         if (verb === 'ordered') this.cast(deed, life);
         else this.start(deed, life);
       }
+      if (at === 0) this.start(this.deed('stream', life, to, this.planner.leaving(), true), life);
     });
   }
 

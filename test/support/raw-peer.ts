@@ -130,10 +130,8 @@ export class RawPeer {
   readonly grants: CreditFrame[] = [];
   /** Does it grant again whatever it has received, as one that reads at once does? */
   granting = true;
-  /** Does it put messages together? If not, chunks are among `frames` as they came. */
-  assembling = true;
-  /** Bytes that came in chunks. */
-  chunkBytes = 0;
+  /** Are messages put together? Otherwise `frames` has their heads and their chunks. */
+  gathering = true;
   ended = false;
   private readonly decoder = new FrameDecoder(64 * 1024 * 1024);
   private readonly incoming = new Messages();
@@ -232,6 +230,13 @@ export class RawPeer {
     return this;
   }
 
+  /** From here on it grants nothing by itself, and frames are gathered as they come. */
+  count(): this {
+    this.granting = false;
+    this.gathering = false;
+    return this;
+  }
+
   destroy(): void {
     this.socket.destroy();
   }
@@ -242,11 +247,6 @@ export class RawPeer {
     this.owed.clear();
   }
 
-  /** Gives up what is half here of a message: its rest does not come, or is of no use. */
-  forget(id: number): void {
-    this.incoming.drop(id);
-  }
-
   private decode(bytes: Buffer): void {
     this.decoder.push(bytes, (frame) => this.onFrame(frame));
     this.frames.push(...this.incoming.messages.splice(0));
@@ -255,15 +255,12 @@ export class RawPeer {
 
   private onFrame(frame: Frame): void {
     if (frame.type === FrameType.Credit) return void this.grants.push(frame);
-    if (frame.type === FrameType.Chunk) {
-      this.chunkBytes += frame.bytes.length;
-      this.owe(0, frame.bytes.length, 0);
-    }
+    if (frame.type === FrameType.Chunk) this.owe(0, frame.bytes.length, 0);
     if (frame.type === FrameType.Item) {
       this.owe(frame.id, costOf(frame.payload.bytes.length), costOf(frame.total ?? frame.payload.bytes.length));
     }
     if (frame.type === FrameType.Cast) this.owe(0, 0, costOf(frame.total ?? frame.payload.bytes.length));
-    if (this.assembling) this.incoming.take(frame);
+    if (this.gathering) this.incoming.take(frame);
     else this.frames.push(frame);
   }
 

@@ -18,6 +18,7 @@ import {
   Arg,
   GenRpcClient,
   GenRpcContext,
+  GenRpcItemStream,
   GenRpcModule,
   GenRpcNode,
   GenRpcRecordBuilder,
@@ -53,10 +54,11 @@ describe('the doors', () => {
     expect(Object.keys(library).toSorted()).toEqual([
       ...['AdmissionOptions', 'Arg', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'ConcurrencyOptions'],
       'GEN_RPC_TRANSPORT',
-      ...['GenRpcAsyncCall', 'GenRpcClient', 'GenRpcConfigError', 'GenRpcContext', 'GenRpcError', 'GenRpcModule'],
+      ...['GenRpcAsyncCall', 'GenRpcClient', 'GenRpcConfigError', 'GenRpcContext', 'GenRpcError'],
+      ...['GenRpcItemStream', 'GenRpcModule'],
       ...['GenRpcNode', 'GenRpcOptions', 'GenRpcRecord', 'GenRpcRecordBuilder', 'GenRpcServer', 'InjectGenRpc'],
       ...['KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec', 'NodeLocationOptions'],
-      ...['ReconnectOptions', 'RetryOptions', 'RpcFunction', 'RpcModule', 'isGenRpcError'],
+      ...['ReconnectOptions', 'RetryOptions', 'RpcFunction', 'RpcModule', 'StreamItems', 'isGenRpcError'],
     ]);
   });
 
@@ -301,5 +303,7 @@ describe('in Nest, without casts', () => {
     expectTypeOf<GenRpcContext['getMetadata']>().returns.toEqualTypeOf<Record<string, string> | undefined>();
     expectTypeOf<GenRpcContext['getRemainingTime']>().returns.toBeNumber();
     expectTypeOf<GenRpcContext['getSignal']>().returns.toEqualTypeOf<AbortSignal>();
+    expectTypeOf<GenRpcContext['ready']>().returns.toEqualTypeOf<Promise<void>>();
+    expectTypeOf<GenRpcItemStream<number>>().toExtend<Observable<number> & AsyncIterable<number>>();
   });
 });
