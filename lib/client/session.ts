@@ -227,7 +227,7 @@ export class Session implements ConnectionEvents, CallCarrier {
 
   /** It was not started: somebody else may have it, unless a part of what it sends is gone. */
   private giveBack(call: PendingCall, refusal: GenRpcError): void {
-    if (call.invocation.stream !== undefined) return call.fail(refusal);
+    if (call.invocation.stream !== undefined) return call.giveUp(refusal);
     this.pending.close(call);
     if (this.connection.forget(call.id)) this.connection.send({ type: FrameType.Cancel, id: call.id });
     call.carrier = undefined;
