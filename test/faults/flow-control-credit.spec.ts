@@ -165,8 +165,6 @@ describe('B-04 credit for a stream that runs', () => {
 describe('B-06 some grants for each chunk', () => {
   it('B-06 are no flood, however many', async () => {
     await using at = await server();
-    at.peer.granting = false;
-    at.peer.assembling = false;
     const calls = Array.from({ length: 12 }, () => at.a.call(B, 'large', 'take', [Buffer.alloc(3_000_000)]));
     const settled = Promise.allSettled(calls);
     at.peer.count();
