@@ -86,6 +86,7 @@ export class Lane implements SessionEvents {
 
   /** Sends the call now or once there is a connection. `waitForReady`: also across failed attempts, until its deadline. */
   call(call: PendingCall, waitForReady = false): void {
+    call.waitForReady = waitForReady;
     if (this.session === undefined) this.enqueue(call, waitForReady);
     else this.session.call(call, call.timeoutMs);
   }
@@ -110,8 +111,17 @@ export class Lane implements SessionEvents {
 
   /** Lets pending calls finish, those that still wait for a connection too, then closes. */
   async drain(): Promise<void> {
-    if (this.queue.length > 0) await this.connect().catch(() => {});
-    await Promise.all(this.sessions.map((session) => session.drain()));
+    let reached = true;
+    const reach = (): Promise<boolean> =>
+      this.connect().then(
+        () => true,
+        () => false,
+      );
+    // What a peer that drains too has not started comes back, and goes to the next session.
+    do {
+      if (this.queue.length > 0) reached = await reach();
+      await Promise.all(this.sessions.map((session) => session.drain()));
+    } while (reached && this.pendingCalls > 0);
   }
 
   /** Ends now: everyone who waits is told `reason`. Resolves once the connections are gone. Safe to repeat. */
@@ -140,8 +150,9 @@ export class Lane implements SessionEvents {
 
   notStarted(call: PendingCall, refusal: GenRpcError): void {
     call.resent += 1;
-    if (call.resent > MAX_RESENT || this.refusal(false) !== undefined) call.fail(refusal);
-    else if (this.session === undefined) this.enqueue(call, false);
+    const { waitForReady } = call;
+    if (call.resent > MAX_RESENT || this.refusal(waitForReady) !== undefined) call.fail(refusal);
+    else if (this.session === undefined) this.enqueue(call, waitForReady);
     else call.ready(this.session, this.ports.clock.now());
   }
 

@@ -9,10 +9,17 @@ export class OutgoingCasts {
   private readonly stream: Outbox;
   private readonly unsent: UnsentCasts;
 
-  /** @param maxQueued most casts that wait for credit */
+  /** Does any wait to leave? */
+  waiting = false;
+
+  /**
+   * @param maxQueued most casts that wait for credit
+   * @param onWaiting some wait, or none do any more
+   */
   constructor(
     private readonly connection: Connection,
     private readonly maxQueued: number,
+    private readonly onWaiting: () => void,
   ) {
     this.stream = connection.openStream(CAST_STREAM);
     this.unsent = new UnsentCasts((position) => connection.hasWritten(position));
@@ -34,6 +41,15 @@ export class OutgoingCasts {
   }
 
   send(frame: CastFrame): void {
-    this.connection.sendOn(this.stream, frame, this.unsent);
+    const { stream } = this;
+    this.connection.sendOn(stream, frame, this.unsent);
+    if (this.waiting || stream.queue.length === 0) return;
+    stream.onReady = () => this.setWaiting(false);
+    this.setWaiting(true);
+  }
+
+  private setWaiting(waiting: boolean): void {
+    this.waiting = waiting;
+    this.onWaiting();
   }
 }

@@ -50,6 +50,8 @@ export class PendingCall extends Deadline implements ItemSource {
   position = 0;
   carrier: CallCarrier | undefined;
   settled = false;
+  /** Does it wait for a node that is down? */
+  waitForReady = false;
   /** How often it was sent to somebody who did not start it. */
   resent = 0;
   /** The reply, where it is a stream. */

@@ -61,7 +61,7 @@ export class Session implements ConnectionEvents, CallCarrier {
     private readonly events: SessionEvents,
   ) {
     connection.keepAlive(false);
-    this.casts = new OutgoingCasts(connection, ports.maxQueuedCasts);
+    this.casts = new OutgoingCasts(connection, ports.maxQueuedCasts, () => this.keepAlive());
     const busy = (): boolean => this.pending.size > 0 || connection.queuedBytes > 0;
     this.inactivity = new Inactivity(ports.clock, ports.inactivityTimeout, busy, () => this.retire());
     this.inactivity.watch();
@@ -195,8 +195,13 @@ export class Session implements ConnectionEvents, CallCarrier {
 
   private onIdle(): void {
     this.inactivity.used();
-    this.connection.keepAlive(false);
+    this.keepAlive();
     if (this.draining) this.connection.close();
+  }
+
+  /** What was accepted is worth waiting for: an answer, and that casts leave. */
+  private keepAlive(): void {
+    this.connection.keepAlive(this.pending.size > 0 || this.casts.waiting);
   }
 
   /** Takes no more calls, tells its lane so, and closes once the pending ones have settled. */
@@ -227,7 +232,7 @@ export class Session implements ConnectionEvents, CallCarrier {
 
   /** It was not started: somebody else may have it, unless a part of what it sends is gone. */
   private giveBack(call: PendingCall, refusal: GenRpcError): void {
-    if (call.invocation.stream !== undefined) return call.fail(refusal);
+    if (call.invocation.stream !== undefined) return call.giveUp(refusal);
     this.pending.close(call);
     if (this.connection.forget(call.id)) this.connection.send({ type: FrameType.Cancel, id: call.id });
     call.carrier = undefined;

@@ -151,7 +151,9 @@ export class FrameWriter implements ScheduledWrites {
     const box = this.boxes.get(id);
     if (box === undefined) return false;
     this.boxes.delete(id);
-    return this.scheduler.drop(box);
+    const half = this.scheduler.drop(box);
+    if (half) this.clock.soon(() => this.scheduler.pump());
+    return half;
   }
 
   /** @throws GenRpcError `protocol_error`. Credit for a stream that is gone is of no use, and no error. */

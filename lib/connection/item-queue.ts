@@ -19,6 +19,8 @@ export interface QueueEvents {
   used(cost: number): void;
   /** Nobody will read any more. Not called once it has ended. */
   left(): void;
+  /** Who had subscribed threw at what it was told, and is told no more. */
+  threw(error: unknown): void;
 }
 
 export class ItemQueue implements AsyncIterable<unknown>, Subscribable {
@@ -97,15 +99,24 @@ export class ItemQueue implements AsyncIterable<unknown>, Subscribable {
   }
 
   private tell(observer: Observer, value: unknown, cost: number): void {
-    observer.next(value);
+    try {
+      observer.next(value);
+    } catch (error) {
+      this.leave();
+      this.events.threw(error);
+    }
     this.events.used(cost);
   }
 
   private tellEnd(observer: Observer, ending: { readonly error?: unknown }): void {
     this.gone = true;
     this.observer = undefined;
-    if ('error' in ending) observer.error(ending.error);
-    else observer.complete();
+    try {
+      if ('error' in ending) observer.error(ending.error);
+      else observer.complete();
+    } catch (error) {
+      this.events.threw(error);
+    }
   }
 
   private finish(ending: { readonly error?: unknown }): void {

@@ -93,17 +93,17 @@ export class WriteScheduler {
     if (this.stalled) this.out.stalled();
   }
 
-  /** Forgets what waits on this stream, the rest of a message that is half sent too. Returns whether there was one. */
+  /**
+   * Forgets what waits on this stream, the rest of a message that is half sent too. Returns whether there was one: then
+   * another may begin, with the next `pump`. Not here: the peer must hear first that it need not wait for this one.
+   */
   drop(box: Outbox): boolean {
     const half = (box.queue.first?.written ?? -1) >= 0;
     this.queuedBytes -= box.bytes;
     box.queue.clear();
     box.bytes = 0;
     box.onReady = undefined;
-    if (half) {
-      this.endHalf();
-      this.pump();
-    }
+    if (half) this.endHalf();
     return half;
   }
 
@@ -136,7 +136,10 @@ export class WriteScheduler {
       this.waiting.push(box);
       return 'done';
     }
-    if (outgoing.frame.type === FrameType.Item) this.credit.spend(costOf(0));
+    if (outgoing.frame.type === FrameType.Item) {
+      if (this.credit.left < costOf(0)) return 'blocked';
+      this.credit.spend(costOf(0));
+    }
     box.credit?.spend(cost);
     this.halfSent += 1;
     outgoing.written = 0;

@@ -108,13 +108,14 @@ export class LocalCalls {
 
 class LocalCall implements CallCarrier, Answers {
   private readonly running: RunningCall;
-  private readonly flow = new LocalFlow();
+  private readonly flow: LocalFlow;
 
   constructor(
     private readonly call: PendingCall,
     private readonly ports: LocalPorts,
     private readonly onEnd: () => void,
   ) {
+    this.flow = new LocalFlow(ports.clock);
     this.running = new RunningCall(1, call.invocation, callerOf(ports.node), call.deadlineAt, this, ports);
     call.carrier = this;
   }
@@ -187,8 +188,10 @@ class LocalCall implements CallCarrier, Answers {
   private withItsStream(args: unknown): unknown {
     const { stream, single } = this.call.invocation;
     if (stream === undefined) return args;
+    const { clock, journal } = this.ports;
     const travel = (value: unknown): Travelled => travelled(this.ports, value);
-    const queue = localArgument(this.call, stream, travel, this.ports.journal);
+    const onThrow = (error: unknown): void => this.running.crash(error);
+    const queue = localArgument(this.call, stream, { clock, journal, travel, onThrow });
     this.running.endArgument = (reason) => queue.fail(reason);
     return withStream(args, single, queue);
   }

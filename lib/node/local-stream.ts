@@ -1,33 +1,48 @@
 /** A stream between a caller and a function of the same node: as fast as it is read, as if it had travelled. */
 import type { PendingCall } from '../client/pending-calls.js';
-import { streamFailure } from '../client/request-items.js';
+import { StreamArgument } from '../client/request-items.js';
+import { Breather } from '../connection/breather.js';
 import { ItemQueue } from '../connection/item-queue.js';
-import { follow, type Outlet } from '../connection/item-stream.js';
+import { follow } from '../connection/item-stream.js';
 import type { Journal } from '../connection/journal.js';
+import type { Clock } from '../ports/clock.js';
+import type { GenRpcError } from '../protocol/errors.js';
 import { STREAM_CREDIT } from '../protocol/frame.js';
-import { joinRoute, type ItemStream } from '../protocol/invocation.js';
+import type { ItemStream } from '../protocol/invocation.js';
 
 /** How much of a stream waits for its reader. */
 export class LocalFlow {
   private waiting = 0;
   private onReady: (() => void) | undefined;
+  private readonly breather: Breather;
+
+  constructor(clock: Clock) {
+    this.breather = new Breather(clock);
+  }
 
   get ready(): boolean {
-    return this.waiting < STREAM_CREDIT;
+    return this.waiting < STREAM_CREDIT && !this.breather.due;
   }
 
   whenReady(then: () => void): void {
     this.onReady = then;
+    this.tellReady();
   }
 
   sent(cost: number): void {
     this.waiting += cost;
+    this.breather.passed();
   }
 
   used(cost: number): void {
     this.waiting -= cost;
+    this.tellReady();
+  }
+
+  private tellReady(): void {
     const { onReady } = this;
-    if (onReady === undefined || !this.ready) return;
+    if (onReady === undefined || this.waiting >= STREAM_CREDIT) return;
+    if (this.breather.due) return this.breather.breathe(() => this.tellReady());
     this.onReady = undefined;
     onReady();
   }
@@ -36,64 +51,55 @@ export class LocalFlow {
 /** What a value is to who gets it, and what it costs while it waits. @throws GenRpcError `encode_error`. */
 export type Travel = (value: unknown) => { readonly value: unknown; readonly cost: number };
 
+export interface ArgumentPorts {
+  readonly clock: Clock;
+  readonly journal: Journal;
+  readonly travel: Travel;
+  /** The function, as its reader, threw at what it was told. */
+  readonly onThrow: (error: unknown) => void;
+}
+
 /** The argument of a local call that is a stream: what the function gets instead. */
-export function localArgument(call: PendingCall, source: ItemStream, travel: Travel, journal: Journal): ItemQueue {
-  const outlet = new LocalArgument(call, travel, journal);
+export function localArgument(call: PendingCall, source: ItemStream, ports: ArgumentPorts): ItemQueue {
+  const outlet = new LocalArgument(call, ports);
   const stop = follow(source, outlet);
   if (call.settled) void stop();
   else call.stopStream = stop;
   return outlet.queue;
 }
 
-class LocalArgument implements Outlet {
-  private readonly flow = new LocalFlow();
-  private ended = false;
-  readonly queue = new ItemQueue({ used: (cost) => this.flow.used(cost), left() {} });
+class LocalArgument extends StreamArgument {
+  readonly queue: ItemQueue;
+  private readonly flow: LocalFlow;
 
   constructor(
-    private readonly call: PendingCall,
-    private readonly travel: Travel,
-    private readonly journal: Journal,
-  ) {}
-
-  get ready(): boolean {
-    return this.flow.ready;
+    call: PendingCall,
+    private readonly ports: ArgumentPorts,
+  ) {
+    super(call, ports.journal);
+    this.flow = new LocalFlow(ports.clock);
+    this.queue = new ItemQueue({ used: (cost) => this.flow.used(cost), left() {}, threw: ports.onThrow });
   }
 
   whenReady(then: () => void): void {
     this.flow.whenReady(then);
   }
 
-  next(value: unknown): void {
-    if (this.call.settled || this.ended) return;
-    try {
-      const item = this.travel(value);
-      this.flow.sent(item.cost);
-      this.queue.push(item.value, item.cost);
-    } catch (error) {
-      this.fail(error, 'cannot be sent');
-    }
+  protected hasRoom(): boolean {
+    return this.flow.ready;
   }
 
-  error(cause: unknown): void {
-    this.fail(cause, 'failed');
+  protected send(given: unknown): void {
+    const { value, cost } = this.ports.travel(given);
+    this.flow.sent(cost);
+    this.queue.push(value, cost);
   }
 
-  complete(): void {
-    this.ended = true;
+  protected finish(): void {
     this.queue.end();
   }
 
-  stuck(error: unknown): void {
-    const message = (): string => `The stream that ${joinRoute(this.call.invocation.name)} was given threw at its end.`;
-    this.journal.note('listener_failed', message, error);
-  }
-
-  private fail(cause: unknown, what: string): void {
-    if (this.ended) return;
-    this.ended = true;
-    const failure = streamFailure(this.call, cause, what);
-    this.call.giveUp(failure);
+  protected failed(failure: GenRpcError): void {
     this.queue.fail(failure);
   }
 }

@@ -28,7 +28,11 @@ export class StreamReply<T> implements AsyncIterable<T> {
 
 class QueueSink implements ReplySink {
   cancel: Cancel | undefined;
-  readonly queue = new ItemQueue({ used: (cost) => this.from?.used(cost), left: () => void this.cancel?.() });
+  readonly queue = new ItemQueue({
+    used: (cost) => this.from?.used(cost),
+    left: () => void this.cancel?.(),
+    threw() {},
+  });
   private from: ItemSource | undefined;
 
   constructor(private readonly shape: ReplyShape) {}

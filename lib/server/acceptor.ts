@@ -220,7 +220,7 @@ export class Acceptor implements ConnectionEvents, Answers {
     const { payload, single } = frame;
     const args = argumentsOf(this.connection.decode(payload), single, payload.kind === 'raw');
     if (frame.streamed !== true) return args;
-    const requests = (call.requests = new RequestStream(this.connection, call.id));
+    const requests = (call.requests = new RequestStream(this.connection, call.id, (error) => call.crash(error)));
     call.endArgument = (reason) => requests.stop(reason);
     call.watchDeadline();
     return withStream(args, call.single, requests.queue);

@@ -1,4 +1,5 @@
 /** The casts that run: apart from the connection that brought them, because nobody there waits for them. */
+import { Breather } from '../connection/breather.js';
 import { CallTable } from '../connection/call-table.js';
 import { Idle } from '../connection/idle.js';
 import type { Journal } from '../connection/journal.js';
@@ -42,6 +43,8 @@ export interface IncomingCast {
 
 class RunningCast extends RunningCall {
   cast: IncomingCast | undefined;
+  /** Nobody reads what it streams, so that no reader holds it up. */
+  breather: Breather | undefined;
 }
 
 export class Casts implements Answers {
@@ -94,14 +97,17 @@ export class Casts implements Answers {
     this.whenIdle.tell();
   }
 
-  item(): void {}
-
-  isReady(): boolean {
-    return true;
+  item(cast: RunningCast): void {
+    (cast.breather ??= new Breather(this.ports.clock)).passed();
   }
 
-  whenReady(_cast: RunningCall, then: () => void): void {
-    then();
+  isReady({ breather }: RunningCast): boolean {
+    return breather === undefined || !breather.due;
+  }
+
+  whenReady({ breather }: RunningCast, then: () => void): void {
+    if (breather === undefined) then();
+    else breather.breathe(then);
   }
 
   done(): void {}

@@ -11,9 +11,11 @@ export class RequestStream {
   /** Does anybody read it? */
   isOpen = true;
 
+  /** @param onThrow who reads it threw at what it was told */
   constructor(
     private readonly connection: Connection,
     private readonly id: number,
+    onThrow: (error: unknown) => void,
   ) {
     this.intake = new ItemIntake(connection.newWindow());
     this.queue = new ItemQueue({
@@ -21,6 +23,7 @@ export class RequestStream {
         if (this.isOpen) connection.free(id, this.intake.window, cost);
       },
       left() {},
+      threw: onThrow,
     });
   }
 

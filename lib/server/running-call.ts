@@ -202,6 +202,12 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
     this.ports.journal.note('handler_failed', message, error);
   }
 
+  /** What its function left behind to be told of things threw: it goes no further. */
+  crash(error: unknown): void {
+    this.noteFailure(error);
+    this.stop(new GenRpcError('handler_failed', `${joinRoute(this.name)} failed.`, { cause: error }));
+  }
+
   succeed(value: unknown): void {
     if (this.settle()) this.answers.done(this, value);
     this.ended();
@@ -253,7 +259,13 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
   private tellWaiting(): void {
     const { waiting = [] } = this;
     this.waiting = undefined;
-    for (const then of waiting) then();
+    for (const then of waiting) {
+      try {
+        then();
+      } catch (error) {
+        this.noteFailure(error);
+      }
+    }
   }
 
   private settle(reason?: GenRpcError): boolean {

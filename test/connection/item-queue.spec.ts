@@ -5,7 +5,7 @@ import { ItemQueue } from '../../lib/connection/item-queue.js';
 class Filled {
   used = 0;
   left = 0;
-  readonly queue = new ItemQueue({ used: (cost) => (this.used += cost), left: () => (this.left += 1) });
+  readonly queue = new ItemQueue({ used: (cost) => (this.used += cost), left: () => (this.left += 1), threw() {} });
   readonly iterator = (): AsyncIterator<unknown> => this.queue[Symbol.asyncIterator]();
 
   push(...values: readonly unknown[]): this {

@@ -190,6 +190,17 @@ describe('WriteScheduler: what is dropped', () => {
     expect(log).toContain('17');
   });
 
+  it('lets nobody begin before the peer can have heard of it', () => {
+    const bench = new Bench();
+    const boxes = Array.from({ length: 17 }, (_, index) => bench.message(index + 1, 1024 * KIB));
+    bench.run(30);
+    const before = bench.out.written.length;
+    bench.out.room = 10;
+    expect(bench.scheduler.drop(boxes[0] as Outbox)).toBe(true);
+    expect(bench.out.written).toHaveLength(before);
+    expect(bench.run(40)).toContain('17');
+  });
+
   it('B-12 ten thousand times over leaves nothing, and all turns to the next', () => {
     const bench = new Bench();
     const bytes = Buffer.alloc(256 * KIB);
@@ -217,6 +228,18 @@ describe('WriteScheduler: credit', () => {
     bench.credit.grant(1024 * KIB);
     expect(bench.run(100)).toEqual(['1:64', '1:64', '1:64', '1:8']);
     expect(bench.scheduler.stalled).toBe(false);
+  });
+
+  it('B-02 begins no large item that it cannot pay for', () => {
+    const bench = new Bench(64 * KIB + 30);
+    bench.item(bench.stream(1), 64 * KIB);
+    bench.run(1);
+    bench.item(bench.stream(2), 64 * KIB);
+    bench.run(100);
+    expect(bench.credit.left).toBeGreaterThanOrEqual(0);
+    bench.credit.grant(1024 * KIB);
+    bench.run(100);
+    expect(bench.scheduler.queuedBytes).toBe(0);
   });
 
   it('B-02 writes items of a stream as far as it has credit, and overdraws that by one', () => {

@@ -7,7 +7,7 @@ import { Cluster, DRIVERS, twoNodes, type DriverName } from '../support/cluster.
 import { portOf, redirect, until } from '../support/door.js';
 import { Proxy } from '../support/proxy.js';
 import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
-import { numbers, readOf } from '../support/streams.js';
+import { numbers, readOf, upTo } from '../support/streams.js';
 
 const B = 'b@127.0.0.1';
 /** What a drain may take beyond its grace period, ms. */
@@ -334,6 +334,33 @@ describe('G-08 a node that sends every new connection away', () => {
       }),
     );
     expect(raw.server.peers.length).toBeLessThanOrEqual(5);
+  });
+
+  it('G-08 in the middle of a call with a stream: it is told that the rest of the call will not come', async () => {
+    await using raw = await rawServer();
+    const args = [Buffer.alloc(400_000), upTo(3)];
+    const call = expect(raw.a.call(B, 'math', 'sum', args)).rejects.toMatchObject({
+      ...{ code: 'refused', maybeExecuted: false },
+    });
+    const peer = await raw.server.accept();
+    peer.granting = false;
+    await peer.welcome(B);
+    await peer.until(() => Buffer.concat(peer.received).length > 250_000);
+    peer.send(bytesOf(goAway(0)));
+    await call;
+    await peer.until(() => peer.frames.some((frame) => frame.type === FrameType.Cancel && frame.id === 1));
+  });
+
+  it('G-08 once: a call that waits for a node that is down waits for the next connection too', async () => {
+    await using raw = await rawServer();
+    const call = raw.a.call(B, 'math', 'add', [1, 2], { waitForReady: true });
+    const first = await (await raw.server.accept()).welcome(B);
+    await first.until(() => callsOf(first).length === 1);
+    first.send(bytesOf(goAway(0)));
+    const next = await (await raw.server.accept()).welcome(B);
+    await next.until(() => callsOf(next).length === 1);
+    next.send(bytesOf(...callsOf(next).map(({ id }) => result(id))));
+    await expect(call).resolves.toBe(7);
   });
 
   it('G-08 and answers one call first: another call is sent four times at most, then refused', async () => {

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { Cluster, SECRET } from '../support/cluster.js';
+import { until } from '../support/door.js';
 
 const run = promisify(execFile);
 const root = join(import.meta.dirname, '../..');
@@ -37,6 +38,17 @@ describe('a process with nothing else to do', () => {
     b.register('math', { add: () => new Promise((resolve) => setTimeout(() => resolve('late'), 300)) });
     const { port } = cluster.discovery.locations.get(b.name) ?? { port: 0 };
     await expect(script(port, 'console.log(await call());')).resolves.toBe('late');
+  });
+
+  it('lives as long as casts that were accepted wait to leave', async () => {
+    await using cluster = new Cluster();
+    const b = await cluster.start('b');
+    let ran = 0;
+    b.register('math', { add: () => 3, slow: () => new Promise((resolve) => setTimeout(resolve, 5, (ran += 1))) });
+    const { port } = cluster.discovery.locations.get(b.name) ?? { port: 0 };
+    const cast = "rpc.cast('b@127.0.0.1', 'math', 'slow', ['x'.repeat(500)])";
+    await script(port, `await call(); let left = 1000; while (left > 0 && ${cast}) left -= 1; console.log(left);`);
+    await until(() => ran === 1000);
   });
 
   it('lives as long as a call waits for a node that is down', async () => {
