@@ -1,14 +1,9 @@
 /** The module owns a node: made with the application, closed with it. The strategy is a view on it. */
-import {
-  ConfigurableModuleBuilder,
-  Inject,
-  Module,
-  type OnApplicationShutdown,
-  type OnModuleDestroy,
-} from '@nestjs/common';
+import { ConfigurableModuleBuilder, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
 import { createNode } from '../node/create-node.js';
 import { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
+import { GenRpcIntake, GenRpcIntakeModule } from './gen-rpc.intake.js';
 import { nestLog } from './gen-rpc.log.js';
 import { GenRpcServer } from './gen-rpc.server.js';
 
@@ -28,6 +23,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<GenRpcOptions>
   .build();
 
 @Module({
+  imports: [GenRpcIntakeModule],
   providers: [
     {
       provide: GenRpcNode,
@@ -38,14 +34,13 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<GenRpcOptions>
   ],
   exports: [GenRpcNode, GenRpcServer],
 })
-export class GenRpcModule extends ConfigurableModuleClass implements OnModuleDestroy, OnApplicationShutdown {
-  constructor(@Inject(GenRpcNode) private readonly node: GenRpcNode) {
+export class GenRpcModule extends ConfigurableModuleClass implements OnApplicationShutdown {
+  constructor(
+    @Inject(GenRpcNode) private readonly node: GenRpcNode,
+    @Inject(GenRpcIntake) intake: GenRpcIntake,
+  ) {
     super();
-  }
-
-  /** Intake stops before the application's own resources go. */
-  async onModuleDestroy(): Promise<void> {
-    await this.node.stopListening();
+    intake.nodes.add(node);
   }
 
   async onApplicationShutdown(): Promise<void> {

@@ -1,0 +1,158 @@
+/** R-02: the connection breaks at every frame of a stream: its reader has what came, in order and once, and an error. */
+import { expect, it, describe } from 'vitest';
+import { HEADER_BYTES, FrameFlag, FrameType } from '../../lib/protocol/frame.js';
+import { HandshakeType } from '../../lib/protocol/handshake-frames.js';
+import { Cluster } from '../support/cluster.js';
+import { portOf, redirect, until } from '../support/door.js';
+import { Proxy, type Direction, type ProxyLink } from '../support/proxy.js';
+import { numbers, readOf, type Read } from '../support/streams.js';
+
+const B = 'b@127.0.0.1';
+const COUNT = 9;
+/** Of these one travels in chunks. */
+const SIZES = [10, 10, 3000, 10, 70_000, 10, 0, 10, 10];
+
+async function* items(): AsyncGenerator<[number, Buffer]> {
+  for (let n = 0; n < COUNT; n += 1) yield [n, Buffer.alloc(SIZES[n] ?? 0)];
+}
+
+const numbersOf = (read: Read): unknown[] => read.items.map((item) => (item as [number, Buffer])[0]);
+
+/** Where a frame of a stream begins, and how many items have come by then. */
+interface Boundary {
+  readonly at: number;
+  readonly items: number;
+  /** The end of the stream has come as well. */
+  readonly whole: boolean;
+}
+
+/** What the bytes of one direction are made of, after the handshake. */
+function boundariesOf(bytes: Buffer): Boundary[] {
+  const found: Boundary[] = [];
+  let [complete, whole] = [0, false];
+  for (let at = 0; at < bytes.length; at += HEADER_BYTES + bytes.readUInt32BE(at)) {
+    const [type, flags] = [bytes[at + 4] ?? 0, bytes[at + 5] ?? 0];
+    if (type > HandshakeType.Reject) found.push({ at, items: complete, whole });
+    const ends = (flags & FrameFlag.Continued) === 0;
+    if ((type === FrameType.Item || type === FrameType.Chunk) && ends) complete += 1;
+    whole ||= type === FrameType.End;
+  }
+  return [...found, { at: bytes.length, items: complete, whole }];
+}
+
+/** `b`, and callers of it through a proxy that ends their connections where the test says. */
+class Cutter {
+  /** What passed in the direction that is looked at. */
+  passed: Buffer[] = [];
+  cutAt = Infinity;
+  readonly reads: Read[] = [];
+  private callers = 0;
+
+  private constructor(
+    private readonly cluster: Cluster,
+    private readonly direction: Direction,
+    private readonly end: (link: ProxyLink) => void,
+  ) {}
+
+  static async start(direction: Direction, end: (link: ProxyLink) => void): Promise<Cutter & AsyncDisposable> {
+    const cluster = new Cluster({ driver: 'tcp' });
+    const cutter = new Cutter(cluster, direction, end);
+    const b = await cluster.start('b');
+    b.register('stream', {
+      give: items,
+      take: async ([given]: [AsyncIterable<unknown>]) => {
+        const read = await readOf(given);
+        cutter.reads.push(read);
+        return read.items.length;
+      },
+    });
+    const proxy = await Proxy.to(
+      { port: portOf(cluster, B) },
+      {
+        allow: (link, way, bytes) => (way === direction ? cutter.allow(link, bytes) : bytes),
+        alter: (_, way, bytes) => {
+          if (way === direction) cutter.passed.push(Buffer.from(bytes));
+          return bytes;
+        },
+      },
+    );
+    redirect(cluster, B, proxy.port);
+    const dispose = async (): Promise<void> => {
+      await proxy[Symbol.asyncDispose]();
+      await until(() => b.stats().runningCalls === 0);
+      await cluster[Symbol.asyncDispose]();
+    };
+    return Object.assign(cutter, { [Symbol.asyncDispose]: dispose });
+  }
+
+  /** What a new caller reads, and what a function reads of it. */
+  async read(): Promise<Read> {
+    this.passed = [];
+    this.callers += 1;
+    const caller = this.cluster.create(`caller${this.callers + 100}`, { listen: false });
+    const args = this.direction === 'up' ? [items()] : [];
+    const read = await readOf(caller.stream(B, 'stream', this.direction === 'up' ? 'take' : 'give', args));
+    await caller.close();
+    return read;
+  }
+
+  private allow(link: ProxyLink, bytes: number): number {
+    const left = this.cutAt - link.passed[this.direction];
+    if (left <= bytes) setImmediate(() => this.end(link));
+    return Math.max(0, Math.min(bytes, left));
+  }
+}
+
+const inOrder = (link: ProxyLink): void => link.end();
+
+describe('R-02 a connection that ends at each frame of a stream', { timeout: 60_000 }, () => {
+  it('R-02 that is a reply: exactly the items that came, and an error', async () => {
+    await using cutter = await Cutter.start('down', inOrder);
+    expect(numbersOf(await cutter.read())).toEqual(numbers(COUNT));
+    const boundaries = boundariesOf(Buffer.concat(cutter.passed));
+    expect(boundaries.length).toBeGreaterThan(COUNT + 3);
+    for (const { at, items: count, whole } of boundaries) {
+      for (const cutAt of [at, at + 1, at + HEADER_BYTES, at + HEADER_BYTES + 1]) {
+        if (whole && cutAt > at) continue;
+        cutter.cutAt = cutAt;
+        const read = await cutter.read();
+        // Whatever its number of bytes is, an item counts when its last one has come.
+        const complete = boundaries.filter((one) => one.at <= cutAt).at(-1)?.items ?? count;
+        expect({ cutAt, items: numbersOf(read) }).toEqual({ cutAt, items: numbers(complete) });
+        expect({ cutAt, error: read.error }).toEqual({ cutAt, error: whole ? undefined : 'connection_lost' });
+      }
+    }
+  });
+
+  it('R-02 that is an argument: its function has exactly the items that came, and an error; its caller too', async () => {
+    await using cutter = await Cutter.start('up', inOrder);
+    expect(await cutter.read()).toEqual({ items: [COUNT] });
+    const boundaries = boundariesOf(Buffer.concat(cutter.passed));
+    expect(boundaries.length).toBeGreaterThan(COUNT + 4);
+    for (const { at, items: count, whole } of boundaries.slice(1)) {
+      cutter.reads.length = 0;
+      cutter.cutAt = at;
+      const read = await cutter.read();
+      await until(() => cutter.reads.length === 1);
+      const there = cutter.reads[0] ?? { items: [] };
+      expect({ at, items: numbersOf(there), error: there.error }).toEqual({
+        ...{ at, items: numbers(count), error: whole ? undefined : 'connection_lost' },
+      });
+      // With the end of its argument the function has answered, and that may have come through.
+      if (!whole || read.error !== undefined)
+        expect({ at, ...read }).toEqual({ at, items: [], error: 'connection_lost' });
+    }
+  });
+
+  it('R-02 by a reset, that overtakes what is on its way: a beginning of it in order, and an error', async () => {
+    await using cutter = await Cutter.start('down', (link) => link.reset());
+    expect(numbersOf(await cutter.read())).toEqual(numbers(COUNT));
+    for (const { at, items: count } of boundariesOf(Buffer.concat(cutter.passed)).slice(0, -1)) {
+      cutter.cutAt = at;
+      const read = await cutter.read();
+      expect(numbersOf(read)).toEqual(numbers(read.items.length));
+      expect(read.items.length).toBeLessThanOrEqual(count);
+      expect({ at, error: read.error }).toEqual({ at, error: 'connection_lost' });
+    }
+  });
+});
