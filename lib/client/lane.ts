@@ -111,8 +111,17 @@ export class Lane implements SessionEvents {
 
   /** Lets pending calls finish, those that still wait for a connection too, then closes. */
   async drain(): Promise<void> {
-    if (this.queue.length > 0) await this.connect().catch(() => {});
-    await Promise.all(this.sessions.map((session) => session.drain()));
+    let reached = true;
+    const reach = (): Promise<boolean> =>
+      this.connect().then(
+        () => true,
+        () => false,
+      );
+    // What a peer that drains too has not started comes back, and goes to the next session.
+    do {
+      if (this.queue.length > 0) reached = await reach();
+      await Promise.all(this.sessions.map((session) => session.drain()));
+    } while (reached && this.pendingCalls > 0);
   }
 
   /** Ends now: everyone who waits is told `reason`. Resolves once the connections are gone. Safe to repeat. */

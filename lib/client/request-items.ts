@@ -13,27 +13,25 @@ export function sendItems(call: PendingCall, source: ItemStream, writer: ItemWri
   else call.stopStream = stop;
 }
 
-class RequestItems implements Outlet {
+/** Takes the items of an argument. What is wrong with them fails the call; once that has settled they are of no use. */
+export abstract class StreamArgument implements Outlet {
   private ended = false;
 
   constructor(
     private readonly call: PendingCall,
-    private readonly writer: ItemWriter,
     private readonly journal: Journal,
   ) {}
 
   get ready(): boolean {
-    return this.call.settled || this.writer.ready;
+    return this.call.settled || this.hasRoom();
   }
 
-  whenReady(then: () => void): void {
-    this.writer.whenReady(then);
-  }
+  abstract whenReady(then: () => void): void;
 
   next(value: unknown): void {
     if (this.call.settled || this.ended) return;
     try {
-      this.writer.item(value);
+      this.send(value);
     } catch (error) {
       this.fail(error, 'cannot be sent');
     }
@@ -44,7 +42,7 @@ class RequestItems implements Outlet {
   }
 
   complete(): void {
-    if (!this.call.settled && !this.ended) this.writer.end();
+    if (!this.call.settled && !this.ended) this.finish();
     this.ended = true;
   }
 
@@ -53,15 +51,56 @@ class RequestItems implements Outlet {
     this.journal.note('listener_failed', message, error);
   }
 
+  protected abstract hasRoom(): boolean;
+
+  /** @throws GenRpcError for an item that cannot be sent. */
+  protected abstract send(value: unknown): void;
+
+  protected abstract finish(): void;
+
+  /** The call has been told. */
+  protected abstract failed(failure: GenRpcError): void;
+
   private fail(cause: unknown, what: string): void {
     if (this.ended) return;
     this.ended = true;
-    this.call.giveUp(streamFailure(this.call, cause, what));
+    const failure = streamFailure(this.call, cause, what);
+    this.call.giveUp(failure);
+    this.failed(failure);
   }
 }
 
+class RequestItems extends StreamArgument {
+  constructor(
+    call: PendingCall,
+    private readonly writer: ItemWriter,
+    journal: Journal,
+  ) {
+    super(call, journal);
+  }
+
+  whenReady(then: () => void): void {
+    this.writer.whenReady(then);
+  }
+
+  protected hasRoom(): boolean {
+    return this.writer.ready;
+  }
+
+  protected send(value: unknown): void {
+    this.writer.item(value);
+  }
+
+  protected finish(): void {
+    this.writer.end();
+  }
+
+  /** The peer hears it from the call. */
+  protected failed(): void {}
+}
+
 /** The function may have read some of it. */
-export function streamFailure({ invocation }: PendingCall, cause: unknown, what: string): GenRpcError {
+function streamFailure({ invocation }: PendingCall, cause: unknown, what: string): GenRpcError {
   const code = isGenRpcError(cause) ? cause.code : 'cancelled';
   const said = cause instanceof Error ? cause.message : String(cause);
   const message = `The stream that ${joinRoute(invocation.name)} was given ${what}: ${said}`;

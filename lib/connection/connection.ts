@@ -64,8 +64,8 @@ export class Connection implements Buffered {
     this.reader = new FrameReader(wire.decoder, clock, settings, wire.rttMs, {
       frame: (frame) => this.onFrame(frame),
       grant: (frame) => this.write(frame),
-      awaits: (frame) => this.events?.awaits(frame) ?? false,
-      isKnown: (id) => this.events?.isKnown(id) ?? false,
+      awaits: (frame) => this.isOpen && (this.events?.awaits(frame) ?? false),
+      isKnown: (id) => !this.isOpen || (this.events?.isKnown(id) ?? false),
       late: () => this.events?.late(),
       fail: (error) => this.abort(error),
     });

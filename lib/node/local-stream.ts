@@ -1,13 +1,14 @@
 /** A stream between a caller and a function of the same node: as fast as it is read, as if it had travelled. */
 import type { PendingCall } from '../client/pending-calls.js';
-import { streamFailure } from '../client/request-items.js';
+import { StreamArgument } from '../client/request-items.js';
 import { Breather } from '../connection/breather.js';
 import { ItemQueue } from '../connection/item-queue.js';
-import { follow, type Outlet } from '../connection/item-stream.js';
+import { follow } from '../connection/item-stream.js';
 import type { Journal } from '../connection/journal.js';
 import type { Clock } from '../ports/clock.js';
+import type { GenRpcError } from '../protocol/errors.js';
 import { STREAM_CREDIT } from '../protocol/frame.js';
-import { joinRoute, type ItemStream } from '../protocol/invocation.js';
+import type { ItemStream } from '../protocol/invocation.js';
 
 /** How much of a stream waits for its reader. */
 export class LocalFlow {
@@ -67,57 +68,38 @@ export function localArgument(call: PendingCall, source: ItemStream, ports: Argu
   return outlet.queue;
 }
 
-class LocalArgument implements Outlet {
-  private readonly flow: LocalFlow;
-  private ended = false;
+class LocalArgument extends StreamArgument {
   readonly queue: ItemQueue;
+  private readonly flow: LocalFlow;
 
   constructor(
-    private readonly call: PendingCall,
+    call: PendingCall,
     private readonly ports: ArgumentPorts,
   ) {
+    super(call, ports.journal);
     this.flow = new LocalFlow(ports.clock);
     this.queue = new ItemQueue({ used: (cost) => this.flow.used(cost), left() {}, threw: ports.onThrow });
-  }
-
-  get ready(): boolean {
-    return this.flow.ready;
   }
 
   whenReady(then: () => void): void {
     this.flow.whenReady(then);
   }
 
-  next(value: unknown): void {
-    if (this.call.settled || this.ended) return;
-    try {
-      const item = this.ports.travel(value);
-      this.flow.sent(item.cost);
-      this.queue.push(item.value, item.cost);
-    } catch (error) {
-      this.fail(error, 'cannot be sent');
-    }
+  protected hasRoom(): boolean {
+    return this.flow.ready;
   }
 
-  error(cause: unknown): void {
-    this.fail(cause, 'failed');
+  protected send(given: unknown): void {
+    const { value, cost } = this.ports.travel(given);
+    this.flow.sent(cost);
+    this.queue.push(value, cost);
   }
 
-  complete(): void {
-    this.ended = true;
+  protected finish(): void {
     this.queue.end();
   }
 
-  stuck(error: unknown): void {
-    const message = (): string => `The stream that ${joinRoute(this.call.invocation.name)} was given threw at its end.`;
-    this.ports.journal.note('listener_failed', message, error);
-  }
-
-  private fail(cause: unknown, what: string): void {
-    if (this.ended) return;
-    this.ended = true;
-    const failure = streamFailure(this.call, cause, what);
-    this.call.giveUp(failure);
+  protected failed(failure: GenRpcError): void {
     this.queue.fail(failure);
   }
 }

@@ -1,4 +1,5 @@
 /** Casts for which there is no room yet: they wait their turn, as many as a node can afford. */
+import { Fifo } from '../connection/fifo.js';
 
 export interface CastQueueLimits {
   /** Casts that may run at once. */
@@ -16,15 +17,13 @@ interface Sized {
 }
 
 export class CastQueue<Cast extends Sized> {
-  private waiting: (Cast | undefined)[] = [];
-  /** Those before this one have begun: to `shift` them out one by one would move all others each time. */
-  private next = 0;
+  private readonly waiting = new Fifo<Cast>();
   private bytes = 0;
 
   constructor(private readonly limits: CastQueueLimits) {}
 
   get size(): number {
-    return this.waiting.length - this.next;
+    return this.waiting.length;
   }
 
   /** Must the next cast wait, while so many run? Nobody overtakes. */
@@ -43,24 +42,15 @@ export class CastQueue<Cast extends Sized> {
 
   /** The one that may begin, while so many run. */
   take(running: number): Cast | undefined {
-    const { waiting, next } = this;
-    const first = waiting[next];
-    if (first === undefined || running >= this.limits.running) return undefined;
-    waiting[next] = undefined;
-    this.next += 1;
-    this.bytes -= first.bytes;
-    if (this.next * 2 >= waiting.length) {
-      waiting.splice(0, this.next);
-      this.next = 0;
-    }
+    if (running >= this.limits.running) return undefined;
+    const first = this.waiting.shift();
+    this.bytes -= first?.bytes ?? 0;
     return first;
   }
 
   /** Returns those that will not run. */
   clear(): Cast[] {
-    const left = this.waiting.filter((cast) => cast !== undefined);
-    this.waiting = [];
-    this.next = this.bytes = 0;
-    return left;
+    this.bytes = 0;
+    return this.waiting.clear();
   }
 }

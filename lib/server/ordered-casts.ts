@@ -1,4 +1,5 @@
 /** Casts that must not overtake each other: of one caller's lane, each begins when the one before has ended. */
+import { Fifo } from '../connection/fifo.js';
 import type { Journal } from '../connection/journal.js';
 import type { CastOrder } from '../protocol/frame.js';
 import type { Casts, IncomingCast } from './casts.js';
@@ -15,10 +16,7 @@ export interface OrderedCastPorts {
 interface Line {
   /** Number of the last cast that arrived; `undefined`: none yet. */
   last: number | undefined;
-  /** Casts that wait, behind some that have begun: to `shift` those out one by one would move all others each time. */
-  readonly waiting: (IncomingCast | undefined)[];
-  /** Those before this one have begun. */
-  next: number;
+  readonly waiting: Fifo<IncomingCast>;
   waitingBytes: number;
   running: boolean;
 }
@@ -34,7 +32,7 @@ export class OrderedCasts {
   /** Casts that wait for their turn. */
   get waiting(): number {
     let waiting = 0;
-    for (const line of this.lines.values()) waiting += waitingIn(line);
+    for (const line of this.lines.values()) waiting += line.waiting.length;
     return waiting;
   }
 
@@ -46,7 +44,7 @@ export class OrderedCasts {
       return this.ports.journal.count('ordered_cast_late');
     }
     const { maxQueuedCasts, maxQueuedBytes, journal } = this.ports;
-    const full = waitingIn(line) >= maxQueuedCasts || line.waitingBytes + cast.bytes > maxQueuedBytes;
+    const full = line.waiting.length >= maxQueuedCasts || line.waitingBytes + cast.bytes > maxQueuedBytes;
     if (line.running && full) {
       cast.source?.castEnded(cast.bytes);
       return journal.note(
@@ -62,10 +60,9 @@ export class OrderedCasts {
   /** Those that wait will not run. */
   clear(): void {
     for (const line of this.lines.values()) {
-      if (waitingIn(line) === 0) continue;
-      this.ports.journal.count('ordered_cast_dropped', waitingIn(line));
-      line.waiting.length = 0;
-      line.next = 0;
+      if (line.waiting.length === 0) continue;
+      this.ports.journal.count('ordered_cast_dropped', line.waiting.length);
+      line.waiting.clear();
       line.waitingBytes = 0;
     }
     this.lines.clear();
@@ -84,7 +81,7 @@ export class OrderedCasts {
   private advance(line: Line): void {
     let looping = true;
     while (!line.running) {
-      const cast = takeFirst(line);
+      const cast = line.waiting.shift();
       if (cast === undefined) break;
       line.waitingBytes -= cast.bytes;
       line.running = true;
@@ -105,33 +102,16 @@ export class OrderedCasts {
       return known;
     }
     if (this.lines.size >= MAX_LINES) this.forgetOldest();
-    const line: Line = { last: undefined, waiting: [], next: 0, waitingBytes: 0, running: false };
+    const line: Line = { last: undefined, waiting: new Fifo(), waitingBytes: 0, running: false };
     this.lines.set(name, line);
     return line;
   }
 
   private forgetOldest(): void {
     for (const [name, line] of this.lines) {
-      if (line.running || waitingIn(line) > 0) continue;
+      if (line.running || line.waiting.length > 0) continue;
       this.lines.delete(name);
       return;
     }
   }
-}
-
-function waitingIn({ waiting, next }: Line): number {
-  return waiting.length - next;
-}
-
-function takeFirst(line: Line): IncomingCast | undefined {
-  const { waiting, next } = line;
-  const first = waiting[next];
-  if (first === undefined) return undefined;
-  waiting[next] = undefined;
-  line.next += 1;
-  if (line.next * 2 >= waiting.length) {
-    waiting.splice(0, line.next);
-    line.next = 0;
-  }
-  return first;
 }

@@ -349,7 +349,7 @@ describe('X-04 the caller who is told of the end', () => {
     table.bystander.answer(7);
     await until(() => bystander.length > 0);
     expect(bystander).toEqual(['done 7']);
-    expect(table.a.stats().counts).toEqual({ dialled: 1, connected: 1, listener_failed: 2 });
+    expect(table.a.stats().counts).toEqual({ dialled: 1, connected: 1, listener_failed: 3 });
   });
 
   it('X-04 says once in the log what was thrown', async () => {

@@ -70,7 +70,7 @@ export interface Deed {
 }
 
 /** Long enough for anything, where nothing goes wrong. */
-const PATIENT_MS = 20_000;
+export const PATIENT_MS = 20_000;
 
 const SHAPES = ['raw', 'object', 'object', 'null'] as const;
 
@@ -109,6 +109,13 @@ export class Planner {
     const reader: ReaderPlan = { delays: [], leaveAfter: undefined, leaveAt: undefined };
     const all = { reply: producer, request: producer, caller: reader, server: reader, cancelAt: undefined };
     return { ...plan, ...all, work: 0, throws: false, heeds: true, timeout: PATIENT_MS };
+  }
+
+  /** One that has no end, and is left: its function must be told. */
+  leaving(): Plan {
+    const plan = this.probe();
+    const reply: ProducerPlan = { ...plan.reply, items: [{ size: 100, shape: 'raw', pause: 5 }], endless: true };
+    return { ...plan, reply, caller: { ...plan.caller, leaveAfter: 3 }, by: 'promise' };
   }
 
   private producer(patient: boolean): ProducerPlan {

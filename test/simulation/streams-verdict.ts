@@ -1,7 +1,7 @@
 /** What must be so of every simulated world, whatever went wrong in it. */
 import type { Occurrence } from '../../lib/connection/journal.js';
 import { isGenRpcError } from '../../lib/protocol/errors.js';
-import type { Deed, Run } from './streams-deed.js';
+import { PATIENT_MS, type Deed, type Run } from './streams-deed.js';
 import type { Producer } from './streams-items.js';
 import type { World } from './streams-world.js';
 
@@ -115,12 +115,13 @@ function producerVerdict(producer: Producer | undefined, what: string): string[]
 function calmVerdict(deed: Deed): string[] {
   const { result, runs, plan, accepted, verb, request } = deed;
   if (verb === 'cast' || verb === 'ordered') return accepted && runs.length > 1 ? ['ran twice'] : [];
-  if (result === 'ok' || (result === 'left' && !deed.probe)) return [];
   const [run] = runs;
+  if (run?.abortedBy === 'timeout' && plan.timeout === PATIENT_MS) return ['was told to stop by the clock alone'];
+  if (result === 'ok' || (result === 'left' && (!deed.probe || plan.reply.endless))) return [];
   if (!deed.probe) {
     if ((result === 'refused' || result === 'node_down') && runs.length === 0) return [];
     if (result === 'cancelled' && (plan.cancelAt !== undefined || request?.failed === true)) return [];
-    if (result === 'timeout' && plan.timeout < 20_000) return [];
+    if (result === 'timeout' && plan.timeout < PATIENT_MS) return [];
     const pushes = plan.reply.as === 'push' || plan.request.as === 'push';
     if (result === 'refused' && pushes) return [];
     const failed = plan.throws || run?.producer?.failed === true || run?.reader?.end === 'error' || pushes;

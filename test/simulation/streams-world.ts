@@ -103,6 +103,7 @@ export class World {
         if (verb === 'ordered') this.cast(deed, life);
         else this.start(deed, life);
       }
+      if (at === 0) this.start(this.deed('stream', life, to, this.planner.leaving(), true), life);
     });
   }
 

@@ -58,7 +58,7 @@ function tally(into: Tally, { deeds, lives }: World): void {
 const EXPECTED: Readonly<Record<string, number>> = {
   ...{ 'call ok': 50, 'stream ok': 50, 'upload ok': 20, 'echo ok': 20, 'cross ok': 20 },
   ...{ 'stream left': 10, 'stream cancelled': 10, 'stream timeout': 10, 'echo left': 5, 'upload timeout': 10 },
-  ...{ 'call connection_lost': 2, 'stream connection_lost': 2, 'stream node_down': 1, 'upload handler_failed': 1 },
+  ...{ 'call connection_lost': 2, 'stream connection_lost': 2, 'stream node_down': 1, 'stream handler_failed': 5 },
   ...{ 'told to stop': 50, 'arguments stopped': 50, 'items read': 5000, processes: 330 },
 };
 

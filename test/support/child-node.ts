@@ -28,10 +28,19 @@ export class ChildNode {
     });
   }
 
-  /** Resolves once it listens, and `cluster` knows where. Its options must survive JSON. */
-  static async start(cluster: Cluster, name: string, options: object = {}): Promise<ChildNode> {
+  /**
+   * Resolves once it listens, and `cluster` knows where. Its options must survive JSON.
+   * @param execArgv for Node
+   */
+  static async start(
+    cluster: Cluster,
+    name: string,
+    options: object = {},
+    execArgv: readonly string[] = [],
+  ): Promise<ChildNode> {
     const all = { name, secret: SECRET, listen: { port: 0 }, ...options };
-    const child = fork(SCRIPT, [], { env: { ...process.env, NODE_OPTIONS: '', OPTIONS: JSON.stringify(all) } });
+    const env = { ...process.env, NODE_OPTIONS: '', OPTIONS: JSON.stringify(all) };
+    const child = fork(SCRIPT, [], { env, execArgv: [...execArgv] });
     const port = await new Promise<number>((resolve, reject) => {
       child.once('message', (message) => resolve(message as number));
       child.once('exit', (status) => reject(new Error(`The child ended with ${status}.`)));
