@@ -146,6 +146,8 @@ export class Session implements ConnectionEvents, CallCarrier {
       case FrameType.Item:
       case FrameType.End:
         return this.onPart(frame);
+      case FrameType.Cancel:
+        return this.stopArgument(frame.id);
       case FrameType.GoAway:
         return this.onGoAway(frame.lastId);
       default:
@@ -250,6 +252,12 @@ export class Session implements ConnectionEvents, CallCarrier {
       intake.end(frame);
       call.succeed(undefined);
     });
+  }
+
+  /** The function reads no more of the stream that the call sends. */
+  private stopArgument(id: number): void {
+    void this.pending.resolve(id)?.stopStream?.();
+    this.connection.withdraw(id);
   }
 
   private settle(id: number, settle: (call: PendingCall) => void): void {

@@ -173,6 +173,11 @@ export class Connection implements Buffered {
     return this.writer.withdraw(id);
   }
 
+  /** Nothing more is sent for this number. Safe to repeat. */
+  withdraw(id: number): void {
+    this.writer.withdraw(id);
+  }
+
   /** What is half here of a message on this stream is not waited for. Safe to repeat. */
   ignore(id: number): void {
     this.reader.drop(id);

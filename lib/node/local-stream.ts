@@ -78,7 +78,9 @@ class LocalArgument extends StreamArgument {
   ) {
     super(call, ports.journal);
     this.flow = new LocalFlow(ports.clock);
-    this.queue = new ItemQueue({ used: (cost) => this.flow.used(cost), left() {}, threw: ports.onThrow });
+    const used = (cost: number): void => this.flow.used(cost);
+    const left = (): void => void call.stopStream?.();
+    this.queue = new ItemQueue({ used, left, threw: ports.onThrow });
   }
 
   whenReady(then: () => void): void {

@@ -2,7 +2,7 @@
 import { ItemIntake } from '../connection/item-intake.js';
 import { ItemQueue } from '../connection/item-queue.js';
 import type { Connection } from '../connection/connection.js';
-import type { EndFrame, ItemFrame } from '../protocol/frame.js';
+import { FrameType, type EndFrame, type ItemFrame } from '../protocol/frame.js';
 
 export class RequestStream {
   /** What the function gets. */
@@ -22,7 +22,7 @@ export class RequestStream {
       used: (cost) => {
         if (this.isOpen) connection.free(id, this.intake.window, cost);
       },
-      left() {},
+      left: () => this.leave(),
       threw: onThrow,
     });
   }
@@ -44,6 +44,14 @@ export class RequestStream {
     this.isOpen = false;
     this.connection.ignore(this.id);
     this.queue.fail(reason);
+  }
+
+  /** The function reads no further: the caller may stop. */
+  private leave(): void {
+    if (!this.isOpen) return;
+    this.isOpen = false;
+    this.connection.ignore(this.id);
+    this.connection.send({ type: FrameType.Cancel, id: this.id });
   }
 }
 

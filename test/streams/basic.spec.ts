@@ -107,3 +107,52 @@ describe.each(DRIVERS)('a stream, over %s', (driver) => {
     await iterator.return?.();
   });
 });
+
+describe.each(DRIVERS)('an argument that is read in part only, over %s', (driver) => {
+  it('is stopped at its source, and the call goes on', async () => {
+    await using nodes = await twoNodes({ driver });
+    let answer: (value: string) => void = () => {};
+    nodes.b.register('head', {
+      of: async ([items]: [AsyncIterable<number>]) => {
+        for await (const item of items) if (item === 3) break;
+        return new Promise<string>((resolve) => (answer = resolve));
+      },
+    });
+    let stopped: () => void = () => {};
+    const atSource = new Promise<void>((resolve) => (stopped = resolve));
+    async function* forever(): AsyncGenerator<number> {
+      try {
+        for (let n = 0; ; n += 1) yield n;
+      } finally {
+        stopped();
+      }
+    }
+    const call = nodes.a.call('b@127.0.0.1', 'head', 'of', [forever()]);
+    await atSource;
+    answer('four were enough');
+    expect(await call).toBe('four were enough');
+  });
+
+  it('does not overfill, though its source cannot wait', async () => {
+    await using nodes = await twoNodes({ driver, options: { maxMessageBytes: 10_000 } });
+    let answer: (value: string) => void = () => {};
+    nodes.b.register('head', {
+      of: async ([items]: [AsyncIterable<Buffer>]) => {
+        for await (const _ of items) break;
+        return new Promise<string>((resolve) => (answer = resolve));
+      },
+    });
+    let unsubscribed: () => void = () => {};
+    const atSource = new Promise<void>((resolve) => (unsubscribed = resolve));
+    const source = {
+      subscribe(observer: { next(value: unknown): void }) {
+        const timer = setInterval(() => observer.next(Buffer.alloc(100)), 1);
+        return { unsubscribe: () => (clearInterval(timer), unsubscribed()) };
+      },
+    };
+    const call = nodes.a.call('b@127.0.0.1', 'head', 'of', [source]);
+    await atSource;
+    answer('one was enough');
+    expect(await call).toBe('one was enough');
+  });
+});
