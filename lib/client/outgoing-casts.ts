@@ -28,8 +28,9 @@ export class OutgoingCasts {
   /** Those that have not left: asked when the connection has ended. */
   get lost(): number {
     const { queue } = this.stream;
-    const half = (queue.first?.written ?? -1) >= 0 ? 1 : 0;
-    return this.unsent.count + queue.length - half;
+    const isHalf = (queue.first?.written ?? -1) >= 0;
+    // One that is half sent is the last that began: lost, whether its first byte has left or not.
+    return this.unsent.count + queue.length - (isHalf && !this.unsent.latestHasLeft ? 1 : 0);
   }
 
   /** @throws GenRpcError `refused` when too many wait. */

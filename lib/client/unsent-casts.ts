@@ -7,6 +7,7 @@ const LEAST_ROOM = 1024;
 export class UnsentCasts implements Positioned {
   private positions: number[] = [];
   private room = LEAST_ROOM;
+  private latest = 0;
 
   /** @param hasLeft says whether a position of the connection's stream has left */
   constructor(private readonly hasLeft: (position: number) => boolean) {}
@@ -16,6 +17,12 @@ export class UnsentCasts implements Positioned {
     if (position === Infinity) return;
     if (this.positions.length >= this.room) this.forgetThoseThatLeft();
     this.positions.push(position);
+    this.latest = position;
+  }
+
+  /** Has the last that began left, or its first byte at least? */
+  get latestHasLeft(): boolean {
+    return this.hasLeft(this.latest);
   }
 
   /** Those that have not left. */

@@ -30,15 +30,16 @@ export interface CastOptions {
 }
 
 export interface CallOptions extends Omit<CastOptions, 'ordered'> {
-  /** ms for everything: connect, queue, send, reply. Default: the node's `callTimeout`. */
+  /** ms for everything: connect, queue, send, reply; of a stream, until its end has come. Default: the node's `callTimeout`. */
   readonly timeout?: number;
   /** Gives the call up: it fails with `cancelled`, and the remote function is told. */
   readonly signal?: AbortSignal;
   /** Wait for a node that is down until the deadline, instead of failing at once. Default false. */
   readonly waitForReady?: boolean;
   /**
-   * The function may run twice for this call: one that fails with `connection_lost`, `send_timeout`, `refused` or
-   * `node_down` is made again, within its timeout and the node's `retry`. Default: what `retry.idempotent` says.
+   * The function may run twice for this call: one that fails with `connection_lost`, `send_timeout`, `refused`,
+   * `shutting_down` or `node_down` is made again, within its timeout and the node's `retry`; not one that has a stream as
+   * argument, nor once an item of a reply has come. Default: what `retry.idempotent` says.
    */
   readonly idempotent?: boolean;
   /**

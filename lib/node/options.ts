@@ -115,7 +115,7 @@ export class GenRpcOptions {
   @Milliseconds()
   sendTimeout?: number;
 
-  /** A frame must be whole this long after its first byte. Default 30,000. */
+  /** A frame must be whole this long after its first byte; of a message that comes in parts, the next frame must follow within it. Default 30,000. */
   @Optional()
   @Milliseconds()
   frameReadTimeout?: number;

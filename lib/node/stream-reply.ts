@@ -22,12 +22,16 @@ export class StreamReply<T> implements AsyncIterable<T> {
   [Symbol.asyncIterator](): AsyncIterator<T, undefined> {
     const sink = new QueueSink(this.shape);
     sink.cancel = this.request(sink);
+    // A call of the own node may have brought items by now.
+    if (sink.broken) sink.cancel();
     return sink.queue[Symbol.asyncIterator]() as AsyncIterator<T, undefined>;
   }
 }
 
 class QueueSink implements ReplySink {
   cancel: Cancel | undefined;
+  /** Could an item not be given its shape? */
+  broken = false;
   readonly queue = new ItemQueue({
     used: (cost) => this.from?.used(cost),
     left: () => void this.cancel?.(),
@@ -55,6 +59,7 @@ class QueueSink implements ReplySink {
   private push(value: unknown, cost: number): void {
     const shaped = attempt(() => this.shape.value(value));
     if (!shaped.failed) return this.queue.push(shaped.value, cost);
+    this.broken = true;
     this.queue.fail(shaped.value);
     this.cancel?.();
   }

@@ -39,8 +39,8 @@ export interface CallContext {
 }
 
 /**
- * A callable function. Whatever it returns is the reply: a value, a promise of one, or something to `subscribe` to for
- * several. A throw is an error for the caller; only a GenRpcError `handler_failed` carries its message and details.
+ * A callable function. Whatever it returns is the reply: a value, or for several something to iterate over asynchronously
+ * or to `subscribe` to; or a promise of these. A throw is an error for the caller; only a GenRpcError `handler_failed` carries its message and details.
  */
 export type Handler = (args: unknown, context: CallContext) => unknown;
 

@@ -157,7 +157,8 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
   /** From here on the deadline stops the function, not only its caller. */
   watchDeadline(): void {
     if (this.slot === undefined && !this.answered && this.deadlineAt !== Infinity) {
-      this.ports.deadlines.add(this, this.deadlineAt);
+      // Its timer is that of all calls: what runs by it, for others, must not belong to this one.
+      currentCalls.outside(() => this.ports.deadlines.add(this, this.deadlineAt));
     }
   }
 

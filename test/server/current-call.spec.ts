@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { CurrentCalls, type ParentCall } from '../../lib/server/current-call.js';
+import { currentCalls, CurrentCalls, type ParentCall } from '../../lib/server/current-call.js';
+import { systemClock } from '../../lib/driver/system.js';
 import { GenRpcError } from '../../lib/protocol/errors.js';
+import type { CallContext } from '../../lib/server/module-registry.js';
+import { Cluster } from '../support/cluster.js';
 
 function callOf(changes: Partial<ParentCall> = {}): ParentCall {
   return { binds: true, abandonedBy: undefined, remainingMs: () => 1, bind() {}, unbind() {}, ...changes };
@@ -87,5 +90,33 @@ describe('the current call', () => {
       seen.push(calls.get());
     });
     expect(seen).toEqual([one, undefined, other]);
+  });
+});
+
+describe('the timer of the deadlines of all calls', () => {
+  it('belongs to none of them', async () => {
+    let inside = 0;
+    const clock: typeof systemClock = {
+      ...systemClock,
+      after: (ms, run, keepAlive) => {
+        if (currentCalls.isInside) inside += 1;
+        return systemClock.after(ms, run, keepAlive);
+      },
+    };
+    await using cluster = new Cluster();
+    const b = await cluster.start('b', {}, { clock });
+    const a = cluster.create('a', { listen: false });
+    b.register('slow', {
+      single: (_: unknown, { signal }: CallContext) =>
+        new Promise((resolve) => signal.addEventListener('abort', resolve)),
+      async *stream() {
+        yield* [1, 2];
+        await new Promise(() => {});
+      },
+    });
+    for (const fn of ['single', 'stream']) {
+      await expect(a.call(b.name, 'slow', fn, [], { timeout: 30 })).rejects.toMatchObject({ code: 'timeout' });
+    }
+    expect(inside).toBe(0);
   });
 });

@@ -2,8 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import type { Subscribable } from '../../lib/protocol/invocation.js';
 import type { CallContext } from '../../lib/server/module-registry.js';
-import { twoNodes } from '../support/cluster.js';
-import { until } from '../support/door.js';
+import type { Cancel, ReplySink } from '../../lib/client/pending-calls.js';
+import { StreamReply } from '../../lib/node/stream-reply.js';
+import { Cluster, twoNodes } from '../support/cluster.js';
+import { redirect, until } from '../support/door.js';
+import { RawServer } from '../support/raw-peer.js';
 import { readOf } from '../support/streams.js';
 
 const B = 'b@127.0.0.1';
@@ -126,4 +129,33 @@ describe('a source that brings everything in one turn', () => {
       expect((await read).error).toBe('timeout');
     },
   );
+});
+
+describe('what is half done', () => {
+  it('a cast that is half sent when its connection ends is counted as lost', async () => {
+    await using cluster = new Cluster({ driver: 'tcp' });
+    await using server = await RawServer.listen();
+    redirect(cluster, B, server.port);
+    const a = cluster.create('a', { listen: false });
+    a.cast(B, 'math', 'add', [Buffer.alloc(400_000)]);
+    a.cast(B, 'math', 'add', [1, 2]);
+    const peer = await server.accept();
+    peer.granting = false;
+    await peer.welcome(B);
+    await peer.until(() => Buffer.concat(peer.received).length > 250_000);
+    peer.destroy();
+    await until(() => a.stats().openConnections === 0);
+    expect(a.stats().counts.cast_dropped).toBe(2);
+  });
+
+  it('a reply that cannot be given its shape cancels the call, also before the call was wholly made', async () => {
+    let cancelled = 0;
+    const request = (sink: ReplySink): Cancel => {
+      sink.item(1, 1, { used() {} });
+      return () => (cancelled += 1) > 1;
+    };
+    const reply = new StreamReply(request, { value: explode, error: (error) => error });
+    expect(await readOf(reply)).toEqual({ items: [], error: `Error: ${SECRET_TEXT}` });
+    expect(cancelled).toBe(1);
+  });
 });

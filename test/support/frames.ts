@@ -23,10 +23,6 @@ export function messagesIn(...pieces: readonly (Buffer | readonly Buffer[])[]): 
 export class Messages {
   readonly messages: Frame[] = [];
   private readonly halves = new Assembler();
-  drop(id: number): void {
-    this.halves.drop(id);
-  }
-
   readonly take = (frame: Frame): void => {
     if (frame.type !== FrameType.Chunk) this.halves.expectNone(frame);
     if ('payload' in frame && frame.total !== undefined) return this.halves.begin(frame, frame.total);
