@@ -1,10 +1,11 @@
 /** The client's end of one connection: frames out, replies in, and nobody left waiting when it ends. */
-import type { Connection, ConnectionEvents, OwnersFrame } from '../connection/connection.js';
+import type { Connection } from '../connection/connection.js';
+import type { ConnectionEvents, OwnersFrame } from '../connection/owner.js';
 import { Inactivity } from '../connection/inactivity.js';
 import { ItemIntake } from '../connection/item-intake.js';
 import { ItemWriter } from '../connection/item-writer.js';
 import type { Journal } from '../connection/journal.js';
-import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import { GenRpcError } from '../protocol/errors.js';
 import {
   CAST_STREAM,
   FrameType,
@@ -22,6 +23,7 @@ import { corrupt, violationOf } from '../protocol/violation.js';
 import type { Clock } from '../ports/clock.js';
 import { OutgoingCasts } from './outgoing-casts.js';
 import { PendingCalls, type CallCarrier, type PendingCall } from './pending-calls.js';
+import { remoteError } from './remote-error.js';
 import { sendItems } from './request-items.js';
 
 export interface SessionPorts {
@@ -275,10 +277,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private errorOf(frame: ErrorFrame, call: PendingCall): GenRpcError {
-    const streamBroke = frame.code === 'protocol_error' && call.invocation.stream !== undefined;
-    const maybeExecuted = streamBroke || FAILED_AFTERWARDS.has(frame.code);
-    const message = frame.message || `${joinRoute(call.invocation.name)} failed on ${this.node}.`;
-    return new GenRpcError(frame.code, message, { maybeExecuted, details: this.connection.decode(frame.payload) });
+    return remoteError(frame, call.invocation, this.node, this.connection.decode(frame.payload));
   }
 
   private encode(invocation: Invocation): Payload {
@@ -289,15 +288,6 @@ export class Session implements ConnectionEvents, CallCarrier {
     return this.connection.encode(valueToSend(invocation), invocation.shared);
   }
 }
-
-/** Errors of a function that has run, or of its result. What is wrong with a call is found before it is started. */
-const FAILED_AFTERWARDS: ReadonlySet<GenRpcErrorCode> = new Set([
-  'shutting_down',
-  'handler_failed',
-  'timeout',
-  'encode_error',
-  'message_too_large',
-]);
 
 function callFrame(id: number, invocation: Invocation, timeoutMs: number, payload: Payload): CallFrame {
   const { name, single, headers, deliver = false, stream } = invocation;

@@ -2,14 +2,7 @@
 import type { Channel } from '../driver/driver.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { deflated, inflated } from '../protocol/compression.js';
-import {
-  FrameType,
-  type CancelFrame,
-  type EndFrame,
-  type Frame,
-  type GoAwayFrame,
-  type PayloadFrame,
-} from '../protocol/frame.js';
+import { FrameType, type EndFrame, type Frame, type PayloadFrame } from '../protocol/frame.js';
 import { checkSize, decodePayload, encodePayload, type Payload, type SharedPayload } from '../protocol/payload.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import type { Buffered } from './buffers.js';
@@ -18,22 +11,8 @@ import { FrameReader } from './frame-reader.js';
 import { FrameWriter } from './frame-writer.js';
 import { Liveness } from './liveness.js';
 import type { Outbox, Positioned } from './outbox.js';
+import type { ConnectionEvents } from './owner.js';
 import type { ConnectionSettings, Peer, Wire } from './wire.js';
-
-/** Frames that the owner of a connection hears of. */
-export type OwnersFrame = PayloadFrame | CancelFrame | EndFrame | GoAwayFrame;
-
-export interface ConnectionEvents {
-  frame(frame: OwnersFrame): void;
-  /** Does anybody wait for the message that begins so? @throws GenRpcError `protocol_error`. */
-  awaits(frame: PayloadFrame): boolean;
-  /** Has there been a call of this number? */
-  isKnown(id: number): boolean;
-  /** A message came, in part, that nobody waits for any more. */
-  late(): void;
-  /** No frame comes or goes any more. Called exactly once. */
-  closed(reason: GenRpcError): void;
-}
 
 type State = 'open' | 'closing' | 'closed';
 

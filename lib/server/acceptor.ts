@@ -1,5 +1,6 @@
 /** The server's end of one connection: frames in, answers out, and nothing left running for a caller that is gone. */
-import type { Connection, ConnectionEvents, OwnersFrame } from '../connection/connection.js';
+import type { Connection } from '../connection/connection.js';
+import type { ConnectionEvents, OwnersFrame } from '../connection/owner.js';
 import { Inactivity } from '../connection/inactivity.js';
 import { ItemWriter } from '../connection/item-writer.js';
 import type { Journal } from '../connection/journal.js';
