@@ -258,7 +258,7 @@ describe('E-06 nothing is left unhandled of peers that misbehave', () => {
 
   it.each<[string, (peer: RawPeer) => void]>([
     ['garbage', (peer) => peer.send(Buffer.alloc(4096, 0xa5))],
-    ['answers to nothing', (peer) => peer.send(bytesOf({ type: FrameType.Cancel, id: 7 }))],
+    ['a call', (peer) => peer.send(rawFrame(FrameType.Call, 0, 1, Buffer.from('00000001016d0001660000', 'hex')))],
     ['a reset', (peer) => peer.socket.resetAndDestroy()],
     ['a goaway', (peer) => peer.send(bytesOf({ type: FrameType.GoAway, lastId: 0 }))],
   ])('E-06 when they answer: %s', async (_, misbehave) => {

@@ -153,9 +153,12 @@ describe('F-06 a part of a stream that was just given up', () => {
     peer.send(bytesOf(callOf(1, 'first', 0, { streamed: true, payload: NO_PAYLOAD })));
     peer.send(headOf({ ...large, sequence: 0 }, 150_000), bytesOf(begin));
     peer.send(bytesOf(middle, end), headOf(large, 150_000), bytesOf(begin));
-    // The function has what it wanted.
-    await peer.until(() => answered(1));
-    expect(peer.frames).toMatchObject([{ type: FrameType.Result, id: 1 }]);
+    // The function has what it wanted, and says so.
+    await peer.until(() => peer.frames.length === 2);
+    expect(peer.frames).toMatchObject([
+      { type: FrameType.Cancel, id: 1 },
+      { type: FrameType.Result, id: 1 },
+    ]);
     peer.send(bytesOf(middle, end));
     await until(() => door.counts.late_frames === 1);
     peer.send(headOf({ ...large, sequence: 2 }, 150_000), bytesOf(begin, middle, end));
