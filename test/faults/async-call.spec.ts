@@ -187,7 +187,7 @@ describe.each(DRIVERS)('T-13 what async calls hold in memory, over %s', (driver)
   }
 
   it('T-13 is given back with the time, while the handles live on', async () => {
-    await using nodes = await twoNodes({ driver, options: { asyncCallInactivityTimeout: 1500 } });
+    await using nodes = await twoNodes({ driver, options: { asyncCallInactivityTimeout: 5000 } });
     const before = held();
     const calls = await withResults(nodes);
     expect(calls.map((call) => call.taken)).not.toContain(true);
