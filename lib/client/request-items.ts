@@ -101,8 +101,7 @@ class RequestItems extends StreamArgument {
 
 /** The function may have read some of it. */
 function streamFailure({ invocation }: PendingCall, cause: unknown, what: string): GenRpcError {
-  // `refused` says that nothing was started.
-  const code = isGenRpcError(cause) && cause.code !== 'refused' ? cause.code : 'cancelled';
+  const code = isGenRpcError(cause) ? cause.code : 'cancelled';
   const said = cause instanceof Error ? cause.message : String(cause);
   const message = `The stream that ${joinRoute(invocation.name)} was given ${what}: ${said}`;
   return new GenRpcError(code, message, { maybeExecuted: true, cause });
