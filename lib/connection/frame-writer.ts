@@ -136,7 +136,7 @@ export class FrameWriter implements ScheduledWrites {
     this.flushSoon();
   }
 
-  /** A stream of items, or of casts, with credit of its own. `close` it when it has ended. */
+  /** A stream of items, or of casts, with credit of its own. END or ERROR ends it, `withdraw` before that. */
   openStream(id: number): Outbox {
     const box = new Outbox(id, new Credit(STREAM_CREDIT));
     this.boxes.set(id, box);

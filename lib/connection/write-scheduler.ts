@@ -122,10 +122,7 @@ export class WriteScheduler {
     const cost = streamCostOf(frame);
     if (cost > 0 && box.credit !== undefined && box.credit.left <= 0) return this.leave(box);
     if (payloadBytesOf(frame) > MAX_WHOLE_BYTES) return this.begin(box, outgoing, cost);
-    if (frame.type === FrameType.Item) {
-      if (this.credit.left < cost) return 'blocked';
-      this.credit.spend(cost);
-    }
+    if (!this.spends(frame, cost)) return 'blocked';
     box.credit?.spend(cost);
     this.write(outgoing);
     return this.next(box, outgoing);
@@ -136,15 +133,20 @@ export class WriteScheduler {
       this.waiting.push(box);
       return 'done';
     }
-    if (outgoing.frame.type === FrameType.Item) {
-      if (this.credit.left < costOf(0)) return 'blocked';
-      this.credit.spend(costOf(0));
-    }
+    if (!this.spends(outgoing.frame, costOf(0))) return 'blocked';
     box.credit?.spend(cost);
     this.halfSent += 1;
     outgoing.written = 0;
     this.write(outgoing);
     return 'again';
+  }
+
+  /** Of the connection's credit, which only items take, apart from chunks. `false`: there is not enough. */
+  private spends({ type }: Outgoing['frame'], bytes: number): boolean {
+    if (type !== FrameType.Item) return true;
+    if (this.credit.left < bytes) return false;
+    this.credit.spend(bytes);
+    return true;
   }
 
   private takeChunk(box: Outbox, outgoing: Outgoing): Turn {
