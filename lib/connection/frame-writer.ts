@@ -196,11 +196,13 @@ export class FrameWriter implements ScheduledWrites {
     if (this.creditTimer !== undefined || this.stopped) return;
     const { granted } = this;
     const { sendTimeout } = this.settings;
+    // For what has not left the peer owes nothing; that it leaves is watched elsewhere.
+    const owed = this.channel.queuedBytes === 0;
     this.creditTimer = this.clock.after(sendTimeout, () => {
       this.creditTimer = undefined;
       // Whatever waited may have been withdrawn.
       this.scheduler.pump();
-      if (!this.scheduler.stalled || this.granted !== granted) return;
+      if (!this.scheduler.stalled || this.granted !== granted || !owed) return;
       this.onStuck(new GenRpcError('send_timeout', `The peer gave no credit back for ${sendTimeout} ms.`));
     });
   }

@@ -1,13 +1,15 @@
 /** Channels over plain TCP. */
-import { connect, createServer, type AddressInfo, type Server } from 'node:net';
+import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock } from '../ports/clock.js';
 import type { Channel, Driver, Endpoint, ListenAt, Listener } from './driver.js';
 import { SocketChannel } from './socket-channel.js';
+import { readingInto, SocketReads } from './socket-reads.js';
 
 /** Kernel keepalive, first probe after this long without traffic (gen_rpc: `socket_keepalive_idle`). */
 const KEEPALIVE_IDLE_MS = 5000;
 const BACKLOG = 1024;
+const SOCKET = { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_IDLE_MS };
 
 export class TcpDriver implements Driver {
   readonly name = 'tcp';
@@ -18,7 +20,8 @@ export class TcpDriver implements Driver {
 
   connect(endpoint: Endpoint, signal: AbortSignal): Promise<Channel> {
     return new Promise((resolve, reject) => {
-      const socket = connect({ ...endpoint, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_IDLE_MS });
+      const reads = new SocketReads();
+      const socket = connect({ ...endpoint, ...SOCKET, onread: reads });
       const fail = (cause: Error & { code?: string }): void => {
         signal.removeEventListener('abort', onAbort);
         socket.destroy();
@@ -31,7 +34,7 @@ export class TcpDriver implements Driver {
       socket.once('connect', () => {
         signal.removeEventListener('abort', onAbort);
         socket.off('error', fail);
-        resolve(new SocketChannel(socket, this.clock));
+        resolve(new SocketChannel(socket, this.clock, reads));
       });
     });
   }
@@ -41,10 +44,7 @@ export class TcpDriver implements Driver {
     onChannel: (channel: Channel) => void,
     onError: (error: Error) => void,
   ): Promise<Listener> {
-    const server = createServer(
-      { noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_IDLE_MS },
-      (socket) => onChannel(new SocketChannel(socket, this.clock)),
-    );
+    const server = createServer({ ...SOCKET, pauseOnConnect: true }, (accepted) => onChannel(this.accept(accepted)));
     return new Promise((resolve, reject) => {
       server.once('error', (cause: Error & { code?: string }) => reject(cannotListen(endpoint, cause)));
       server.listen({ ...endpoint, backlog: BACKLOG }, () => {
@@ -53,6 +53,14 @@ export class TcpDriver implements Driver {
         resolve(listenerOf(server));
       });
     });
+  }
+
+  private accept(accepted: Socket): Channel {
+    const reads = new SocketReads();
+    const socket = readingInto(reads, accepted);
+    return socket === undefined
+      ? new SocketChannel(accepted, this.clock)
+      : new SocketChannel(socket, this.clock, reads);
   }
 }
 
