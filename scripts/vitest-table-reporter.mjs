@@ -20,7 +20,11 @@ export default class TableReporter {
         }
       }
     }
-    if (cuts.size > 0) print([...columns].sort(), cuts);
+    if (cuts.size > 0)
+      print(
+        [...columns].sort((a, b) => a.localeCompare(b)),
+        cuts,
+      );
   }
 }
 

@@ -23,7 +23,7 @@ const KEEPALIVE = { idle: 300, interval: 300, count: 3 };
 /** How long a peer may be silent. */
 export const SILENCE_MS = KEEPALIVE.idle + KEEPALIVE.interval * KEEPALIVE.count;
 /** For a slow machine, which stands still now and then. */
-export const SLACK_MS = 3000;
+const SLACK_MS = 3000;
 const OPTIONS = {
   keepalive: KEEPALIVE,
   reconnect: { min: 10, max: 100 },

@@ -18,7 +18,7 @@ export async function batch(program: 'ip' | 'tc', lines: readonly string[], name
 }
 
 /** One packet of so many is lost by `loseSome`: of those, whose time stamp ends in five bits that are 0. */
-export const LOST_OF = 32;
+const LOST_OF = 32;
 
 export class NetPort {
   /** @param name of the namespace */

@@ -55,6 +55,9 @@ function note(id, signal) {
   signal.addEventListener('abort', () => ended.happen(id, { code: signal.reason.code }));
 }
 
+/** An id that all nodes get, as this one notes it. */
+const at = (id) => [id, node.name].join(' ');
+
 const who = (_args, { caller }) => ({
   ...{ node: node.name, pid: process.pid, network: readlinkSync('/proc/self/ns/net') },
   caller: caller.address,
@@ -64,7 +67,7 @@ node.register('host', {
   who,
   echo: ([id, value], { signal }) => (note(id, signal), value),
   /** The same, for what is sent to many with the same arguments. */
-  everywhere: ([id], { signal }) => note(`${id} ${node.name}`, signal),
+  everywhere: ([id], { signal }) => note(at(id), signal),
   wait: ([id], { signal }) => (note(id, signal), new Promise(() => {})),
   give: ([id, size], { signal }) => (note(id, signal), 'x'.repeat(size)),
   /** 0, 1, 2 …, one every so many ms; without end unless told. */
@@ -79,7 +82,7 @@ node.register('host', {
   collect: async ([id, items], { signal }) => {
     note(id, signal);
     const read = await readAll(items);
-    ended.happen(`${id} read`, read);
+    ended.happen(id + ' read', read);
     return read;
   },
 });
@@ -91,7 +94,7 @@ node.register('relay', {
   },
 });
 /** Everyone gets the same message. */
-node.registerEvent('news', (id, { signal }) => note(`${id} ${node.name}`, signal));
+node.registerEvent('news', (id, { signal }) => note(at(id), signal));
 
 /** How many items came, whether they were 0, 1, 2 …, and how it ended. */
 async function readAll(items) {
@@ -183,7 +186,7 @@ const verbs = {
   began: (id) => began.of(id),
   ended: (id) => ended.of(id),
   reset: () => {
-    for (const socket of sockets) socket.resetAndDestroy();
+    for (const socket of sockets) if (!socket.destroyed) socket.resetAndDestroy();
   },
   startTraffic: (about) => void (traffic = new Traffic(about)),
   stopTraffic: () => traffic.stop(),
