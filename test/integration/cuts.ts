@@ -105,7 +105,7 @@ const reset: Scenario = async (site, seen) => {
   const stop = await site.watch();
   const call = await site.running(master, node);
   const since = machineNow();
-  await node.reset();
+  expect(await node.reset()).toBe(site.others.length);
   const end = await call.end;
   expect(end).toMatchObject(LOST);
   seen.cut('master: a call that runs', end, since);

@@ -125,8 +125,8 @@ export class HostNode {
     return this.process.ask('ended', id);
   }
 
-  /** Resets every socket that others have opened to here. */
-  reset(): Promise<void> {
+  /** Resets every socket that others have opened to here; resolves with how many. */
+  reset(): Promise<number> {
     return this.process.ask('reset');
   }
 

@@ -1,8 +1,8 @@
 /** A node on a host of its own: does what the test tells it to do, talks to the others all the while, and says what it has seen. */
-import { subscribe } from 'node:diagnostics_channel';
 import { openSync, readlinkSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { createNode } from 'nestjs-gen-rpc/core';
+import { tcpSockets } from '../../support/tcp-sockets.mjs';
 
 const { OPTIONS, FOLDER } = process.env;
 
@@ -17,12 +17,7 @@ const notes = openSync(join(FOLDER, `${options.name}.${process.pid}.log`), 'a');
 const now = () => Number(process.hrtime.bigint() / 1000n) / 1000;
 const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Sockets that others have opened to here. */
-const sockets = new Set();
-subscribe('net.server.socket', ({ socket }) => {
-  sockets.add(socket);
-  socket.on('close', () => sockets.delete(socket));
-});
+const openSockets = () => tcpSockets().filter(({ destroyed }) => !destroyed);
 
 /** What happens to a function, by the id of its call: what a test may wait for. */
 class Events {
@@ -185,8 +180,11 @@ const verbs = {
   },
   began: (id) => began.of(id),
   ended: (id) => ended.of(id),
+  /** Cuts the sockets that others have opened to here. */
   reset: () => {
-    for (const socket of sockets) if (!socket.destroyed) socket.resetAndDestroy();
+    const accepted = openSockets().filter(({ localPort }) => localPort === options.listen.port);
+    for (const socket of accepted) socket.resetAndDestroy();
+    return accepted.length;
   },
   startTraffic: (about) => void (traffic = new Traffic(about)),
   stopTraffic: () => traffic.stop(),
@@ -195,7 +193,7 @@ const verbs = {
   close: async () => {
     await node.close();
     process.removeAllListeners('disconnect');
-    return { ...node.stats(), sockets: sockets.size };
+    return { ...node.stats(), sockets: openSockets().length };
   },
 };
 
