@@ -125,7 +125,6 @@ const killed: Scenario = async (site, seen) => {
   const stop = await site.watch();
   const call = await site.running(master, node);
   const back = await site.running(node, master);
-  back.end.catch(() => {});
   const since = machineNow();
   await node.kill();
   const end = await call.end;
@@ -148,7 +147,6 @@ const powerless: Scenario = async (site, seen) => {
   const stop = await site.watch();
   const call = await site.running(master, node);
   const back = await site.running(node, master);
-  back.end.catch(() => {});
   const since = machineNow();
   await lan.lose(node.host, () => node.kill());
   const end = await call.end;

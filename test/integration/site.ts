@@ -51,7 +51,7 @@ export interface Weather {
 export class Site {
   readonly nodes: HostNode[] = [];
   /** What the processes write of what they do. */
-  private readonly folder = mkdtempSync(join(tmpdir(), 'genrpc-hosts-'));
+  private readonly folder = mkdtempSync(join(tmpdir(), `genrpc-${process.pid}-`));
   private made = 0;
 
   private constructor(
@@ -188,7 +188,7 @@ export class Site {
   }
 
   /** A call that waits for a node which is down or about to be found dead. */
-  async patient(from: HostNode, to: HostNode): Promise<End> {
+  patient(from: HostNode, to: HostNode): Promise<End> {
     return this.echo(from, to, { waitForReady: true });
   }
 

@@ -56,14 +56,26 @@ export function nextNamespaces(): string {
 
 /**
  * Removes what processes have left behind that are no more, and names it: one whose test hangs is killed, and disposes
- * of nothing.
+ * of nothing. Whatever still runs there is killed.
  */
 export function sweep(): string[] {
   const { stdout } = spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' });
   const all = [...(stdout ?? '').matchAll(/^genrpc-(\d+)-\S+/gm)];
   const left = all.filter(([, pid]) => !existsSync(`/proc/${pid}`)).map(([name]) => name);
-  for (const name of left) spawnSync('ip', ['netns', 'del', name]);
+  for (const name of left) {
+    const pids = spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' }).stdout.split('\n');
+    for (const pid of pids) if (pid !== '') end(Number(pid));
+    spawnSync('ip', ['netns', 'del', name]);
+  }
   return left;
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended meanwhile.
+  }
 }
 
 /** A cable between two namespaces. Everything of it is gone once it is disposed. */

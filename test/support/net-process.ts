@@ -58,14 +58,17 @@ export class NetProcess {
     return this.child.exitCode === null && this.child.signalCode === null;
   }
 
+  /** Rejects when the process ends; a test that has failed meanwhile need not listen. */
   ask<T>(verb: string, about: unknown = {}): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
+    const answer = new Promise<T>((resolve, reject) => {
       const id = (this.asked += 1);
       this.waiting.set(id, { resolve, reject });
       this.child.send({ id, verb, about }, (error) => {
         if (error !== null) reject(new Error(`${this.name} cannot be asked: ${error.message}`));
       });
     });
+    answer.catch(() => {});
+    return answer;
   }
 
   signal(signal: NodeJS.Signals): void {
