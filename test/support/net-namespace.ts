@@ -153,6 +153,8 @@ function refusalOfKernel(also: readonly string[]): Lack | undefined {
   }
 }
 
+const HOW = 'They run as root, on Linux with iproute2.';
+
 /**
  * As `describe`, for tests that make a `Link` or a `Lan`. Where that cannot be done, they are skipped with a line about
  * it. With `GEN_RPC_NETWORKS=required` that is a failure, unless it is the kernel that forbids it.
@@ -165,7 +167,7 @@ export function describeOnNetworks(title: string, tests: () => void, also: reado
     describe(title, tests);
     return;
   }
-  process.stderr.write(`\n*** NOT RUN: ${title}. These tests make networks of their own, but ${lack.why}.\n`);
+  process.stderr.write(`\n*** NOT RUN: ${title}. These tests make networks of their own, but ${lack.why}. ${HOW}\n`);
   if (process.env['GEN_RPC_NETWORKS'] !== 'required' || lack.forbidden) {
     describe.skip(`${title} (NOT RUN HERE: ${lack.why})`, tests);
     return;
