@@ -3,12 +3,14 @@ import { join } from 'node:path';
 import type { CallOptions } from '../../lib/node/call-options.js';
 import type { NodeLocationOptions } from '../../lib/node/option-groups.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
-import type { NodeStats } from '../../lib/node/gen-rpc-node.js';
+import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcErrorCode } from '../../lib/protocol/errors.js';
 import { NetProcess } from '../support/net-process.js';
 import type { Host } from './lan.js';
 
 const PROGRAM = join(import.meta.dirname, 'children/host.mjs');
+
+type NodeStats = ReturnType<GenRpcNode['stats']>;
 
 /** When something happened, ms of `machineNow`. */
 interface Event {

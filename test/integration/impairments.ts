@@ -9,7 +9,7 @@ const CALLS = 200;
 const ITEMS = { every: 5, count: 300 };
 const MEGABITS = 2;
 /** Takes longer on such a link than a peer may be silent. */
-const LARGE_BYTES = 448 * 1024;
+const LARGE_BYTES = 640 * 1024;
 
 /** Some packets are lost, both ways: TCP sends them again, and connections live. */
 const lossy: Scenario = async (site, seen) => {
@@ -20,7 +20,7 @@ const lossy: Scenario = async (site, seen) => {
   const since = machineNow();
   const download = master.stream(node, [site.id('download'), ITEMS.every, ITEMS.count]);
   const ends = await Promise.all([series(site, master, node), series(site, node, master)]);
-  for (const calls of ends) expect(calls.map(({ value }) => value)).toEqual(calls.map(() => 1));
+  expect(ends.flat().filter(({ value }) => value !== 1)).toEqual([]);
   const read = await download;
   expect(read).toMatchObject({ items: ITEMS.count, inOrder: true });
   const weather = await stop(about(node.host));

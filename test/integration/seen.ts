@@ -31,7 +31,8 @@ interface Outcome {
 /** In words. */
 export function wordsOf({ code, maybeExecuted, cause }: Outcome): string {
   if (code === undefined) return 'answered';
-  const why = cause === undefined ? '' : ` (${cause})`;
+  // Of a connection that is cut it depends on what the system was just doing.
+  const why = cause === undefined || code === 'connection_lost' ? '' : ` (${cause})`;
   return `${code}${why}, ${maybeExecuted === true ? 'may have run' : 'did not run'}`;
 }
 

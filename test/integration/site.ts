@@ -1,17 +1,17 @@
 /** One master and several nodes, each on a host of its own, that talk to each other all the while: whatever is cut, none of those calls may hang, run twice or say what is not true. */
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { SECRET } from '../support/cluster.js';
 import { machineNow } from '../support/net-process.js';
 import { HostNode, type End, type TrafficCall } from './host-node.js';
 import { Lan, type Family, type Host } from './lan.js';
 
-export const DRIVERS = ['tcp'] as const;
-export type DriverName = (typeof DRIVERS)[number];
-const PORT = 5369;
+export type DriverName = 'tcp';
+/** Of every node, by its driver. */
+const PORTS = { tcp: 5369 } as const;
 
 /** `NODES` in the environment: how many hosts there are beside the master's. */
 export const COUNT = Number(process.env['NODES'] ?? 3);
@@ -19,11 +19,11 @@ if (!Number.isInteger(COUNT) || COUNT < 2 || COUNT > 20) {
   throw new Error(`NODES is ${process.env['NODES']}: there can be 2 to 20 nodes beside the master.`);
 }
 
-const KEEPALIVE = { idle: 300, interval: 300, count: 3 };
+const KEEPALIVE = { idle: 500, interval: 500, count: 3 };
 /** How long a peer may be silent. */
 export const SILENCE_MS = KEEPALIVE.idle + KEEPALIVE.interval * KEEPALIVE.count;
 /** For a slow machine, which stands still now and then. */
-const SLACK_MS = 3000;
+const SLACK_MS = 5000;
 const OPTIONS = {
   keepalive: KEEPALIVE,
   reconnect: { min: 10, max: 100 },
@@ -34,7 +34,7 @@ const OPTIONS = {
 };
 
 /** Deadline of the calls that are made all the while. */
-const TRAFFIC_TIMEOUT_MS = 5000;
+const TRAFFIC_TIMEOUT_MS = 8000;
 /** ms between two of them from one node to another, at least; many nodes together make no more of them than few. */
 const TRAFFIC_EVERY_MS = 50;
 const TRAFFIC_EVERY_MS_FOR_EACH_PAIR = 1;
@@ -52,6 +52,7 @@ export class Site {
   readonly nodes: HostNode[] = [];
   /** What the processes write of what they do. */
   private readonly folder = mkdtempSync(join(tmpdir(), `genrpc-${process.pid}-`));
+  private readonly secret = randomBytes(32).toString('base64');
   private made = 0;
 
   private constructor(
@@ -93,9 +94,10 @@ export class Site {
   async boot(host: Host): Promise<HostNode> {
     const title = host.number === 0 ? 'master' : `n${host.number}`;
     const everywhere = this.family === 4 ? '0.0.0.0' : '::';
+    const name = `${title}@${title}.lan`;
     const node = await HostNode.start(host, this.folder, {
-      ...{ name: `${title}@${title}.lan`, secret: SECRET, driver: this.driver },
-      listen: { host: everywhere, port: PORT, ipv6Only: true, allowPlaintext: true },
+      ...{ name, secret: this.secret, driver: this.driver },
+      listen: { host: everywhere, port: PORTS[this.driver], ipv6Only: true, allowPlaintext: this.driver === 'tcp' },
       ...OPTIONS,
     });
     this.nodes[host.number] = node;

@@ -17,8 +17,8 @@ export async function batch(program: 'ip' | 'tc', lines: readonly string[], name
   if (status !== 0) throw new Error(`${program}, in ${namespace ?? 'the namespace of this process'}: ${said.trim()}`);
 }
 
-/** One packet of so many is lost by `loseSome`: of those, whose time stamp ends in five bits that are 0. */
-const LOST_OF = 32;
+/** Bits of a time stamp in ms: where they are 0, `loseSome` loses a packet. That is so for 4 ms of every 128. */
+const LOST_WHERE_0 = '0x7c';
 
 export class NetPort {
   /** @param name of the namespace */
@@ -42,19 +42,19 @@ export class NetPort {
   }
 
   /**
-   * One TCP packet of `LOST_OF` that is sent from here is lost; sent again, it has the same chances. It goes by the time
-   * stamp in it, because kernels without netem can do that too.
+   * Some TCP packets that are sent from here are lost, 3 % of the time. What is sent again has another time stamp, and so
+   * another chance. It goes by that because not every kernel has netem.
    */
   loseSome(): Promise<void> {
     const root = `filter add dev ${this.device} parent 1:`;
-    const stampEndsIn = (offset: number): string => `match u8 0 ${LOST_OF - 1} at ${offset} flowid 1:2`;
+    const stampAt = (offset: number): string => `match u8 0 ${LOST_WHERE_0} at ${offset} flowid 1:2`;
     return this.control(
       `qdisc replace dev ${this.device} root handle 1: htb default 1 r2q 100000`,
       `class add dev ${this.device} parent 1: classid 1:1 htb rate 10gbit`,
       `class add dev ${this.device} parent 1: classid 1:2 htb rate 10gbit`,
       `qdisc add dev ${this.device} parent 1:2 handle 2: blackhole`,
-      `${root} protocol ip prio 1 u32 match ip protocol 6 0xff ${stampEndsIn(47)}`,
-      `${root} protocol ipv6 prio 2 u32 match ip6 protocol 6 0xff ${stampEndsIn(67)}`,
+      `${root} protocol ip prio 1 u32 match ip protocol 6 0xff ${stampAt(47)}`,
+      `${root} protocol ipv6 prio 2 u32 match ip6 protocol 6 0xff ${stampAt(67)}`,
     );
   }
 
