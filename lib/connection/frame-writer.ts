@@ -20,6 +20,7 @@ import type { ByteSink } from '../protocol/frame-encoder.js';
 import { violation } from '../protocol/violation.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import { Credit } from './credit.js';
+import { MAX_RUN_PAYLOAD_BYTES } from './item-run.js';
 import { Outbox, payloadBytesOf, streamCostOf, type Positioned } from './outbox.js';
 import { WriteBatch } from './write-batch.js';
 import { WriteScheduler, type ScheduledWrites } from './write-scheduler.js';
@@ -28,6 +29,8 @@ import { WriteScheduler, type ScheduledWrites } from './write-scheduler.js';
 export interface Batching {
   readonly frames: number;
   readonly bytes: number;
+  /** How many times as much may wait for a later write of the same turn; each has twice as much as the one before. */
+  readonly growth: number;
 }
 
 export interface WriterSettings {
@@ -46,6 +49,11 @@ export interface Encoder {
 const CHANNEL_BYTES = 64 * 1024;
 /** What is gathered for one write, of what is large. */
 const BULK_WRITE_BYTES = 128 * 1024;
+/**
+ * Items follow each other: their reader need not have the first of them as soon as can be. With writes as small as those
+ * of calls a stream of small ones brings a fifth fewer a second.
+ */
+const ITEM_BATCHING: Batching = { frames: Infinity, bytes: 4096, growth: 1 };
 /** Grants for each item or chunk that was sent: a peer that thanks for every byte costs more than it allows. */
 const MAX_GRANTS_AHEAD = 1000;
 const GRANTS_PER_FRAME = 10;
@@ -56,6 +64,8 @@ export class FrameWriter implements ScheduledWrites {
   private readonly scheduler = new WriteScheduler(this.credit, this);
   private readonly boxes = new Map<number, Outbox>();
   private flushScheduled = false;
+  /** How much larger than the first write of this turn the next one may be: the peer has something to do by now. */
+  private growth = 1;
   /** Bytes given to the channel since the beginning. */
   private handedOver = 0;
   private grantsAhead = 0;
@@ -65,6 +75,7 @@ export class FrameWriter implements ScheduledWrites {
   private granted = 0;
   private stopped = false;
   private readonly onTurnEnd = (): void => {
+    this.growth = 1;
     this.flushScheduled = false;
     this.flush();
   };
@@ -133,7 +144,8 @@ export class FrameWriter implements ScheduledWrites {
     box.credit?.spend(cost);
     if (isItem) this.credit.spend(cost);
     if (box.ended) this.done(box);
-    this.flushSoon();
+    if (isItem) this.flushSoon(ITEM_BATCHING);
+    else this.flushSoon();
   }
 
   /** A stream of items, or of casts, with credit of its own. END or ERROR ends it, `withdraw` before that. */
@@ -223,6 +235,12 @@ export class FrameWriter implements ScheduledWrites {
     this.encoder.encode(frame, this.batch);
   }
 
+  writeEncoded(bytes: Buffer, frames: number): void {
+    this.grantsAhead = Math.max(0, this.grantsAhead - GRANTS_PER_FRAME * frames);
+    this.batch.append(bytes);
+    this.batch.frames += frames;
+  }
+
   private get channelHasRoom(): boolean {
     return this.channel.queuedBytes < CHANNEL_BYTES;
   }
@@ -234,15 +252,20 @@ export class FrameWriter implements ScheduledWrites {
   }
 
   private schedule(box: Outbox, frame: PayloadFrame | EndFrame, mark: Positioned | undefined): void {
+    if (frame.type === FrameType.Item && frame.payload.bytes.length <= MAX_RUN_PAYLOAD_BYTES) {
+      return this.scheduler.addItem(box, frame, this.encoder);
+    }
     const kept = this.encoder.kept(frame);
     // It has not begun: nothing of it can have left.
     if (mark !== undefined) mark.position = Infinity;
     this.scheduler.add(box, { frame: kept, mark, written: -1 });
   }
 
-  private flushSoon(): void {
-    const { batching } = this.settings;
-    if (this.batch.bytes >= batching.bytes || this.batch.frames >= batching.frames) return this.flush();
+  private flushSoon({ bytes, frames, growth }: Batching = this.settings.batching): void {
+    if (this.batch.bytes >= bytes * this.growth || this.batch.frames >= frames * this.growth) {
+      this.flush();
+      this.growth = Math.min(2 * this.growth, growth);
+    }
     if (this.flushScheduled) return;
     this.flushScheduled = true;
     this.clock.soon(this.onTurnEnd);
