@@ -10,7 +10,9 @@ import { ExternalDiscovery } from '../discovery/external.discovery.js';
 import { StaticDiscovery } from '../discovery/static.discovery.js';
 import type { Driver } from '../driver/driver.js';
 import { systemClock, systemRandom } from '../driver/system.js';
+import { PemCredentials } from '../driver/pem-credentials.js';
 import { TcpDriver } from '../driver/tcp.driver.js';
+import { TlsDriver } from '../driver/tls.driver.js';
 import { deriveKeys } from '../protocol/handshake.js';
 import { FunctionNames } from '../protocol/invocation.js';
 import { hashKey } from '../protocol/key-hash.js';
@@ -30,6 +32,7 @@ import { GenRpcNode, type StatusListener } from './gen-rpc-node.js';
 import { LocalCalls } from './local-call.js';
 import type { GenRpcOptions } from './options.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
+import type { ResolvedTls } from './resolve-tls.js';
 import { Retries } from './retry.js';
 
 /** What a node takes from its surroundings. Everything has a default. */
@@ -56,12 +59,13 @@ interface Shared {
 /** @throws GenRpcConfigError naming every problem; `where` is the call that got the options. */
 export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {}, where = 'createNode()'): GenRpcNode {
   const clock = ports.clock ?? systemClock;
-  const drivers = [new TcpDriver(clock), ...(ports.drivers ?? [])];
+  const others = [new TcpDriver(clock), ...(ports.drivers ?? [])];
   const resolved = resolveOptions(
     given,
     where,
-    drivers.map(({ name }) => name),
+    others.map(({ name }) => name),
   );
+  const drivers = resolved.tls === undefined ? others : [...others, tlsDriver(clock, resolved.tls)];
   const shared: Shared = {
     options: resolved,
     clock,
@@ -88,7 +92,7 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const everyone = (): string[] => [node, ...dispatcher.nodes()];
   const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
   // The secrets end here: what the node keeps are keys that cannot be read back.
-  const { secrets: _, ...options } = resolved;
+  const { secrets: _, tls: __, ...options } = resolved;
   const { buffers } = shared.self.settings;
   return new GenRpcNode({
     ...shared,
@@ -102,6 +106,10 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
     broadcasts,
     buffers,
   });
+}
+
+function tlsDriver(clock: Clock, tls: ResolvedTls): Driver {
+  return new TlsDriver(clock, new PemCredentials(tls), tls);
 }
 
 function identityOf(options: ResolvedOptions, clock: Clock, random: Random): Identity {
@@ -152,8 +160,8 @@ function dispatcherOf(shared: Shared, source: Discovery | undefined): Dispatcher
   });
 }
 
-function discoveryOf({ driver, clientPort, nodes }: ResolvedOptions): Discovery {
-  const fallback = { driver, port: clientPort };
+function discoveryOf({ driver, clientPort, driverPorts, nodes }: ResolvedOptions): Discovery {
+  const fallback = { driver, port: clientPort, ports: driverPorts };
   if (typeof nodes === 'function') return new ExternalDiscovery(nodes as (node: string) => Partial<Location>, fallback);
   return new StaticDiscovery(nodes as ReadonlyMap<string, Partial<Location>>, fallback);
 }
