@@ -17,3 +17,6 @@ export const systemRandom: Random = {
   bytes: (length) => randomBytes(length),
   fraction: () => Math.random(),
 };
+
+/** What the calendar says: for the validity of certificates, which no monotonic clock can judge. */
+export const systemToday = (): Date => new Date();
