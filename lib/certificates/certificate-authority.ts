@@ -1,6 +1,6 @@
 /** Makes certificates of nodes for development and tests, by an authority of one's own. */
 import type { webcrypto } from 'node:crypto';
-import { systemToday } from '../driver/system.js';
+import { systemCalendar } from '../driver/system.js';
 import { hostOf } from '../protocol/node-name.js';
 import type {
   AlternativeNames,
@@ -169,7 +169,7 @@ async function sign(x509: X509, { subject, options, days, extensions, signer }: 
 }
 
 function validityOf(options: CertificateOptions, days: number): { notBefore: Date; notAfter: Date } {
-  const now = systemToday().getTime();
+  const now = systemCalendar().getTime();
   return {
     notBefore: options.notBefore ?? new Date(now - CLOCK_SKEW_MS),
     notAfter: options.notAfter ?? new Date(now + (options.days ?? days) * DAY_MS),
