@@ -32,7 +32,6 @@ export {
 } from './node/option-groups.js';
 export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
-export type { PemSource } from './driver/credential-options.js';
 export type { Target } from './client/dispatcher.js';
 export type { Endpoint, PeerCertificate } from './driver/driver.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';

@@ -2,7 +2,7 @@
 import type { TlsRole } from './credentials.js';
 
 /** PEM: as text, as bytes, or the path of a file that holds it. */
-export type PemSource = string | Buffer;
+export type PemSource = string | Uint8Array;
 
 export interface RoleCredentialOptions {
   readonly cert?: PemSource | undefined;

@@ -1,6 +1,5 @@
 /** What a node can be told about TLS. None of it makes TLS prove less. */
 import { Allow, IsBoolean, IsIn } from 'class-validator';
-import type { PemSource } from '../driver/credential-options.js';
 import { Count, isText, Matches, Optional } from './option-rules.js';
 
 const PEM = 'PEM text, a Buffer of it, or the path of a file that holds it';
@@ -11,17 +10,17 @@ export class TlsCredentialOptions {
   /** The only authorities whose certificates are believed. */
   @Optional()
   @Matches(arePem, PEMS)
-  ca?: PemSource | PemSource[];
+  ca?: string | Buffer | (string | Buffer)[];
 
   /** This node's certificate, and behind it those between it and its authority. */
   @Optional()
   @Matches(isPem, PEM)
-  cert?: PemSource;
+  cert?: string | Buffer;
 
   /** The key of `cert`. */
   @Optional()
   @Matches(isPem, PEM)
-  key?: PemSource;
+  key?: string | Buffer;
 
   /** Of `key`, where that is encrypted. */
   @Optional()
@@ -31,7 +30,7 @@ export class TlsCredentialOptions {
   /** Lists of certificates that were taken back, of every authority in `ca`. Default none. */
   @Optional()
   @Matches(arePem, PEMS)
-  crl?: PemSource | PemSource[];
+  crl?: string | Buffer | (string | Buffer)[];
 }
 
 /** TLS of both roles: what this node shows to nodes that it dials, it shows to those that dial it. */

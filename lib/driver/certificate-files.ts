@@ -1,0 +1,260 @@
+/** Keeps what a node proves itself with: read from files, judged, and replaced while the node runs. */
+import { createHash, type X509Certificate } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
+import type { Calendar } from '../ports/calendar.js';
+import type { Clock, Timer } from '../ports/clock.js';
+import type { Files, Watch } from '../ports/files.js';
+import type { ProcessSignals } from '../ports/process-signals.js';
+import { endOf, subjectOf, validTo, type CertificateChain } from './certificate-chain.js';
+import { readCredentials, type ReadCredentials } from './credential-files.js';
+import { filesOf, roleOptionsOf, type CredentialOptions, type CredentialProblem } from './credential-options.js';
+import { judge, type CredentialRules, type Judgement } from './credential-rules.js';
+import type { Credentials, TlsMaterial, TlsRole } from './credentials.js';
+
+/** Told to whoever looks after the node. */
+export interface CertificateEvents {
+  /** New ones are in use, for connections from now on. */
+  renewed(message: string): void;
+  /** What is in the files cannot be used; what was in use still is. */
+  refused(message: string): void;
+  /** The certificate ends soon, or has ended. */
+  expiring(message: string): void;
+  /** Files are not watched, only looked at. */
+  unwatched(message: string, cause: Error): void;
+}
+
+export interface CertificateFilesParts {
+  readonly node: string;
+  readonly options: CredentialOptions;
+  /** What this node is: `client` alone where it does not accept connections over TLS. */
+  readonly roles: readonly TlsRole[];
+  readonly mismatch: (certificate: X509Certificate) => string | undefined;
+  /** Days before the end from which on it is told. */
+  readonly expiryWarning: number;
+  readonly reloadSignal: NodeJS.Signals | undefined;
+  readonly clock: Clock;
+  readonly calendar: Calendar;
+  readonly files: Files;
+  readonly signals: ProcessSignals;
+  readonly events: CertificateEvents;
+}
+
+/** Certificate and key are replaced one after the other, and the first write is told at once. */
+const SETTLE_MS = 500;
+/** Network file systems tell nobody that a file has changed. */
+const LOOK_EVERY_MS = 60_000;
+const DAY_MS = 86_400_000;
+
+interface InUse {
+  readonly material: TlsMaterial;
+  readonly chain: CertificateChain;
+}
+
+/** Nothing of it is in use yet. */
+interface Draft {
+  readonly roles: ReadonlyMap<TlsRole, InUse>;
+  readonly problems: readonly CredentialProblem[];
+  /** Stands for all that was read. */
+  readonly fingerprint: string;
+}
+
+export class CertificateFiles implements Credentials {
+  private readonly paths: readonly string[];
+  private inUse: Draft;
+  /** Of what was looked at last, good or not. */
+  private seen: string;
+  private watching: Watch | undefined;
+  private signal: Watch | undefined;
+  /** What was last refused, until something else is taken. */
+  private refusal: string | undefined;
+  private isUnwatched = false;
+  private settling: Timer | undefined;
+  private ticking: Timer | undefined;
+  private warnedAt = -Infinity;
+
+  private constructor(
+    private readonly parts: CertificateFilesParts,
+    first: Draft,
+  ) {
+    this.paths = filesOf(parts.options);
+    this.inUse = first;
+    this.seen = first.fingerprint;
+  }
+
+  /** What is in the options now, or all that is wrong with it. Nothing is watched before `start`. */
+  static load(parts: CertificateFilesParts): CertificateFiles | readonly CredentialProblem[] {
+    const first = draftOf(parts);
+    return first.problems.length > 0 ? first.problems : new CertificateFiles(parts, first);
+  }
+
+  material(role: TlsRole): TlsMaterial {
+    const found = this.inUse.roles.get(role);
+    if (found === undefined) throw new TypeError(`This node has no certificate as a ${role}.`);
+    return found.material;
+  }
+
+  /** Whole days that the node's certificate is good for, and whoever vouches for it; below 0 when it no longer is. */
+  get daysLeft(): number {
+    return Math.floor((validTo(this.ending).getTime() - this.parts.calendar().getTime()) / DAY_MS);
+  }
+
+  /** Watches from now on, until `close`. Keeps no process alive. */
+  start(): void {
+    const { reloadSignal, signals } = this.parts;
+    this.close();
+    if (reloadSignal !== undefined) this.signal = signals.on(reloadSignal, () => void this.reload());
+    if (this.paths.length > 0) this.look();
+    this.tick();
+  }
+
+  /** Safe to repeat. What is in use stays so. */
+  close(): void {
+    this.signal?.close();
+    this.watching?.close();
+    this.settling?.cancel();
+    this.settling = undefined;
+    this.ticking?.cancel();
+  }
+
+  /** Reads everything again. What is wrong with it, which then is not used: what was in use stays so, and it is told. */
+  reload(): readonly CredentialProblem[] {
+    return this.take(draftOf(this.parts));
+  }
+
+  private take(draft: Draft): readonly CredentialProblem[] {
+    this.seen = draft.fingerprint;
+    this.refusal = undefined;
+    if (draft.problems.length > 0) {
+      const why = draft.problems.map(lineOf).join('; ');
+      this.refusal = `The new certificates are not used, those before still are: ${why}.`;
+      this.parts.events.refused(this.refusal);
+    } else if (draft.fingerprint !== this.inUse.fingerprint) {
+      this.inUse = draft;
+      this.parts.events.renewed(`New certificates are in use, good for ${this.daysLeft} days.`);
+      this.warn();
+    }
+    return draft.problems;
+  }
+
+  /** Does what is in the files differ from what was there? What cannot be used may still be being written: once more. */
+  private look(again?: 'settled'): void {
+    this.watch();
+    const draft = draftOf(this.parts);
+    const isGood = draft.problems.length === 0;
+    // What was refused for its dates may be good by now.
+    if (draft.fingerprint === this.seen && !(isGood && this.refusal !== undefined)) return;
+    if (!isGood && again === undefined) this.settle('settled');
+    else this.take(draft);
+  }
+
+  private settle(again?: 'settled'): void {
+    this.settling?.cancel();
+    this.settling = this.parts.clock.after(SETTLE_MS, () => {
+      this.settling = undefined;
+      this.look(again);
+    });
+  }
+
+  /** Anew each time: links may lead elsewhere by now, and a directory may be another of the same name. */
+  private watch(): void {
+    const before = this.watching;
+    let failure: Error | undefined;
+    this.watching = this.parts.files.watch(
+      this.paths,
+      () => (this.settling === undefined ? this.settle() : undefined),
+      (cause) => (failure = cause),
+    );
+    before?.close();
+    if (failure !== undefined && !this.isUnwatched) {
+      this.parts.events.unwatched('Certificate files cannot be watched; they are looked at every minute.', failure);
+    }
+    this.isUnwatched = failure !== undefined;
+  }
+
+  private tick(): void {
+    const { clock } = this.parts;
+    if (clock.now() - this.warnedAt >= DAY_MS) {
+      this.warn();
+      if (this.refusal !== undefined) this.parts.events.refused(this.refusal);
+    }
+    this.ticking = clock.after(LOOK_EVERY_MS, () => {
+      if (this.paths.length > 0) this.look();
+      this.tick();
+    });
+  }
+
+  private warn(): void {
+    const { clock, events, expiryWarning, node } = this.parts;
+    this.warnedAt = clock.now();
+    const { daysLeft, ending } = this;
+    if (daysLeft > expiryWarning) return;
+    const when = daysLeft < 0 ? 'has expired' : `expires in ${daysLeft} days`;
+    events.expiring(`A certificate of ${node} ${when}: ${subjectOf(ending)}, on ${ending.validTo}.`);
+  }
+
+  private get ending(): X509Certificate {
+    const [first, ...others] = [...this.inUse.roles.values()].map(({ chain }) => endOf(chain));
+    if (first === undefined) throw new TypeError('This node has no certificate.');
+    return endOf([first, ...others]);
+  }
+}
+
+function draftOf({ options, roles, files, node, calendar, mismatch }: CertificateFilesParts): Draft {
+  const read = roles.map((role) => readCredentials(roleOptionsOf(options, role), files, node));
+  const authorities = read.flatMap((one) => one.authorities);
+  const rules = { mismatch, authorities, now: calendar() };
+  const judged = read.map((one) => ({ ...judgement(one, rules), read: one }));
+  const found = judged.flatMap(({ read: { problems }, problems: more }) => [...problems, ...more]);
+  const problems = [...new Map(found.map((problem) => [lineOf(problem), problem])).values()];
+  return {
+    problems: problems.length > 0 ? problems : judged.flatMap(({ read: one }) => unusable(one)),
+    roles: new Map(
+      judged.flatMap(({ read: one, chain }) =>
+        chain === undefined ? [] : [[one.options.role, { chain, material: materialOf(one) }] as const],
+      ),
+    ),
+    fingerprint: fingerprintOf(read, problems),
+  };
+}
+
+/** Certificates of kinds that Node does not know throw when they are looked at. */
+function judgement(read: ReadCredentials, rules: CredentialRules): Judgement {
+  try {
+    return judge(read, rules);
+  } catch (cause) {
+    const expected = `certificates of a kind that Node knows (${(cause as Error).message})`;
+    return { chain: undefined, problems: [{ path: read.options.pathOf('cert'), expected }] };
+  }
+}
+
+/** What only OpenSSL knows: keys that it finds too short, say. */
+function unusable(read: ReadCredentials): CredentialProblem[] {
+  try {
+    const { ca, crl, ...rest } = materialOf(read);
+    createSecureContext({ ...rest, ca: [...ca], crl: crl === undefined ? undefined : [...crl] });
+    return [];
+  } catch (cause) {
+    const expected = `certificates that OpenSSL can use as a ${read.options.role}: ${(cause as Error).message}`;
+    return [{ path: read.options.pathOf('cert'), expected }];
+  }
+}
+
+function materialOf({ texts, options }: ReadCredentials): TlsMaterial {
+  const { ca, cert, key, crl } = texts;
+  return {
+    ...{ ca, cert: cert.join('\n'), key: key.join('\n'), passphrase: options.given.passphrase },
+    crl: crl.length === 0 ? undefined : crl,
+  };
+}
+
+/** Not of the dates: files do not change because a day passes. */
+function fingerprintOf(read: readonly ReadCredentials[], problems: readonly CredentialProblem[]): string {
+  const unread = problems.flatMap(({ got }) => got ?? []);
+  return createHash('sha256')
+    .update(JSON.stringify([read.map(({ texts }) => texts), unread]))
+    .digest('base64');
+}
+
+function lineOf({ path, expected, got }: CredentialProblem): string {
+  return `${path}: expected ${expected}${got === undefined ? '' : `, got ${got}`}`;
+}
