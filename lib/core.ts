@@ -33,8 +33,11 @@ export type {
   PeerCertificate,
   VerifiedCertificate,
 } from './driver/driver.js';
+export type { Calendar } from './ports/calendar.js';
 export type { Clock, Timer } from './ports/clock.js';
+export type { Files, Watch } from './ports/files.js';
 export type { Log } from './ports/log.js';
+export type { ProcessSignals } from './ports/process-signals.js';
 export type { Random } from './ports/random.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
 export type { Headers } from './protocol/invocation.js';

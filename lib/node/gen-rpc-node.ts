@@ -27,6 +27,7 @@ import {
   type ModuleFunction,
   type ModuleRef,
 } from './call-options.js';
+import { GenRpcConfigError } from './config-error.js';
 import { inItsContext } from './in-its-context.js';
 import { Lifecycle, type LifecycleParts, type Listening } from './lifecycle.js';
 import { statsOf, type NodeStats } from './node-stats.js';
@@ -247,6 +248,16 @@ export class GenRpcNode {
     return statsOf(this.parts);
   }
 
+  /**
+   * Reads certificates and keys again, for connections from now on. Their files are watched; this is for whoever cannot
+   * wait, or wants to know.
+   * @throws GenRpcConfigError naming every problem with the new ones: those before stay in use.
+   */
+  reloadCertificates(): void {
+    const problems = this.parts.certificates?.reload() ?? [NO_TLS];
+    if (problems.length > 0) throw new GenRpcConfigError('reloadCertificates()', problems);
+  }
+
   /** Stops intake, lets calls in both directions finish, then closes; at the latest after `gracePeriod` ms. */
   drain(gracePeriod?: number): Promise<void> {
     return this.life.drain(gracePeriod);
@@ -267,5 +278,7 @@ export class GenRpcNode {
     this.life.abort();
   }
 }
+
+const NO_TLS = { path: 'tls', expected: 'certificates, and there are none' };
 
 const CALLERS_FAULT = new Set<GenRpcErrorCode>(['invalid_argument', 'encode_error', 'message_too_large']);

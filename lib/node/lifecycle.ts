@@ -2,6 +2,7 @@
 import type { Dispatcher } from '../client/dispatcher.js';
 import type { Deadlines } from '../connection/deadlines.js';
 import type { Journal } from '../connection/journal.js';
+import type { CertificateFiles } from '../driver/certificate-files.js';
 import type { Driver, Endpoint } from '../driver/driver.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock } from '../ports/clock.js';
@@ -21,6 +22,8 @@ export interface LifecycleParts {
   readonly dispatcher: Dispatcher;
   readonly local: LocalCalls;
   readonly calls: Calls;
+  /** `undefined`: the node has no TLS. */
+  readonly certificates: CertificateFiles | undefined;
 }
 
 /** What peers have to take the last frames of a node that closes; one that does not read must not hold it. */
@@ -126,10 +129,11 @@ export class Lifecycle {
   }
 
   private async closeParts(): Promise<void> {
-    const { clock, dispatcher, server, local, calls, deadlines } = this.parts;
+    const { clock, dispatcher, server, local, calls, deadlines, certificates } = this.parts;
     const reason = this.reason();
     calls.close(reason);
     local.close(reason);
+    certificates?.close();
     const late = clock.after(LAST_FRAMES_MS, () => this.abortParts(reason), true);
     await Promise.all([dispatcher.close(reason), server.close(reason)]);
     late.cancel();

@@ -16,6 +16,8 @@ export interface NodeStats {
   readonly handshakes: number;
   /** Of all connections: bytes that wait to be sent, or for the rest of their message. See `maxBufferedBytes`. */
   readonly bufferedBytes: number;
+  /** Whole days until this node's certificate, or one above it, ends; below 0 once it has. `undefined` without TLS. */
+  readonly certificateDays: number | undefined;
   readonly counts: Readonly<Partial<Record<Occurrence, number>>>;
 }
 
@@ -26,6 +28,7 @@ export function statsOf({
   local,
   calls,
   buffers,
+  certificates,
 }: LifecycleParts & { readonly buffers: Buffers }): NodeStats {
   return {
     pendingCalls: dispatcher.pendingCalls + local.size + calls.waiting,
@@ -36,6 +39,7 @@ export function statsOf({
     acceptedConnections: server.connections,
     handshakes: server.handshakes,
     bufferedBytes: buffers.bytes,
+    certificateDays: certificates?.daysLeft,
     counts: journal.snapshot(),
   };
 }
