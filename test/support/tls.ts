@@ -4,6 +4,7 @@ import { CertificateAuthority } from '../../lib/certificates/certificate-authori
 import type { Credentials, TlsMaterial } from '../../lib/driver/credentials.js';
 import { systemClock } from '../../lib/driver/system.js';
 import { TlsDriver, type TlsRules } from '../../lib/driver/tls.driver.js';
+import type { Clock } from '../../lib/ports/clock.js';
 
 const { ca, caKey, cert, key } = inject('certificates');
 
@@ -31,7 +32,7 @@ const RULES: TlsRules = { minVersion: 'TLSv1.3', allowWildcards: false, allowCom
 
 export function tlsDriver(
   given: ConstructorParameters<typeof FixedCredentials>[0] = LOOPBACK_TLS,
-  rules = RULES,
+  { clock = systemClock, ...rules }: Partial<TlsRules> & { readonly clock?: Clock } = {},
 ): TlsDriver {
-  return new TlsDriver(systemClock, new FixedCredentials(given), rules);
+  return new TlsDriver(clock, new FixedCredentials(given), { ...RULES, ...rules });
 }
