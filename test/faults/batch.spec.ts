@@ -31,10 +31,6 @@ class WatchedDriver implements Driver {
     return this.inner.name;
   }
 
-  get channelBinding(): Uint8Array {
-    return this.inner.channelBinding;
-  }
-
   async connect(...given: Parameters<Driver['connect']>): Promise<Channel> {
     return this.watched(await this.inner.connect(...given));
   }

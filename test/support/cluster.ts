@@ -9,10 +9,11 @@ import type { LineOptions } from '../../lib/driver/memory-way.js';
 import { systemClock } from '../../lib/driver/system.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';
+import { LOOPBACK_TLS } from './tls.js';
 
 export const SECRET = 'a-fine-long-cookie-for-tests-0123';
 
-export type DriverName = 'tcp' | 'memory';
+export type DriverName = 'tcp' | 'tls' | 'memory';
 export const DRIVERS: readonly DriverName[] = ['tcp', 'memory'];
 
 export type NodeSettings = Partial<Omit<GenRpcOptions, 'name'>>;
@@ -95,6 +96,7 @@ export class Cluster {
     const node = createNode(
       {
         ...{ name: full, secret: SECRET, driver: this.driver, listen: { port: 0 } },
+        ...(this.driver === 'tls' ? { tls: LOOPBACK_TLS } : {}),
         ...this.settings.options,
         ...options,
         concurrency: { ...UNHURRIED, ...this.settings.options?.concurrency, ...options.concurrency },
