@@ -43,6 +43,7 @@ export interface CertificateFilesParts {
 const SETTLE_MS = 500;
 /** Network file systems tell nobody that a file has changed. */
 const LOOK_EVERY_MS = 60_000;
+const JUDGE_EVERY_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 
 interface InUse {
@@ -68,6 +69,7 @@ export class CertificateFiles implements Credentials {
   private isUnwatched = false;
   private settling: Timer | undefined;
   private ticking: Timer | undefined;
+  private judgedAt = -Infinity;
   private warnedAt = -Infinity;
 
   private constructor(
@@ -122,17 +124,17 @@ export class CertificateFiles implements Credentials {
   }
 
   private take(draft: Draft, fingerprint: string): readonly CredentialProblem[] {
-    const { events } = this.parts;
+    const { events, node } = this.parts;
     this.seen = fingerprint;
     this.refusal = undefined;
     if (draft.problems.length > 0) {
       const why = draft.problems.map(lineOf).join('; ');
-      this.refusal = `The new certificates are not used, those before still are: ${why}.`;
+      this.refusal = `New certificates of ${node} cannot be used, those before still are: ${why}.`;
       events.refused(this.refusal);
     } else if (fingerprint !== this.used) {
       this.used = fingerprint;
       this.inUse = draft;
-      events.renewed(`New certificates are in use, good for ${this.daysLeft} days.`);
+      events.renewed(`New certificates of ${node} are in use, good for ${this.daysLeft} days.`);
       this.warn();
     }
     return draft.problems;
@@ -142,11 +144,13 @@ export class CertificateFiles implements Credentials {
   private look(again?: 'settled'): void {
     this.watch();
     const fingerprint = this.fingerprint();
+    const isOld = fingerprint === this.seen;
     // What was refused for its dates may be good by now.
-    if (fingerprint === this.seen && this.refusal === undefined) return;
+    if (isOld && (this.refusal === undefined || this.parts.clock.now() - this.judgedAt < JUDGE_EVERY_MS)) return;
+    this.judgedAt = this.parts.clock.now();
     const draft = draftOf(this.parts);
     const isGood = draft.problems.length === 0;
-    if (fingerprint === this.seen && !isGood) return;
+    if (isOld && !isGood) return;
     if (isGood || again !== undefined) this.take(draft, fingerprint);
     else this.settle('settled');
   }
@@ -174,7 +178,7 @@ export class CertificateFiles implements Credentials {
     );
     before?.close();
     if (failure !== undefined && !this.isUnwatched) {
-      this.parts.events.unwatched('Certificate files cannot be watched; they are looked at every minute.', failure);
+      this.parts.events.unwatched('Certificate files cannot be watched: they are looked at every minute.', failure);
     }
     this.isUnwatched = failure !== undefined;
   }
