@@ -1,8 +1,9 @@
-/** Files as real tools replace them, told by the operating system. */
+/** What the operating system tells: of files that real tools replace, and by signals. */
 import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { systemSignals } from '../../lib/driver/system.js';
 import { systemFiles } from '../../lib/driver/system-files.js';
 import { until } from '../support/door.js';
 
@@ -88,5 +89,18 @@ describe('files of the operating system', () => {
     expect(files.failures).toEqual([expect.objectContaining({ code: 'ENOENT' })]);
     await files.tells(() => writeFileSync(files.at('later.pem'), 'there'));
     expect(() => systemFiles.read(files.at('nowhere/a.pem'))).toThrow(expect.objectContaining({ code: 'ENOENT' }));
+  });
+});
+
+describe('signals of the operating system', () => {
+  it('are told until somebody has heard enough', async () => {
+    let told = 0;
+    const before = process.listenerCount('SIGUSR2');
+    const watch = systemSignals.on('SIGUSR2', () => (told += 1));
+    process.kill(process.pid, 'SIGUSR2');
+    await until(() => told === 1);
+    watch.close();
+    watch.close();
+    expect(process.listenerCount('SIGUSR2')).toBe(before);
   });
 });

@@ -14,7 +14,7 @@ export const NODE = 'a@node-a.local';
 export const DAY_MS = 86_400_000;
 
 /** Files in memory. Nobody is told of a change before `changed`. */
-export class MemoryFiles implements Files {
+class MemoryFiles implements Files {
   readonly all = new Map<string, string>();
   readonly watches = new Set<() => void>();
   /** What the next `watch` fails with. */
