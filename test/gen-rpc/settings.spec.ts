@@ -111,7 +111,7 @@ class Sourced {
   readonly clock = new VirtualClock();
   readonly cluster = new Cluster({ driver: 'memory', ports: { clock: this.clock } });
   readonly asked: string[] = [];
-  readonly wires: Readonly<Record<DriverName, WatchedDriver>> = {
+  readonly wires: Readonly<Record<'memory' | 'tcp', WatchedDriver>> = {
     memory: new WatchedDriver(this.cluster.network.driver('127.0.0.1')),
     tcp: new WatchedDriver(new TcpDriver(this.clock)),
   };

@@ -14,7 +14,7 @@ import { LOOPBACK_TLS } from './tls.js';
 export const SECRET = 'a-fine-long-cookie-for-tests-0123';
 
 export type DriverName = 'tcp' | 'tls' | 'memory';
-export const DRIVERS: readonly DriverName[] = ['tcp', 'memory'];
+export const DRIVERS: readonly DriverName[] = ['tcp', 'tls', 'memory'];
 
 export type NodeSettings = Partial<Omit<GenRpcOptions, 'name'>>;
 
