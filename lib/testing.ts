@@ -1,5 +1,6 @@
 /** For tests: a network in memory, a clock that waits for the test, randomness from a seed, certificates of one's own. */
 export { CertificateAuthority, selfSigned } from './certificates/certificate-authority.js';
+export { writeCertificate, type CertificatePaths } from './certificates/certificate-writer.js';
 export type {
   AlternativeNames,
   AuthorityOptions,

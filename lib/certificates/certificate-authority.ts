@@ -1,5 +1,5 @@
 /** Makes certificates of nodes for development and tests, by an authority of one's own. */
-import type { webcrypto } from 'node:crypto';
+import { createPrivateKey, X509Certificate, type webcrypto } from 'node:crypto';
 import { systemCalendar } from '../driver/system.js';
 import { hostOf } from '../protocol/node-name.js';
 import type {
@@ -9,7 +9,7 @@ import type {
   IssuedCertificate,
   IssueOptions,
 } from './issue-options.js';
-import { generateKeys, keyFromPem, keyToPem, loadX509, type X509 } from './x509.js';
+import { generateKeys, keyFromPem, keyToPem, loadX509, type X509Library } from './x509.js';
 
 const DAY_MS = 86_400_000;
 const CLOCK_SKEW_MS = 300_000;
@@ -18,11 +18,11 @@ const NODE_DAYS = 365;
 /** X.520 allows a common name no more. */
 const MAX_COMMON_NAME = 64;
 
-type X509Certificate = InstanceType<X509['X509Certificate']>;
+type Certificate = InstanceType<X509Library['X509Certificate']>;
 
 /** Who signs: by default the certificate itself. */
 interface Signer {
-  readonly certificate: X509Certificate;
+  readonly certificate: Certificate;
   readonly key: webcrypto.CryptoKey;
 }
 
@@ -30,12 +30,12 @@ interface Draft {
   readonly subject: string;
   readonly options: CertificateOptions;
   readonly days: number;
-  readonly extensions: (x509: X509) => InstanceType<X509['Extension']>[];
+  readonly extensions: (x509: X509Library) => InstanceType<X509Library['Extension']>[];
   readonly signer: Signer | undefined;
 }
 
 interface Signed {
-  readonly certificate: X509Certificate;
+  readonly certificate: Certificate;
   readonly privateKey: webcrypto.CryptoKey;
   readonly pem: string;
   readonly key: string;
@@ -43,7 +43,7 @@ interface Signed {
 
 export class CertificateAuthority {
   private constructor(
-    private readonly x509: X509,
+    private readonly x509: X509Library,
     private readonly signer: Signer,
     /** Its certificate: what `tls.ca` takes. PEM. */
     readonly cert: string,
@@ -63,6 +63,11 @@ export class CertificateAuthority {
   /** One that was made before. @throws Error where the key is not that of the certificate. */
   static async load(cert: string, key: string, passphrase?: string): Promise<CertificateAuthority> {
     const x509 = await loadX509();
+    if (
+      !new X509Certificate(cert).checkPrivateKey(createPrivateKey(passphrase === undefined ? key : { key, passphrase }))
+    ) {
+      throw new Error('The key is not that of the certificate.');
+    }
     const certificate = new x509.X509Certificate(cert);
     const signer = { certificate, key: await keyFromPem(key, passphrase) };
     return new CertificateAuthority(x509, signer, certificate.toString('pem'), key, []);
@@ -147,14 +152,14 @@ function entriesOf(names: AlternativeNames): { type: 'dns' | 'ip' | 'url' | 'ema
   ];
 }
 
-async function sign(x509: X509, { subject, options, days, extensions, signer }: Draft): Promise<Signed> {
+async function sign(x509: X509Library, { subject, options, days, extensions, signer }: Draft): Promise<Signed> {
   const keys = await generateKeys(options.keyKind ?? 'ec');
   const name = new x509.Name([{ CN: [options.commonName ?? subject] }]);
   const signingKey = signer?.key ?? keys.privateKey;
   const certificate = await x509.X509CertificateGenerator.create({
     subject: name,
     issuer: signer?.certificate.subjectName ?? name,
-    ...validityOf(options, days),
+    ...validityOf(options, days, signer?.certificate.notAfter),
     publicKey: keys.publicKey,
     signingKey,
     signingAlgorithm: { name: signingKey.algorithm.name, hash: 'SHA-256' },
@@ -168,11 +173,13 @@ async function sign(x509: X509, { subject, options, days, extensions, signer }: 
   return { certificate, privateKey: keys.privateKey, pem: certificate.toString('pem'), key };
 }
 
-function validityOf(options: CertificateOptions, days: number): { notBefore: Date; notAfter: Date } {
+/** Nothing is good for longer than who vouches for it, unless it is told to say so. */
+function validityOf(options: CertificateOptions, days: number, latest?: Date): { notBefore: Date; notAfter: Date } {
   const now = systemCalendar().getTime();
+  const end = now + (options.days ?? days) * DAY_MS;
   return {
     notBefore: options.notBefore ?? new Date(now - CLOCK_SKEW_MS),
-    notAfter: options.notAfter ?? new Date(now + (options.days ?? days) * DAY_MS),
+    notAfter: options.notAfter ?? new Date(Math.min(end, latest?.getTime() ?? end)),
   };
 }
 

@@ -1,7 +1,7 @@
 /** Loads what writes certificates only where some are made: applications that make none need not have it installed. */
 import { createPrivateKey, webcrypto } from 'node:crypto';
 
-export type X509 = typeof import('@peculiar/x509');
+export type X509Library = typeof import('@peculiar/x509');
 
 /** EC: P-256, quick to make. RSA: 2,048 bits, for peers that know nothing else. */
 export type KeyKind = 'ec' | 'rsa';
@@ -12,7 +12,7 @@ const ALGORITHMS = {
 } as const;
 
 /** @throws Error that says what to install. */
-export async function loadX509(): Promise<X509> {
+export async function loadX509(): Promise<X509Library> {
   try {
     // The library looks for a polyfill of Reflect's metadata the moment that it is loaded.
     await import('reflect-metadata');

@@ -43,6 +43,7 @@ export interface CertificateFilesParts {
 const SETTLE_MS = 500;
 /** Network file systems tell nobody that a file has changed. */
 const LOOK_EVERY_MS = 60_000;
+const JUDGE_EVERY_MS = 3_600_000;
 const DAY_MS = 86_400_000;
 
 interface InUse {
@@ -54,14 +55,12 @@ interface InUse {
 interface Draft {
   readonly roles: ReadonlyMap<TlsRole, InUse>;
   readonly problems: readonly CredentialProblem[];
-  /** Stands for all that was read. */
-  readonly fingerprint: string;
 }
 
 export class CertificateFiles implements Credentials {
   private readonly paths: readonly string[];
-  private inUse: Draft;
-  /** Of what was looked at last, good or not. */
+  /** Of the files: as they are in use, and as they were looked at last, good or not. */
+  private used: string;
   private seen: string;
   private watching: Watch | undefined;
   private signal: Watch | undefined;
@@ -70,21 +69,23 @@ export class CertificateFiles implements Credentials {
   private isUnwatched = false;
   private settling: Timer | undefined;
   private ticking: Timer | undefined;
+  private judgedAt = -Infinity;
   private warnedAt = -Infinity;
 
   private constructor(
     private readonly parts: CertificateFilesParts,
-    first: Draft,
+    private inUse: Draft,
+    fingerprint: string,
   ) {
     this.paths = filesOf(parts.options);
-    this.inUse = first;
-    this.seen = first.fingerprint;
+    this.used = this.seen = fingerprint;
   }
 
   /** What is in the options now, or all that is wrong with it. Nothing is watched before `start`. */
   static load(parts: CertificateFilesParts): CertificateFiles | readonly CredentialProblem[] {
+    const fingerprint = fingerprintOf(filesOf(parts.options), parts.files);
     const first = draftOf(parts);
-    return first.problems.length > 0 ? first.problems : new CertificateFiles(parts, first);
+    return first.problems.length > 0 ? first.problems : new CertificateFiles(parts, first, fingerprint);
   }
 
   material(role: TlsRole): TlsMaterial {
@@ -118,33 +119,44 @@ export class CertificateFiles implements Credentials {
 
   /** Reads everything again. What is wrong with it, which then is not used: what was in use stays so, and it is told. */
   reload(): readonly CredentialProblem[] {
-    return this.take(draftOf(this.parts));
+    const fingerprint = this.fingerprint();
+    return this.take(draftOf(this.parts), fingerprint);
   }
 
-  private take(draft: Draft): readonly CredentialProblem[] {
-    this.seen = draft.fingerprint;
+  private take(draft: Draft, fingerprint: string): readonly CredentialProblem[] {
+    const { events, node } = this.parts;
+    this.seen = fingerprint;
     this.refusal = undefined;
     if (draft.problems.length > 0) {
       const why = draft.problems.map(lineOf).join('; ');
-      this.refusal = `The new certificates are not used, those before still are: ${why}.`;
-      this.parts.events.refused(this.refusal);
-    } else if (draft.fingerprint !== this.inUse.fingerprint) {
+      this.refusal = `New certificates of ${node} cannot be used, those before still are: ${why}.`;
+      events.refused(this.refusal);
+    } else if (fingerprint !== this.used) {
+      this.used = fingerprint;
       this.inUse = draft;
-      this.parts.events.renewed(`New certificates are in use, good for ${this.daysLeft} days.`);
+      events.renewed(`New certificates of ${node} are in use, good for ${this.daysLeft} days.`);
       this.warn();
     }
     return draft.problems;
   }
 
-  /** Does what is in the files differ from what was there? What cannot be used may still be being written: once more. */
+  /** Is in the files what was there before? What cannot be used may still be being written: it is looked at once more. */
   private look(again?: 'settled'): void {
     this.watch();
+    const fingerprint = this.fingerprint();
+    const isOld = fingerprint === this.seen;
+    // What was refused for its dates may be good by now.
+    if (isOld && (this.refusal === undefined || this.parts.clock.now() - this.judgedAt < JUDGE_EVERY_MS)) return;
+    this.judgedAt = this.parts.clock.now();
     const draft = draftOf(this.parts);
     const isGood = draft.problems.length === 0;
-    // What was refused for its dates may be good by now.
-    if (draft.fingerprint === this.seen && !(isGood && this.refusal !== undefined)) return;
-    if (!isGood && again === undefined) this.settle('settled');
-    else this.take(draft);
+    if (isOld && !isGood) return;
+    if (isGood || again !== undefined) this.take(draft, fingerprint);
+    else this.settle('settled');
+  }
+
+  private fingerprint(): string {
+    return fingerprintOf(this.paths, this.parts.files);
   }
 
   private settle(again?: 'settled'): void {
@@ -166,7 +178,7 @@ export class CertificateFiles implements Credentials {
     );
     before?.close();
     if (failure !== undefined && !this.isUnwatched) {
-      this.parts.events.unwatched('Certificate files cannot be watched; they are looked at every minute.', failure);
+      this.parts.events.unwatched('Certificate files cannot be watched: they are looked at every minute.', failure);
     }
     this.isUnwatched = failure !== undefined;
   }
@@ -213,8 +225,22 @@ function draftOf({ options, roles, files, node, calendar, mismatch }: Certificat
         chain === undefined ? [] : [[one.options.role, { chain, material: materialOf(one) }] as const],
       ),
     ),
-    fingerprint: fingerprintOf(read, problems),
   };
+}
+
+/** Of what the files hold: reading is cheap, judging is not, and done only when there is something new. */
+function fingerprintOf(paths: readonly string[], files: Files): string {
+  const hash = createHash('sha256');
+  for (const path of paths) {
+    try {
+      hash.update(files.read(path));
+    } catch (cause) {
+      hash.update(String((cause as NodeJS.ErrnoException).code));
+    }
+    // So that bytes which move from one file to the next are a change.
+    hash.update(`\0${path}\0`);
+  }
+  return hash.digest('base64');
 }
 
 /** Certificates of kinds that Node does not know throw when they are looked at. */
@@ -245,14 +271,6 @@ function materialOf({ texts, options }: ReadCredentials): TlsMaterial {
     ...{ ca, cert: cert.join('\n'), key: key.join('\n'), passphrase: options.given.passphrase },
     crl: crl.length === 0 ? undefined : crl,
   };
-}
-
-/** Not of the dates: files do not change because a day passes. */
-function fingerprintOf(read: readonly ReadCredentials[], problems: readonly CredentialProblem[]): string {
-  const unread = problems.flatMap(({ got }) => got ?? []);
-  return createHash('sha256')
-    .update(JSON.stringify([read.map(({ texts }) => texts), unread]))
-    .digest('base64');
 }
 
 function lineOf({ path, expected, got }: CredentialProblem): string {
