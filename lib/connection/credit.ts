@@ -1,6 +1,11 @@
 /** How much one side may send before the other says that there is room again: bytes, never a pause of the channel. */
-import { MAX_CREDIT } from '../protocol/frame.js';
+import { ITEM_OVERHEAD, MAX_CREDIT } from '../protocol/frame.js';
 import { violation } from '../protocol/violation.js';
+
+/** What an item or a cast takes of the credit of its stream: see `ITEM_OVERHEAD`. */
+export function costOf(payloadBytes: number): number {
+  return payloadBytes + ITEM_OVERHEAD;
+}
 
 /** What this side may still send. Below 0: the last item was larger than what was left. */
 export class Credit {

@@ -11,6 +11,10 @@ export class Fifo<T> {
     return this.items[this.head];
   }
 
+  get last(): T | undefined {
+    return this.items.length > this.head ? this.items[this.items.length - 1] : undefined;
+  }
+
   push(item: T): void {
     this.items.push(item);
   }

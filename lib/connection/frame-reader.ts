@@ -13,8 +13,7 @@ import { corrupt, violation } from '../protocol/violation.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import { Assembler } from './assembler.js';
 import { Bandwidth } from './bandwidth.js';
-import { Window } from './credit.js';
-import { costOf } from './outbox.js';
+import { costOf, Window } from './credit.js';
 
 /** How bytes become frames. */
 export interface Decoder {

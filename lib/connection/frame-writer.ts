@@ -20,6 +20,7 @@ import type { ByteSink } from '../protocol/frame-encoder.js';
 import { violation } from '../protocol/violation.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import { Credit } from './credit.js';
+import { MAX_RUN_PAYLOAD_BYTES } from './item-run.js';
 import { Outbox, payloadBytesOf, streamCostOf, type Positioned } from './outbox.js';
 import { WriteBatch } from './write-batch.js';
 import { WriteScheduler, type ScheduledWrites } from './write-scheduler.js';
@@ -46,6 +47,11 @@ export interface Encoder {
 const CHANNEL_BYTES = 64 * 1024;
 /** What is gathered for one write, of what is large. */
 const BULK_WRITE_BYTES = 128 * 1024;
+/**
+ * Items follow each other: their reader need not have the first of them as soon as can be. With writes as small as those
+ * of calls a stream of small ones brings a fifth fewer a second.
+ */
+const ITEM_BATCHING: Batching = { frames: Infinity, bytes: 4096 };
 /** Grants for each item or chunk that was sent: a peer that thanks for every byte costs more than it allows. */
 const MAX_GRANTS_AHEAD = 1000;
 const GRANTS_PER_FRAME = 10;
@@ -133,7 +139,8 @@ export class FrameWriter implements ScheduledWrites {
     box.credit?.spend(cost);
     if (isItem) this.credit.spend(cost);
     if (box.ended) this.done(box);
-    this.flushSoon();
+    if (isItem) this.flushSoon(ITEM_BATCHING);
+    else this.flushSoon();
   }
 
   /** A stream of items, or of casts, with credit of its own. END or ERROR ends it, `withdraw` before that. */
@@ -196,11 +203,13 @@ export class FrameWriter implements ScheduledWrites {
     if (this.creditTimer !== undefined || this.stopped) return;
     const { granted } = this;
     const { sendTimeout } = this.settings;
+    // For what has not left the peer owes nothing; that it leaves is watched elsewhere.
+    const owed = this.channel.queuedBytes === 0;
     this.creditTimer = this.clock.after(sendTimeout, () => {
       this.creditTimer = undefined;
       // Whatever waited may have been withdrawn.
       this.scheduler.pump();
-      if (!this.scheduler.stalled || this.granted !== granted) return;
+      if (!this.scheduler.stalled || this.granted !== granted || !owed) return;
       this.onStuck(new GenRpcError('send_timeout', `The peer gave no credit back for ${sendTimeout} ms.`));
     });
   }
@@ -221,6 +230,12 @@ export class FrameWriter implements ScheduledWrites {
     this.encoder.encode(frame, this.batch);
   }
 
+  writeEncoded(bytes: Buffer, frames: number): void {
+    this.grantsAhead = Math.max(0, this.grantsAhead - GRANTS_PER_FRAME * frames);
+    this.batch.append(bytes);
+    this.batch.frames += frames;
+  }
+
   private get channelHasRoom(): boolean {
     return this.channel.queuedBytes < CHANNEL_BYTES;
   }
@@ -232,15 +247,17 @@ export class FrameWriter implements ScheduledWrites {
   }
 
   private schedule(box: Outbox, frame: PayloadFrame | EndFrame, mark: Positioned | undefined): void {
+    if (frame.type === FrameType.Item && frame.payload.bytes.length <= MAX_RUN_PAYLOAD_BYTES) {
+      return this.scheduler.addItem(box, frame, this.encoder);
+    }
     const kept = this.encoder.kept(frame);
     // It has not begun: nothing of it can have left.
     if (mark !== undefined) mark.position = Infinity;
     this.scheduler.add(box, { frame: kept, mark, written: -1 });
   }
 
-  private flushSoon(): void {
-    const { batching } = this.settings;
-    if (this.batch.bytes >= batching.bytes || this.batch.frames >= batching.frames) return this.flush();
+  private flushSoon({ bytes, frames }: Batching = this.settings.batching): void {
+    if (this.batch.bytes >= bytes || this.batch.frames >= frames) return this.flush();
     if (this.flushScheduled) return;
     this.flushScheduled = true;
     this.clock.soon(this.onTurnEnd);

@@ -34,7 +34,7 @@ export class HandshakeChannel {
       this.stop(new GenRpcError('timeout', `The handshake was not done after ${timeoutMs} ms.`));
     });
     channel.open({
-      data: (bytes) => this.onData(bytes),
+      data: (bytes) => this.onData(Buffer.from(bytes)),
       drain: () => {},
       closed: (reason) => this.stop(reason),
     });

@@ -1,5 +1,5 @@
 /** The receiving end of a stream: are all items here, in order, and not more of them than there was credit for? */
-import { costOf } from './outbox.js';
+import { costOf } from './credit.js';
 import type { Window } from './credit.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { EndFrame, ItemFrame } from '../protocol/frame.js';

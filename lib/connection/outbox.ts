@@ -1,7 +1,8 @@
 /** What waits to be written on one stream of a connection, in order. */
-import { FrameType, ITEM_OVERHEAD, type EndFrame, type PayloadFrame } from '../protocol/frame.js';
-import type { Credit } from './credit.js';
+import { FrameType, type EndFrame, type PayloadFrame } from '../protocol/frame.js';
+import { costOf, type Credit } from './credit.js';
 import { Fifo } from './fifo.js';
+import type { ItemRun } from './item-run.js';
 
 /** Told where in the connection's stream of bytes its frame begins, once it does. */
 export interface Positioned {
@@ -16,13 +17,8 @@ export interface Outgoing {
   written: number;
 }
 
-/** What a frame takes of the credit of a stream: see `ITEM_OVERHEAD`. */
-export function costOf(payloadBytes: number): number {
-  return payloadBytes + ITEM_OVERHEAD;
-}
-
 export class Outbox {
-  readonly queue = new Fifo<Outgoing>();
+  readonly queue = new Fifo<Outgoing | ItemRun>();
   /** What those that wait weigh. */
   bytes = 0;
   /** Does it have a place among those that take turns, or among those that wait to begin a long message? */

@@ -9,11 +9,15 @@ import {
   MAX_WHOLE_BYTES,
   type ChunkFrame,
   type EndFrame,
+  type Frame,
+  type ItemFrame,
   type PayloadFrame,
 } from '../protocol/frame.js';
-import type { Credit } from './credit.js';
+import type { ByteSink } from '../protocol/frame-encoder.js';
+import { costOf, type Credit } from './credit.js';
 import { Fifo } from './fifo.js';
-import { costOf, payloadBytesOf, streamCostOf, weightOf, type Outbox, type Outgoing } from './outbox.js';
+import { ItemRun } from './item-run.js';
+import { payloadBytesOf, streamCostOf, weightOf, type Outbox, type Outgoing } from './outbox.js';
 
 /** Where it goes. */
 export interface ScheduledWrites {
@@ -22,6 +26,8 @@ export interface ScheduledWrites {
   /** Where in the connection's stream of bytes the next frame begins. */
   readonly position: number;
   write(frame: PayloadFrame | EndFrame | ChunkFrame): void;
+  /** As many frames, which are bytes already. */
+  writeEncoded(bytes: Buffer, frames: number): void;
   /** All of it was written. */
   done(box: Outbox): void;
   /** Nothing more is coming for now. */
@@ -58,11 +64,18 @@ export class WriteScheduler {
   }
 
   add(box: Outbox, outgoing: Outgoing): void {
-    const bytes = weightOf(outgoing.frame);
+    const first = box.queue.length === 0;
     box.queue.push(outgoing);
-    box.bytes += bytes;
-    this.queuedBytes += bytes;
-    this.resume(box);
+    this.added(box, weightOf(outgoing.frame), first);
+  }
+
+  /** A small item: it waits as bytes. */
+  addItem(box: Outbox, frame: ItemFrame, encoder: { encode(frame: Frame, sink: ByteSink): void }): void {
+    let { last: run } = box.queue;
+    const first = run === undefined;
+    if (!(run instanceof ItemRun && run.hasRoomFor(frame))) box.queue.push((run = new ItemRun(frame, box.bytes)));
+    encoder.encode(frame, run);
+    this.added(box, weightOf(frame), first);
   }
 
   /** Something of it can be written, perhaps: there is more, or there is credit again. */
@@ -114,9 +127,17 @@ export class WriteScheduler {
     this.stalled = false;
   }
 
+  /** Behind others it can go no sooner than they can. */
+  private added(box: Outbox, bytes: number, first: boolean): void {
+    box.bytes += bytes;
+    this.queuedBytes += bytes;
+    if (first) this.resume(box);
+  }
+
   private take(box: Outbox): Turn {
     const outgoing = box.queue.first;
     if (outgoing === undefined) return this.leave(box);
+    if (outgoing instanceof ItemRun) return this.takeRun(box, outgoing);
     if (outgoing.written >= 0) return this.takeChunk(box, outgoing);
     const { frame } = outgoing;
     const cost = streamCostOf(frame);
@@ -126,6 +147,24 @@ export class WriteScheduler {
     box.credit?.spend(cost);
     this.write(outgoing);
     return this.next(box, outgoing);
+  }
+
+  private takeRun(box: Outbox, run: ItemRun): Turn {
+    const { bytes, frames } = run.take((cost) => this.spendsOn(box, cost));
+    if (frames > 0) this.out.writeEncoded(bytes, frames);
+    if (run.isEmpty) return this.left(box);
+    return (box.credit?.left ?? 1) > 0 ? 'blocked' : this.leave(box);
+  }
+
+  /** An item's price, of the credit of both. */
+  private spendsOn(box: Outbox, cost: number): boolean {
+    const { credit } = box;
+    if (this.credit.left < cost || (credit !== undefined && credit.left <= 0)) return false;
+    this.credit.spend(cost);
+    credit?.spend(cost);
+    box.bytes -= cost;
+    this.queuedBytes -= cost;
+    return true;
   }
 
   private begin(box: Outbox, outgoing: Outgoing, cost: number): Turn {
@@ -174,9 +213,14 @@ export class WriteScheduler {
 
   private next(box: Outbox, { frame }: Outgoing): Turn {
     const weight = weightOf(frame);
-    box.queue.shift();
     box.bytes -= weight;
     this.queuedBytes -= weight;
+    return this.left(box);
+  }
+
+  /** The first of its queue has left. */
+  private left(box: Outbox): Turn {
+    box.queue.shift();
     if (box.queue.length > 0) return 'again';
     if (box.ended) this.out.done(box);
     return this.leave(box);

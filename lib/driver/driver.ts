@@ -34,7 +34,7 @@ export interface Listener {
 
 /** What a channel tells its one owner. */
 export interface ChannelEvents {
-  /** Bytes arrived. They are the owner's to keep. */
+  /** Bytes arrived. They are there until this returns: what is kept of them is copied. */
   data(bytes: Buffer): void;
   /** What `send` held back has left. */
   drain(): void;

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import type { Channel, ChannelEvents, VerifiedCertificate } from './driver.js';
+import type { SocketReads } from './socket-reads.js';
 
 /** How long a closed channel may take to flush: since it was closed, or since the system last took all that it was given. */
 const CLOSE_TIMEOUT_MS = 5000;
@@ -36,9 +37,11 @@ export class SocketChannel implements Channel {
   private closeTimer: Timer | undefined;
   private readonly holdBytes: number;
 
+  /** @param reads what the socket was made to read into; `undefined`: it emits what it reads */
   constructor(
     private readonly socket: Socket,
     private readonly clock: Clock,
+    private readonly reads?: SocketReads,
     { channelBinding, certificate }: Security = PLAIN,
   ) {
     this.channelBinding = channelBinding;
@@ -59,12 +62,15 @@ export class SocketChannel implements Channel {
     this.events = events;
     if (this.closed) return events.closed(this.reason ?? lost());
     if (!first) return;
-    this.socket.on('data', (bytes: Buffer) => {
+    const onBytes = (bytes: Buffer): void => {
       if (this.closeTimer === undefined) this.events?.data(bytes);
-    });
+    };
+    if (this.reads === undefined) this.socket.on('data', onBytes);
+    else this.reads.onBytes = onBytes;
     this.socket.on('drain', () => this.onDrain());
     // Whoever ends its half hears no answer: waiting until it takes what is left could be for ever.
     this.socket.on('end', () => this.socket.destroy());
+    this.socket.resume();
   }
 
   send(chunks: readonly Uint8Array[]): boolean {

@@ -1,5 +1,5 @@
 /** What the drivers over sockets of the system have in common: how one is opened, and what its failures are called. */
-import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import type { AddressInfo, Server, Socket } from 'node:net';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Endpoint, ListenAt, Listener } from './driver.js';
 
@@ -49,12 +49,7 @@ export function whenOpen<S extends Socket, T>(opening: Opening<S>, make: (socket
   });
 }
 
-export function listenOn(
-  endpoint: ListenAt,
-  onSocket: (socket: Socket) => void,
-  onError: (error: Error) => void,
-): Promise<Listener> {
-  const server = createServer(SOCKET_OPTIONS, onSocket);
+export function listenOn(server: Server, endpoint: ListenAt, onError: (error: Error) => void): Promise<Listener> {
   return new Promise((resolve, reject) => {
     server.once('error', (cause: SystemError) => reject(cannotListen(endpoint, cause)));
     server.listen({ ...endpoint, backlog: BACKLOG }, () => {

@@ -1,6 +1,6 @@
 /** Channels over TLS: encrypted, and by certificate of both ends. There is no way to have it with less. */
 import { constants } from 'node:crypto';
-import { isIP, type Socket } from 'node:net';
+import { createServer, isIP, type Socket } from 'node:net';
 import { connect, createSecureContext, type SecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock } from '../ports/clock.js';
@@ -59,7 +59,7 @@ export class TlsDriver implements Driver {
       checkServerIdentity: () => undefined,
     });
     const opening = { socket, ready: 'secureConnect', endpoint, signal, explain: meaningOf } as const;
-    return whenOpen(opening, () => new DialledTlsChannel(socket, this.clock, this.securityOf(socket)));
+    return whenOpen(opening, () => new DialledTlsChannel(socket, this.clock, undefined, this.securityOf(socket)));
   }
 
   listen(
@@ -68,7 +68,8 @@ export class TlsDriver implements Driver {
     onError: (error: Error) => void,
   ): Promise<Listener> {
     const door = new TlsDoor(() => this.context('server').options);
-    return listenOn(endpoint, (socket) => onChannel(this.accept(door, socket)), onError);
+    const server = createServer(SOCKET_OPTIONS, (socket) => onChannel(this.accept(door, socket)));
+    return listenOn(server, endpoint, onError);
   }
 
   private accept(door: TlsDoor, socket: Socket): Channel {
@@ -76,7 +77,7 @@ export class TlsDriver implements Driver {
     door.visit(socket, {
       secured: (tls) => {
         try {
-          channel.secure(new SocketChannel(tls, this.clock, this.securityOf(tls)));
+          channel.secure(new SocketChannel(tls, this.clock, undefined, this.securityOf(tls)));
         } catch (cause) {
           tls.destroy();
           channel.fail(notSecured(cause as SystemError));

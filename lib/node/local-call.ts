@@ -1,7 +1,7 @@
 /** A call of a node to itself: no socket, the same rules. */
 import { Idle } from '../connection/idle.js';
 import type { Journal } from '../connection/journal.js';
-import { costOf } from '../connection/outbox.js';
+import { costOf } from '../connection/credit.js';
 import {
   checkSize,
   decodePayload,

@@ -188,7 +188,7 @@ export class GenRpcOptions {
   maxBufferedBytes?: number;
 
   /**
-   * Bytes of large messages and streams that a peer may have on the way to here. Windows begin with 256 KiB for a
+   * Bytes of large messages and streams that a peer may have on the way to here. Windows begin with 128 KiB for a
    * connection and 64 KiB for a stream, and grow to twice bandwidth × round trip, up to this. Default 16 MiB.
    */
   @Optional()

@@ -56,19 +56,40 @@ export class FrameDecoder {
   }
 
   /**
-   * Hands every complete frame to `onFrame`, in order, and of a chunk what is there. Payloads are views of `bytes`.
+   * Hands every complete frame to `onFrame`, in order, and of a chunk what is there. `bytes` are read before this
+   * returns, or copied: what frames keep is theirs, but for the bytes of chunks.
    * @throws GenRpcError `protocol_error`: the connection cannot go on.
    */
   push(bytes: Buffer, onFrame: (frame: Frame) => void): void {
-    if (this.partial === undefined) return this.readFrames(bytes, onFrame);
-    if (!this.partial.add(bytes)) return;
-    const whole = this.partial.join();
-    this.partial = undefined;
-    this.readFrames(whole, onFrame);
+    for (let at = 0; at < bytes.length && !this.stopped;) {
+      if (this.partial !== undefined) at = this.goOn(this.partial, bytes, at, onFrame);
+      else if (this.chunk.left > 0) at = this.passChunk(bytes, at, onFrame);
+      else at = this.readRun(bytes, at, onFrame);
+    }
+  }
+
+  private goOn(partial: PartialFrame, bytes: Buffer, at: number, onFrame: (frame: Frame) => void): number {
+    const end = partial.add(bytes, at);
+    if (partial.isWhole) {
+      this.partial = undefined;
+      this.readFrames(partial.join(), onFrame);
+    }
+    return end;
+  }
+
+  /** The frames from `at` to the next chunk are copied together, which costs less than each for itself. */
+  private readRun(bytes: Buffer, at: number, onFrame: (frame: Frame) => void): number {
+    let end = at;
+    while (end + HEADER_BYTES <= bytes.length && bytes[end + 4] !== FrameType.Chunk) {
+      end += HEADER_BYTES + readU32(bytes, end);
+    }
+    end = Math.min(bytes.length, end + HEADER_BYTES);
+    this.readFrames(Buffer.from(bytes.subarray(at, end)), onFrame);
+    return end;
   }
 
   private readFrames(bytes: Buffer, onFrame: (frame: Frame) => void): void {
-    let at = this.chunk.left > 0 ? this.passChunk(bytes, 0, onFrame) : 0;
+    let at = 0;
     while (!this.stopped && at < bytes.length) {
       if (bytes.length - at < HEADER_BYTES) return this.wait(bytes, at, HEADER_BYTES);
       const length = readU32(bytes, at);
@@ -107,7 +128,7 @@ export class FrameDecoder {
   private wait(bytes: Buffer, at: number, needed: number): void {
     if (this.stopped) return;
     this.partial = new PartialFrame(needed);
-    this.partial.add(at === 0 ? bytes : bytes.subarray(at));
+    this.partial.add(bytes, at);
   }
 
   private decodeBody(bytes: Buffer, at: number, end: number, type: number): Frame {

@@ -22,7 +22,7 @@ export const MAX_BODY_BYTES = MAX_CHUNK_BYTES + MAX_HEAD_BYTES;
 /** Messages of one direction of a connection that may be half here at a time. */
 export const MAX_INTERLEAVED = 16;
 /** Credit of each direction of a connection at the start, and of each stream. */
-export const CONNECTION_CREDIT = 256 * 1024;
+export const CONNECTION_CREDIT = 128 * 1024;
 export const STREAM_CREDIT = 64 * 1024;
 /** What an item or a cast costs beside its payload: an empty one is not free. */
 export const ITEM_OVERHEAD = 64;

@@ -1,43 +1,46 @@
 /** A frame whose first bytes are here and whose last are not: memory by bytes received, never by bytes declared. */
 
-const TAIL_BYTES = 16 * 1024;
+const BLOCK_BYTES = 16 * 1024;
 
 export class PartialFrame {
-  private readonly chunks: Buffer[] = [];
-  /** Small arrivals are gathered here, so that a frame sent a byte at a time costs its size, not a buffer a byte. */
-  private tail: Buffer | undefined;
-  private tailLength = 0;
-  private received = 0;
+  private readonly blocks: Buffer[] = [];
+  /** Arrivals are copied here, so that a frame sent a byte at a time costs its size, not a buffer a byte. */
+  private last = NO_BYTES;
+  private room = 0;
+  private missing: number;
 
-  constructor(private readonly needed: number) {}
+  constructor(needed: number) {
+    this.missing = needed;
+  }
 
-  /** Returns whether all that is needed is here. */
-  add(bytes: Buffer): boolean {
-    this.received += bytes.length;
-    if (bytes.length >= TAIL_BYTES) {
-      this.sealTail();
-      this.chunks.push(bytes);
-    } else {
-      this.gather(bytes);
+  /** Is all here that is needed? */
+  get isWhole(): boolean {
+    return this.missing === 0;
+  }
+
+  /** Takes what it needs of `bytes` from `at` on. Returns where that ends. */
+  add(bytes: Buffer, at: number): number {
+    const end = Math.min(bytes.length, at + this.missing);
+    this.missing -= end - at;
+    for (let from = at; from < end;) {
+      if (this.room === 0) this.addBlock();
+      const copied = bytes.copy(this.last, BLOCK_BYTES - this.room, from, end);
+      this.room -= copied;
+      from += copied;
     }
-    return this.received >= this.needed;
+    return end;
   }
 
   join(): Buffer {
-    this.sealTail();
-    return this.chunks.length === 1 && this.chunks[0] !== undefined ? this.chunks[0] : Buffer.concat(this.chunks);
+    const blocks = [...this.blocks, this.last.subarray(0, this.last.length - this.room)];
+    return blocks.length === 1 && blocks[0] !== undefined ? blocks[0] : Buffer.concat(blocks);
   }
 
-  private gather(bytes: Buffer): void {
-    if (this.tail === undefined || this.tailLength + bytes.length > TAIL_BYTES) this.sealTail();
-    this.tail ??= Buffer.allocUnsafeSlow(TAIL_BYTES);
-    this.tail.set(bytes, this.tailLength);
-    this.tailLength += bytes.length;
-  }
-
-  private sealTail(): void {
-    if (this.tail !== undefined) this.chunks.push(this.tail.subarray(0, this.tailLength));
-    this.tail = undefined;
-    this.tailLength = 0;
+  private addBlock(): void {
+    if (this.last.length > 0) this.blocks.push(this.last);
+    this.last = Buffer.allocUnsafeSlow(BLOCK_BYTES);
+    this.room = BLOCK_BYTES;
   }
 }
+
+const NO_BYTES = Buffer.alloc(0);

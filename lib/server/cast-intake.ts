@@ -1,7 +1,7 @@
 /** The casts of one connection: as many as it has credit for, which comes back as they end. */
 import type { Connection } from '../connection/connection.js';
 import type { Window } from '../connection/credit.js';
-import { costOf } from '../connection/outbox.js';
+import { costOf } from '../connection/credit.js';
 import { CAST_STREAM, FrameType, type CallFrame, type CastFrame } from '../protocol/frame.js';
 import { argumentsOf } from '../protocol/invocation.js';
 import { withOwnBytes } from '../protocol/payload.js';

@@ -3,11 +3,14 @@ import { describe, expect, it } from 'vitest';
 import { Credit } from '../../lib/connection/credit.js';
 import { Outbox } from '../../lib/connection/outbox.js';
 import { WriteScheduler, type ScheduledWrites } from '../../lib/connection/write-scheduler.js';
+import { FrameDecoder } from '../../lib/protocol/frame-decoder.js';
+import { FrameEncoder } from '../../lib/protocol/frame-encoder.js';
 import {
   FrameType,
   MAX_INTERLEAVED,
   type ChunkFrame,
   type EndFrame,
+  type Frame,
   type PayloadFrame,
 } from '../../lib/protocol/frame.js';
 
@@ -22,6 +25,8 @@ class Out implements ScheduledWrites {
   flushes = 0;
   stalls = 0;
   readonly ended: number[] = [];
+  /** How many frames left together as bytes, each time. */
+  readonly runs: number[] = [];
 
   hasRoom(): boolean {
     return this.room > 0;
@@ -31,6 +36,15 @@ class Out implements ScheduledWrites {
     this.room -= 1;
     this.position += 100;
     this.written.push(frame);
+  }
+
+  /** As the frames that the peer makes of them. */
+  writeEncoded(bytes: Buffer, frames: number): void {
+    const decoded: Frame[] = [];
+    new FrameDecoder(LOTS).push(bytes, (frame) => decoded.push(frame));
+    expect(decoded).toHaveLength(frames);
+    this.runs.push(frames);
+    for (const frame of decoded) this.write(frame as PayloadFrame);
   }
 
   done(box: Outbox): void {
@@ -78,6 +92,14 @@ class Bench {
   item(box: Outbox, bytes: number, sequence = 0): void {
     const payload = { kind: 'raw', bytes: Buffer.alloc(bytes, box.id) } as const;
     this.add(box, { type: FrameType.Item, id: box.id, sequence, payload });
+  }
+
+  /** As those that are to wait as bytes. */
+  small(box: Outbox, count: number, first = 0): void {
+    for (let sequence = first; sequence < first + count; sequence += 1) {
+      const payload = { kind: 'raw', bytes: Buffer.alloc(100, sequence) } as const;
+      this.scheduler.addItem(box, { type: FrameType.Item, id: box.id, sequence, payload }, new FrameEncoder());
+    }
   }
 
   add(box: Outbox, frame: PayloadFrame | EndFrame): void {
@@ -266,5 +288,74 @@ describe('WriteScheduler: credit', () => {
     bench.message(2, 100 * KIB);
     expect(bench.run(100)).toEqual(['2', '2:64', '2:36']);
     expect(bench.out.stalls).toBe(0);
+  });
+});
+
+describe('WriteScheduler: many small items of a stream', () => {
+  /** Of payloads of 100 bytes. */
+  const COST = 164;
+
+  const sequencesOf = ({ written }: Out): number[] => {
+    return written.map((frame) => (frame.type === FrameType.Item ? frame.sequence : -1));
+  };
+
+  it('leave together, in order, with what comes before and behind them', () => {
+    const bench = new Bench();
+    const box = bench.stream(1);
+    bench.item(box, 5000, 0);
+    bench.small(box, 300, 1);
+    bench.item(box, 5000, 301);
+    bench.small(box, 3, 302);
+    box.ended = true;
+    bench.add(box, { type: FrameType.End, id: 1, count: 305 });
+    bench.run(LOTS);
+    expect(sequencesOf(bench.out)).toEqual([...Array.from({ length: 305 }, (_, sequence) => sequence), -1]);
+    expect(bench.out.runs.length).toBeLessThan(12);
+    expect(bench.out.ended).toEqual([1]);
+    expect([box.bytes, bench.scheduler.queuedBytes, bench.scheduler.idle]).toEqual([0, 0, true]);
+  });
+
+  it('let others have their turn after 16 KiB', () => {
+    const bench = new Bench();
+    bench.small(bench.stream(1), 2000);
+    bench.small(bench.stream(2), 1);
+    const ids = bench.run(LOTS);
+    expect(ids.indexOf('2')).toBeLessThan((16 * KIB) / 100);
+    expect(ids).toHaveLength(2001);
+  });
+
+  it('wait for credit of their stream, to the item, and hold nobody up', () => {
+    const bench = new Bench();
+    const box = bench.stream(1, 10 * COST);
+    bench.small(box, 30);
+    bench.small(bench.stream(2), 1);
+    expect(bench.run(LOTS).filter((id) => id === '1')).toHaveLength(10);
+    expect(bench.out.written).toHaveLength(11);
+    expect(box.bytes).toBe(20 * COST);
+    box.credit?.grant(5 * COST);
+    bench.scheduler.resume(box);
+    expect(sequencesOf(bench.out).slice(11)).toEqual([10, 11, 12, 13, 14]);
+    expect(bench.scheduler.stalled).toBe(false);
+  });
+
+  it('wait for credit of the connection, and say so', () => {
+    const bench = new Bench(3 * COST);
+    bench.small(bench.stream(1), 5);
+    expect(bench.run(LOTS)).toHaveLength(3);
+    expect([bench.scheduler.stalled, bench.out.stalls]).toEqual([true, 1]);
+    bench.credit.grant(2 * COST);
+    bench.scheduler.pump();
+    expect(sequencesOf(bench.out)).toEqual([0, 1, 2, 3, 4]);
+  });
+
+  it('are forgotten with their stream', () => {
+    const bench = new Bench();
+    const box = bench.stream(1, 2 * COST);
+    bench.small(box, 5);
+    expect(bench.run(LOTS)).toHaveLength(2);
+    expect(bench.scheduler.drop(box)).toBe(false);
+    box.credit?.grant(LOTS);
+    bench.scheduler.resume(box);
+    expect([bench.out.written.length, bench.scheduler.queuedBytes]).toEqual([2, 0]);
   });
 });

@@ -38,7 +38,7 @@ class Owner implements ChannelEvents {
 
   data(bytes: Buffer): void {
     if (this.reasons.length > 0) throw new Error('bytes after the end');
-    this.chunks.push(bytes);
+    this.chunks.push(Buffer.from(bytes));
   }
 
   drain(): void {

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { Channel, ChannelEvents } from '../../lib/driver/driver.js';
@@ -106,11 +107,12 @@ describe('driver tcp: a peer that is no node', () => {
   it('resets before there is an owner: nothing is thrown, the owner is told', async () => {
     const { channel, socket, over } = await halves();
     socket.resetAndDestroy();
-    await over();
+    await once(socket, 'close');
     const owner = new Owner();
     channel.open(owner);
     await until(() => owner.reasons.length > 0);
     expect(owner.reasons).toMatchObject([{ code: 'connection_lost' }]);
+    await over();
   });
 });
 

@@ -1,7 +1,7 @@
 /** F-16: frames share writes, never a frame of their own: a bad one harms none of the others, and budgets hold for all. */
 import { describe, expect, it } from 'vitest';
 import type { Channel, Driver } from '../../lib/driver/driver.js';
-import { costOf } from '../../lib/connection/outbox.js';
+import { costOf } from '../../lib/connection/credit.js';
 import type { BatchingOptions } from '../../lib/node/option-groups.js';
 import { FrameType, HEADER_BYTES, STREAM_CREDIT, type Frame } from '../../lib/protocol/frame.js';
 import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';

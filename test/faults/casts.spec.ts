@@ -1,6 +1,6 @@
 /** Casts whose connection fails them, and calls that wait for a node: each has run, or somebody has counted it. */
 import { describe, expect, it } from 'vitest';
-import { costOf } from '../../lib/connection/outbox.js';
+import { costOf } from '../../lib/connection/credit.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { STREAM_CREDIT } from '../../lib/protocol/frame.js';
 import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';
@@ -384,11 +384,14 @@ describe('R-08 a thousand casts to a peer that does not read, over tcp', () => {
    */
   const SYSTEM_BYTES = 12 * 1024 * 1024;
 
-  it.each(['reset', 'abort', 'sendTimeout'] as const)(
+  it.each(['reset', 'abort', 'sendTimeout or heartbeat'] as const)(
     'R-08 are run or counted, but for what the system took, when it is ended by %s',
     async (how) => {
       const { nodes, proxy } = await paused({
-        sendTimeout: how === 'sendTimeout' ? 300 : 5000,
+        ...(how === 'sendTimeout or heartbeat' && {
+          sendTimeout: 300,
+          keepalive: { idle: 300, interval: 300, count: 1 },
+        }),
         maxQueuedBytes: 2 ** 26,
       });
       await using _cluster = nodes;

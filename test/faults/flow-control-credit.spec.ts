@@ -1,6 +1,7 @@
 /** Group B of the fault list: credit that is no credit, more than there may be, or spent without having it. */
 import { describe, expect, it } from 'vitest';
 import {
+  CONNECTION_CREDIT,
   FrameType,
   ITEM_OVERHEAD,
   MAX_CREDIT,
@@ -103,7 +104,7 @@ describe.each(ROLES)('B-04 credit from %s', (_role, open) => {
   it.each([
     ['more than anybody may hold, in one grant', [credit(MAX_CREDIT)]],
     ['more than that by wrapping around', [credit(0xffff_ffff)]],
-    ['more than that for a byte', [credit(MAX_CREDIT - 256 * 1024), credit(1)]],
+    ['more than that for a byte', [credit(MAX_CREDIT - CONNECTION_CREDIT), credit(1)]],
   ])('B-04 %s: ends the connection', async (_what, frames) => {
     await using at = await open();
     at.peer.send(bytesOf(...frames));
@@ -127,7 +128,7 @@ describe.each(ROLES)('B-04 credit from %s', (_role, open) => {
 
   it('B-04 up to 2³¹ − 1: is taken', async () => {
     await using at = await open();
-    at.peer.send(bytesOf(credit(MAX_CREDIT - 256 * 1024)));
+    at.peer.send(bytesOf(credit(MAX_CREDIT - CONNECTION_CREDIT)));
     await at.alive();
   });
 

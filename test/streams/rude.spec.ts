@@ -142,7 +142,7 @@ describe('what is half done', () => {
     const peer = await server.accept();
     peer.granting = false;
     await peer.welcome(B);
-    await peer.until(() => Buffer.concat(peer.received).length > 250_000);
+    await peer.until(() => Buffer.concat(peer.received).length > 100_000);
     peer.destroy();
     await until(() => a.stats().openConnections === 0);
     expect(a.stats().counts.cast_dropped).toBe(2);

@@ -65,8 +65,10 @@ export class HandDriver implements Driver {
     const open = channel.open.bind(channel);
     channel.open = (events: ChannelEvents) => {
       const data = (bytes: Buffer): void => {
-        if (this.holding) this.held.push(() => events.data(bytes));
-        else events.data(bytes);
+        if (this.holding) {
+          const kept = Buffer.from(bytes);
+          this.held.push(() => events.data(kept));
+        } else events.data(bytes);
       };
       open({ data, drain: () => events.drain(), closed: (reason) => events.closed(reason) });
     };

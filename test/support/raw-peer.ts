@@ -24,7 +24,7 @@ import {
   type ClientHello,
   type ServerHello,
 } from '../../lib/protocol/handshake-frames.js';
-import { costOf } from '../../lib/connection/outbox.js';
+import { costOf } from '../../lib/connection/credit.js';
 import { WriteBatch } from '../../lib/connection/write-batch.js';
 import { SECRET } from './cluster.js';
 import { Messages } from './frames.js';

@@ -5,7 +5,7 @@ import type { Codec } from '../payload.js';
 import { viewOf } from './keys.js';
 import { readPlain } from './plain.js';
 import { PayloadScanner, resolveLimits, Trait, type PayloadLimits } from './scan.js';
-import { isPlain } from './value.js';
+import { isPlain, type Scale } from './value.js';
 import { PayloadWalk } from './walk.js';
 
 /** Payloads up to this size are decoded on the desk. */
@@ -14,6 +14,7 @@ const DESK_BYTES = 8192;
 export class MsgpackrCodec implements Codec {
   readonly id = 'msgpackr';
   private readonly limits: PayloadLimits;
+  private readonly scale: Scale;
   private readonly scanner: PayloadScanner;
   private readonly packr = new Packr({
     useRecords: false,
@@ -37,12 +38,13 @@ export class MsgpackrCodec implements Codec {
    */
   constructor(limits: Partial<PayloadLimits> = {}) {
     this.limits = resolveLimits(limits);
+    this.scale = { ...this.limits, bytesLeft: 0 };
     this.scanner = new PayloadScanner(this.limits);
   }
 
   encode(value: unknown, maxBytes = Infinity): Uint8Array {
     try {
-      if (isPlain(value, this.limits, maxBytes)) return this.packr.pack(value);
+      if (isPlain(value, this.scale, maxBytes)) return this.packr.pack(value);
     } catch {
       // A getter threw: the walk below tells which.
     }

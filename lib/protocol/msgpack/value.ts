@@ -25,12 +25,17 @@ export function isPlainPrototype(prototype: unknown): boolean {
  * `true`: every part of `value` is a primitive, array, plain object, `Date` or `Buffer` that the profile has, within
  * the limits. `false`: it may be encodable all the same, or not; the slow walk tells. May throw what a getter throws.
  */
-export function isPlain(value: unknown, limits: PayloadLimits, maxBytes: number): boolean {
-  return weigh(value, { ...limits, bytesLeft: maxBytes }, limits.depth) !== NOT_PLAIN;
+export function isPlain(value: unknown, scale: Scale, maxBytes: number): boolean {
+  const { bytesLeft } = scale;
+  scale.bytesLeft = maxBytes;
+  const weight = weigh(value, scale, scale.depth);
+  // A getter may have asked for another value meanwhile.
+  scale.bytesLeft = bytesLeft;
+  return weight !== NOT_PLAIN;
 }
 
-/** What a value may be, and what is left of it. */
-interface Scale extends PayloadLimits {
+/** What a value may be, and what is left of it. One serves all values of a codec: it is asked for each message. */
+export interface Scale extends PayloadLimits {
   /** For texts and binaries: what they take when they are encoded is no less than their length. */
   bytesLeft: number;
 }
