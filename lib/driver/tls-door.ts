@@ -27,7 +27,6 @@ export class TlsDoor {
   }
 
   visit(socket: Socket, visitor: Visitor): void {
-    this.renew();
     let settled = false;
     const settle = (how: () => void): void => {
       if (!settled) how();
@@ -41,7 +40,13 @@ export class TlsDoor {
     socket.on('error', () => {});
     // The server speaks up behind this, if it has anything to say.
     socket.once('close', () => setImmediate(() => settle(() => visitor.failed(gone()))));
-    this.hand(socket, secured, failed);
+    try {
+      this.renew();
+      this.hand(socket, secured, failed);
+    } catch (cause) {
+      socket.destroy(cause as Error);
+      settle(() => visitor.failed(cause as SystemError));
+    }
   }
 
   /** From here on new visitors see the certificate that is in use now. */

@@ -44,7 +44,7 @@ export interface NodePorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Beside or instead of the TCP driver. */
+  /** Beside or instead of the drivers `tcp` and `tls`. */
   readonly drivers: readonly Driver[];
   readonly discovery: Discovery;
   /** By which certificates are valid. */
@@ -77,7 +77,7 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   );
   const journal = new Journal(ports.log ?? silentLog, clock);
   const certificates = certificatesFor(resolved, ports, where, { clock, journal });
-  const drivers = [...others, ...tlsDrivers(clock, certificates, resolved)];
+  const drivers = [...tlsDrivers(clock, certificates, resolved), ...others];
   const shared: Shared = {
     options: resolved,
     clock,

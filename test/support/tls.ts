@@ -4,6 +4,7 @@ import { CertificateAuthority } from '../../lib/certificates/certificate-authori
 import type { Credentials, TlsMaterial } from '../../lib/driver/credentials.js';
 import { systemClock } from '../../lib/driver/system.js';
 import { TlsDriver, type TlsRules } from '../../lib/driver/tls.driver.js';
+import type { Clock } from '../../lib/ports/clock.js';
 
 const { ca, caKey, cert, key } = inject('certificates');
 
@@ -15,9 +16,12 @@ export function authority(): Promise<CertificateAuthority> {
   return CertificateAuthority.load(ca, caKey);
 }
 
+/** What a driver shows and believes. */
+export type Shown = Omit<TlsMaterial, 'ca'> & { readonly ca: string | readonly string[] };
+
 /** The same in both roles, whatever it is: nobody judges it before a peer does. */
 export class FixedCredentials implements Credentials {
-  constructor(private readonly given: Omit<TlsMaterial, 'ca'> & { readonly ca: string | readonly string[] }) {}
+  constructor(private readonly given: Shown) {}
 
   /** Made anew when somebody asks for another. */
   private current: TlsMaterial | undefined;
@@ -30,8 +34,8 @@ export class FixedCredentials implements Credentials {
 const RULES: TlsRules = { minVersion: 'TLSv1.3', allowWildcards: false, allowCommonName: false };
 
 export function tlsDriver(
-  given: ConstructorParameters<typeof FixedCredentials>[0] = LOOPBACK_TLS,
-  rules = RULES,
+  given: Shown = LOOPBACK_TLS,
+  { clock = systemClock, ...rules }: Partial<TlsRules> & { readonly clock?: Clock } = {},
 ): TlsDriver {
-  return new TlsDriver(systemClock, new FixedCredentials(given), rules);
+  return new TlsDriver(clock, new FixedCredentials(given), { ...RULES, ...rules });
 }
