@@ -49,11 +49,6 @@ export function hasUsage(certificate: X509Certificate, role: TlsRole): boolean {
 export const validFrom = (certificate: X509Certificate): Date => new Date(certificate.validFrom);
 export const validTo = (certificate: X509Certificate): Date => new Date(certificate.validTo);
 
-/** When the first certificate of a chain ends: no peer accepts it any longer than that. */
-export function endOf(chain: CertificateChain): X509Certificate {
-  return chain.reduce((first, one) => (validTo(one) < validTo(first) ? one : first));
-}
-
 /** One line, for messages. */
 export const subjectOf = ({ subject, serialNumber }: X509Certificate): string => oneLine(subject) || serialNumber;
 export const issuerOf = ({ issuer }: X509Certificate): string => oneLine(issuer) || 'nobody';

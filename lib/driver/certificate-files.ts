@@ -1,14 +1,11 @@
 /** Keeps what a node proves itself with: read from files, judged, and replaced while the node runs. */
-import { createHash, type X509Certificate } from 'node:crypto';
-import { createSecureContext } from 'node:tls';
-import type { Calendar } from '../ports/calendar.js';
+import { createHash } from 'node:crypto';
 import type { Clock, Timer } from '../ports/clock.js';
 import type { Files, Watch } from '../ports/files.js';
 import type { ProcessSignals } from '../ports/process-signals.js';
-import { endOf, subjectOf, validTo, type CertificateChain } from './certificate-chain.js';
-import { readCredentials, type ReadCredentials } from './credential-files.js';
-import { filesOf, roleOptionsOf, type CredentialOptions, type CredentialProblem } from './credential-options.js';
-import { judge, type CredentialRules, type Judgement } from './credential-rules.js';
+import { draftOf, lineOf, type CertificateDraft, type DraftParts } from './certificate-draft.js';
+import { DAY_MS, daysLeft, warningsOf } from './certificate-expiry.js';
+import { filesOf, type CredentialProblem } from './credential-options.js';
 import type { Credentials, TlsMaterial, TlsRole } from './credentials.js';
 
 /** Told to whoever looks after the node. */
@@ -17,24 +14,17 @@ export interface CertificateEvents {
   renewed(message: string): void;
   /** What is in the files cannot be used; what was in use still is. */
   refused(message: string): void;
-  /** The certificate ends soon, or has ended. */
+  /** A certificate ends soon, or has ended, or a list of revoked ones has. */
   expiring(message: string): void;
   /** Files are not watched, only looked at. */
   unwatched(message: string, cause: Error): void;
 }
 
-export interface CertificateFilesParts {
-  readonly node: string;
-  readonly options: CredentialOptions;
-  /** What this node is: `client` alone where it does not accept connections over TLS. */
-  readonly roles: readonly TlsRole[];
-  readonly mismatch: (certificate: X509Certificate) => string | undefined;
+export interface CertificateFilesParts extends DraftParts {
   /** Days before the end from which on it is told. */
   readonly expiryWarning: number;
   readonly reloadSignal: NodeJS.Signals | undefined;
   readonly clock: Clock;
-  readonly calendar: Calendar;
-  readonly files: Files;
   readonly signals: ProcessSignals;
   readonly events: CertificateEvents;
 }
@@ -44,18 +34,6 @@ const SETTLE_MS = 500;
 /** Network file systems tell nobody that a file has changed. */
 const LOOK_EVERY_MS = 60_000;
 const JUDGE_EVERY_MS = 3_600_000;
-const DAY_MS = 86_400_000;
-
-interface InUse {
-  readonly material: TlsMaterial;
-  readonly chain: CertificateChain;
-}
-
-/** Nothing of it is in use yet. */
-interface Draft {
-  readonly roles: ReadonlyMap<TlsRole, InUse>;
-  readonly problems: readonly CredentialProblem[];
-}
 
 export class CertificateFiles implements Credentials {
   private readonly paths: readonly string[];
@@ -74,7 +52,7 @@ export class CertificateFiles implements Credentials {
 
   private constructor(
     private readonly parts: CertificateFilesParts,
-    private inUse: Draft,
+    private inUse: CertificateDraft,
     fingerprint: string,
   ) {
     this.paths = filesOf(parts.options);
@@ -89,14 +67,14 @@ export class CertificateFiles implements Credentials {
   }
 
   material(role: TlsRole): TlsMaterial {
-    const found = this.inUse.roles.get(role);
+    const found = this.inUse.materials.get(role);
     if (found === undefined) throw new TypeError(`This node has no certificate as a ${role}.`);
-    return found.material;
+    return found;
   }
 
   /** Whole days that the node's certificate is good for, and whoever vouches for it; below 0 when it no longer is. */
   get daysLeft(): number {
-    return Math.floor((validTo(this.ending).getTime() - this.parts.calendar().getTime()) / DAY_MS);
+    return daysLeft(this.inUse, this.parts.calendar());
   }
 
   /** Watches from now on, until `close`. Keeps no process alive. */
@@ -123,7 +101,7 @@ export class CertificateFiles implements Credentials {
     return this.take(draftOf(this.parts), fingerprint);
   }
 
-  private take(draft: Draft, fingerprint: string): readonly CredentialProblem[] {
+  private take(draft: CertificateDraft, fingerprint: string): readonly CredentialProblem[] {
     const { events, node } = this.parts;
     this.seen = fingerprint;
     this.refusal = undefined;
@@ -196,36 +174,11 @@ export class CertificateFiles implements Credentials {
   }
 
   private warn(): void {
-    const { clock, events, expiryWarning, node } = this.parts;
+    const { clock, calendar, events, expiryWarning, node } = this.parts;
     this.warnedAt = clock.now();
-    const { daysLeft, ending } = this;
-    if (daysLeft > expiryWarning) return;
-    const when = daysLeft < 0 ? 'has expired' : `expires in ${daysLeft} days`;
-    events.expiring(`A certificate of ${node} ${when}: ${subjectOf(ending)}, on ${ending.validTo}.`);
+    const warnings = warningsOf(this.inUse, calendar(), expiryWarning);
+    if (warnings.length > 0) events.expiring(`Certificates of ${node}: ${warnings.join('; ')}.`);
   }
-
-  private get ending(): X509Certificate {
-    const [first, ...others] = [...this.inUse.roles.values()].map(({ chain }) => endOf(chain));
-    if (first === undefined) throw new TypeError('This node has no certificate.');
-    return endOf([first, ...others]);
-  }
-}
-
-function draftOf({ options, roles, files, node, calendar, mismatch }: CertificateFilesParts): Draft {
-  const read = roles.map((role) => readCredentials(roleOptionsOf(options, role), files, node));
-  const authorities = read.flatMap((one) => one.authorities);
-  const rules = { mismatch, authorities, now: calendar() };
-  const judged = read.map((one) => ({ ...judgement(one, rules), read: one }));
-  const found = judged.flatMap(({ read: { problems }, problems: more }) => [...problems, ...more]);
-  const problems = [...new Map(found.map((problem) => [lineOf(problem), problem])).values()];
-  return {
-    problems: problems.length > 0 ? problems : judged.flatMap(({ read: one }) => unusable(one)),
-    roles: new Map(
-      judged.flatMap(({ read: one, chain }) =>
-        chain === undefined ? [] : [[one.options.role, { chain, material: materialOf(one) }] as const],
-      ),
-    ),
-  };
 }
 
 /** Of what the files hold: reading is cheap, judging is not, and done only when there is something new. */
@@ -241,38 +194,4 @@ function fingerprintOf(paths: readonly string[], files: Files): string {
     hash.update(`\0${path}\0`);
   }
   return hash.digest('base64');
-}
-
-/** Certificates of kinds that Node does not know throw when they are looked at. */
-function judgement(read: ReadCredentials, rules: CredentialRules): Judgement {
-  try {
-    return judge(read, rules);
-  } catch (cause) {
-    const expected = `certificates of a kind that Node knows (${(cause as Error).message})`;
-    return { chain: undefined, problems: [{ path: read.options.pathOf('cert'), expected }] };
-  }
-}
-
-/** What only OpenSSL knows: keys that it finds too short, say. */
-function unusable(read: ReadCredentials): CredentialProblem[] {
-  try {
-    const { ca, crl, ...rest } = materialOf(read);
-    createSecureContext({ ...rest, ca: [...ca], crl: crl === undefined ? undefined : [...crl] });
-    return [];
-  } catch (cause) {
-    const expected = `certificates that OpenSSL can use as a ${read.options.role}: ${(cause as Error).message}`;
-    return [{ path: read.options.pathOf('cert'), expected }];
-  }
-}
-
-function materialOf({ texts, options }: ReadCredentials): TlsMaterial {
-  const { ca, cert, key, crl } = texts;
-  return {
-    ...{ ca, cert: cert.join('\n'), key: key.join('\n'), passphrase: options.given.passphrase },
-    crl: crl.length === 0 ? undefined : crl,
-  };
-}
-
-function lineOf({ path, expected, got }: CredentialProblem): string {
-  return `${path}: expected ${expected}${got === undefined ? '' : `, got ${got}`}`;
 }

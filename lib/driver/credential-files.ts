@@ -11,6 +11,7 @@ import {
   type RoleCredentialOptions,
   type RoleOptions,
 } from './credential-options.js';
+import { revocationListsIn, type RevocationList } from './revocation-list.js';
 
 type Option = keyof RoleCredentialOptions;
 
@@ -23,6 +24,8 @@ export interface ReadCredentials {
   readonly own: readonly X509Certificate[];
   readonly key: KeyObject | undefined;
   readonly authorities: readonly X509Certificate[];
+  /** What these have revoked; empty where nothing is said about it. */
+  readonly lists: readonly RevocationList[];
   readonly problems: readonly CredentialProblem[];
 }
 
@@ -47,11 +50,11 @@ export function readCredentials(options: RoleOptions, files: Files, node: string
     });
   const own = parse('cert', 'a certificate, as PEM', certificatesIn);
   const authorities = parse('ca', 'certificates of authorities, as PEM', certificatesIn);
-  parse('crl', 'a list of what is revoked, as PEM', (text) => text.match(/-----BEGIN X509 CRL-----/g) ?? []);
+  const lists = parse('crl', 'a list of what is revoked, as PEM', revocationListsIn);
   const { passphrase } = options.given;
   const [key] = parse('key', keyRule(found.key[0]?.text, options), (text) => [keyOf(text, passphrase)]);
   const texts = { cert: textsOf(found.cert), key: textsOf(found.key), ca: textsOf(found.ca), crl: textsOf(found.crl) };
-  return { options, texts, own, key, authorities, problems };
+  return { options, texts, own, key, authorities, lists, problems };
 }
 
 interface Text {

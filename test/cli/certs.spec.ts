@@ -93,6 +93,23 @@ describe('nestjs-gen-rpc certs', () => {
     expect(readdirSync(join(directory, 'past'))).toEqual(['ca.key', 'ca.pem']);
   });
 
+  it('says what to install where nothing is that writes certificates', () => {
+    const hook = `export async function resolve(name, context, next) {
+      if (name === '@peculiar/x509') throw new Error('not here');
+      return next(name, context);
+    }`;
+    const url = (code: string): string => `data:text/javascript,${encodeURIComponent(code)}`;
+    const without = url(`import { register } from 'node:module'; register(${JSON.stringify(url(hook))});`);
+    const { status, stderr } = spawnSync(process.execPath, ['--import', without, MAIN, 'certs', 'init'], {
+      ...{ cwd: directory, encoding: 'utf8', timeout: 30_000 },
+    });
+    expect([status, stderr]).toEqual([
+      1,
+      expect.stringContaining('`npm install --save-dev @peculiar/x509 reflect-metadata`'),
+    ]);
+    expect(readdirSync(directory)).toEqual([]);
+  });
+
   it('shows every certificate of a file', async () => {
     const middle = await (
       await CertificateAuthority.create({ commonName: 'root' })

@@ -1,4 +1,5 @@
 /** Certificates that files hold: what is said about bad ones, and what happens when they are replaced. */
+import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { CredentialOptions } from '../../lib/driver/credential-options.js';
 import { CertificateAuthority, selfSigned } from '../../lib/testing.js';
@@ -10,6 +11,7 @@ const root = await CertificateAuthority.create({ commonName: 'root' });
 const good = await root.issue(NODE);
 const next = await root.issue(NODE);
 const stranger = await (await CertificateAuthority.create({ commonName: 'another' })).issue(NODE);
+const day = (date: Date): string => date.toISOString().slice(0, 10);
 const inDays = (days: number): Date => new Date(Date.now() + days * DAY_MS);
 
 /** A store whose good certificates are in files, opened. */
@@ -129,6 +131,75 @@ describe('certificates that a node is given', () => {
       expect.stringMatching(/^tls.server.cert: a certificate of this node; /),
     ]);
     expect(problemsOf({ ...good, ca: root.cert, server: { ...other } }, { roles: ['client'] })).toEqual([]);
+  });
+});
+
+describe('lists of revoked certificates', () => {
+  const judged = (crl: CredentialOptions['crl'], ca: CredentialOptions['ca'] = root.cert): string[] =>
+    problemsOf({ ...good, ca, crl });
+
+  it('are of every authority that is trusted, and good today', async () => {
+    const other = await CertificateAuthority.create({ commonName: 'other' });
+    const [ours, theirs] = [await root.revoke([stranger]), await other.revoke([])];
+    const old = await root.revoke([], { notBefore: inDays(-2), notAfter: inDays(-1) });
+    const early = await root.revoke([], { notBefore: inDays(1), notAfter: inDays(2) });
+    const rule = 'tls.crl: lists of what each authority in tls.ca has revoked; that of';
+    expect(judged(ours)).toEqual([]);
+    expect(judged([ours, theirs], [root.cert, other.cert])).toEqual([]);
+    expect(judged(`${old}\n${ours}`)).toEqual([]);
+    expect(judged(ours, [root.cert, other.cert])).toEqual([`${rule} CN=other is missing`]);
+    expect(judged(old)).toEqual([expect.stringContaining(`${rule} CN=root has expired on ${day(inDays(-1))}`)]);
+    expect(judged(early)).toEqual([expect.stringContaining(`${rule} CN=root begins on ${day(inDays(1))}`)]);
+  });
+
+  it('are told of when they should be replaced soon', async () => {
+    const list = await root.revoke([], { notBefore: inDays(-2), notAfter: inDays(2.01) });
+    const test = stored({ crl: list });
+    test.opened.start();
+    expect(test.heard()).toEqual([]);
+    await test.clock.advance(DAY_MS * 3);
+    expect(test.heard()).toEqual([
+      expect.stringContaining('the list of what CN=root has revoked expires in 0 days, on'),
+      expect.stringContaining('the list of what CN=root has revoked has expired, on'),
+    ]);
+    expect(test.opened.daysLeft).toBeGreaterThan(300);
+  });
+
+  it('that are replaced are taken, and revoke what they name', async () => {
+    const test = stored({ crl: 'certs/ca.crl' });
+    expect(test.problems).toEqual([
+      {
+        path: 'tls.crl',
+        expected: 'PEM text, or a file that can be read (ENOENT); an authority makes one',
+        got: 'certs/ca.crl',
+      },
+    ]);
+    const lists = [await root.revoke([]), await root.revoke([next])];
+    test.files.write({ 'certs/ca.crl': lists[0] });
+    test.open({ ...FILES, crl: 'certs/ca.crl' }).opened.start();
+    test.files.write({ 'certs/ca.crl': lists[1] });
+    test.files.changed();
+    await test.clock.advance(1000);
+    expect(test.opened.material('server').crl).toEqual([lists[1]]);
+  });
+});
+
+describe('whatever is in the files', () => {
+  it('is a problem that is told, never a throw', async () => {
+    const whole = { cert: good.cert, key: good.key, ca: root.cert, crl: await root.revoke([]) };
+    const names = Object.keys(whole) as (keyof typeof whole)[];
+    fc.assert(
+      fc.property(fc.constantFrom(...names), fc.nat(), fc.string(), (name, where, instead) => {
+        const text = whole[name];
+        const at = where % text.length;
+        const torn = `${text.slice(0, at)}${instead}${text.slice(at + 1)}`;
+        const test = new StoreOnTest();
+        test.files.write({ x: torn });
+        expect(() => test.open({ ...whole, [name]: 'x' })).not.toThrow();
+        expect(test.store === undefined).toBe(test.problems.length > 0);
+      }),
+      { numRuns: 300 },
+    );
   });
 });
 
@@ -272,7 +343,7 @@ describe('certificates that end', () => {
     expect(test.heard()).toEqual([]);
     await test.clock.advance(DAY_MS);
     expect(test.heard()).toEqual([
-      expect.stringMatching(`^A certificate of ${NODE} expires in 30 days: CN=${NODE}, on `),
+      expect.stringMatching(`^Certificates of ${NODE}: the certificate of CN=${NODE} expires in 30 days, on `),
     ]);
     await test.clock.advance(DAY_MS * 10);
     expect(test.heard()).toHaveLength(11);
@@ -291,7 +362,9 @@ describe('certificates that end', () => {
     const middle = await root.intermediate({ commonName: 'middle', notAfter: inDays(10.01) });
     const test = await ending(5, await middle.issue(NODE, { notAfter: inDays(99) }));
     expect(test.opened.daysLeft).toBe(10);
-    expect(test.heard()).toEqual([expect.stringContaining('expires in 10 days: CN=middle')]);
+    expect(test.heard()).toEqual([
+      expect.stringMatching(/: the certificate of CN=middle expires in 10 days, on [^;]*$/),
+    ]);
   });
 
   it('are told of when they are taken, and no more when they are replaced', async () => {
