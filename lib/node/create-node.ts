@@ -106,18 +106,10 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   // The secrets end here: what the node keeps are keys that cannot be read back.
   const { secrets: _, tls: __, ...options } = resolved;
   const { buffers } = shared.self.settings;
+  certificates?.start();
   return new GenRpcNode({
     ...shared,
-    certificates,
-    options,
-    registry,
-    policy,
-    dispatcher,
-    server,
-    local,
-    calls,
-    broadcasts,
-    buffers,
+    ...{ certificates, options, registry, policy, dispatcher, server, local, calls, broadcasts, buffers },
   });
 }
 
@@ -125,18 +117,15 @@ function tlsDrivers(clock: Clock, certificates: CertificateFiles | undefined, { 
   return certificates === undefined || tls === undefined ? [] : [new TlsDriver(clock, certificates, tls)];
 }
 
-/** @throws GenRpcConfigError where the certificates will not do. */
+/** Not watched yet. @throws GenRpcConfigError where the certificates will not do. */
 function certificatesFor(
   options: ResolvedOptions,
   { calendar = systemCalendar, files = systemFiles, signals = systemSignals, log = silentLog }: Partial<NodePorts>,
   where: string,
   { clock, journal }: { clock: Clock; journal: Journal },
 ): CertificateFiles | undefined {
-  const { tls } = options;
-  if (tls === undefined) return undefined;
-  const certificates = certificatesOf(options, tls, where, { clock, calendar, files, signals, journal, log });
-  certificates.start();
-  return certificates;
+  if (options.tls === undefined) return undefined;
+  return certificatesOf(options, options.tls, where, { clock, calendar, files, signals, journal, log });
 }
 
 function identityOf(options: ResolvedOptions, clock: Clock, random: Random): Identity {
