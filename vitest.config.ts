@@ -5,6 +5,7 @@ export default defineConfig({
     include: ['test/**/*.spec.ts'],
     // test/integration: `npm run test:integration`.
     exclude: ['test/compat/**', 'test/integration/**'],
+    globalSetup: ['test/support/tls-setup.ts'],
     pool: 'forks',
     testTimeout: 20_000,
     hookTimeout: 20_000,

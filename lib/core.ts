@@ -4,7 +4,9 @@ export { GenRpcConfigError, type Problem } from './node/config-error.js';
 export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
-export { GenRpcNode, type NodeStats } from './node/gen-rpc-node.js';
+export { GenRpcNode } from './node/gen-rpc-node.js';
+export type { Listening } from './node/lifecycle.js';
+export type { NodeStats } from './node/node-stats.js';
 export {
   AdmissionOptions,
   BatchingOptions,
@@ -18,11 +20,24 @@ export {
   type LocateNode,
 } from './node/option-groups.js';
 export { GenRpcOptions } from './node/options.js';
+export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
 export type { Target } from './client/dispatcher.js';
 export type { Discovery, Location } from './discovery/discovery.js';
-export type { Channel, ChannelEvents, Driver, Endpoint, ListenAt, Listener } from './driver/driver.js';
+export type {
+  Channel,
+  ChannelEvents,
+  Driver,
+  Endpoint,
+  ListenAt,
+  Listener,
+  PeerCertificate,
+  VerifiedCertificate,
+} from './driver/driver.js';
+export type { Calendar } from './ports/calendar.js';
 export type { Clock, Timer } from './ports/clock.js';
+export type { Files, Watch } from './ports/files.js';
 export type { Log } from './ports/log.js';
+export type { ProcessSignals } from './ports/process-signals.js';
 export type { Random } from './ports/random.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
 export type { Headers } from './protocol/invocation.js';
@@ -31,5 +46,5 @@ export type { Msgpack5Registry } from './protocol/msgpack/msgpack5-registry.js';
 export { MsgpackrCodec } from './protocol/msgpack/msgpackr.codec.js';
 export type { Codec } from './protocol/payload.js';
 export type { PayloadLimits } from './protocol/msgpack/scan.js';
-export type { Callable, CallContext, Handler } from './server/module-registry.js';
+export type { Callable, CallContext, Caller, Handler } from './server/module-registry.js';
 export type { ModuleControl } from './server/module-policy.js';

@@ -15,7 +15,9 @@ export { GenRpcConfigError, type Problem } from './node/config-error.js';
 export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
-export { GenRpcNode, type NodeStats } from './node/gen-rpc-node.js';
+export { GenRpcNode } from './node/gen-rpc-node.js';
+export type { Listening } from './node/lifecycle.js';
+export type { NodeStats } from './node/node-stats.js';
 export {
   AdmissionOptions,
   BatchingOptions,
@@ -29,13 +31,14 @@ export {
   type LocateNode,
 } from './node/option-groups.js';
 export { GenRpcOptions } from './node/options.js';
+export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
 export type { Target } from './client/dispatcher.js';
-export type { Endpoint } from './driver/driver.js';
+export type { Endpoint, PeerCertificate } from './driver/driver.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
 export { Msgpack5Codec } from './protocol/msgpack/msgpack5.codec.js';
 export type { Msgpack5Registry } from './protocol/msgpack/msgpack5-registry.js';
 export { MsgpackrCodec } from './protocol/msgpack/msgpackr.codec.js';
 export type { Codec } from './protocol/payload.js';
 export type { PayloadLimits } from './protocol/msgpack/scan.js';
-export type { CallContext } from './server/module-registry.js';
+export type { CallContext, Caller } from './server/module-registry.js';
 export type { ModuleControl } from './server/module-policy.js';

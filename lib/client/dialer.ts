@@ -2,7 +2,8 @@
 import { initiate, type Authenticated, type Identity } from '../connection/authenticate.js';
 import type { Journal, Occurrence } from '../connection/journal.js';
 import type { Discovery } from '../discovery/discovery.js';
-import type { Driver } from '../driver/driver.js';
+import type { Channel, Driver } from '../driver/driver.js';
+import { tlsFailureOf } from '../driver/tls-failure.js';
 import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 
 export interface DialerOptions {
@@ -20,6 +21,7 @@ const COUNTED = new Map<GenRpcErrorCode, Occurrence>([
   ['invalid_cookie', 'peer_auth_failed'],
   ['version_mismatch', 'version_mismatch'],
   ['wrong_node', 'wrong_node'],
+  ['node_certificate_mismatch', 'peer_certificate_mismatch'],
 ]);
 
 export class Dialer {
@@ -27,12 +29,15 @@ export class Dialer {
 
   async dial(node: string, signal: AbortSignal): Promise<Authenticated> {
     const { self, handshakeTimeout, journal } = this.options;
-    const { channel, driver } = await this.connect(node, signal);
+    const channel = await this.connect(node, signal).catch((error: unknown) => {
+      if (isGenRpcError(error) && tlsFailureOf(error) === 'certificate_refused')
+        journal.count('peer_certificate_refused');
+      throw error;
+    });
     const giveUp = (): void => channel.abort(new GenRpcError('cancelled', 'The node closed while it was connecting.'));
     signal.addEventListener('abort', giveUp, { once: true });
     try {
-      const task = { channel, channelBinding: driver.channelBinding, timeoutMs: handshakeTimeout };
-      return await initiate(self, node, task);
+      return await initiate(self, node, { channel, timeoutMs: handshakeTimeout });
     } catch (error) {
       const kind = isGenRpcError(error) ? COUNTED.get(error.code) : undefined;
       if (kind !== undefined) journal.count(kind);
@@ -43,7 +48,7 @@ export class Dialer {
   }
 
   /** One time limit for finding and reaching the node, whatever discovery or the system do. */
-  private async connect(node: string, outer: AbortSignal): ReturnType<Dialer['connectTo']> {
+  private async connect(node: string, outer: AbortSignal): Promise<Channel> {
     const { clock } = this.options.self;
     const limit = new AbortController();
     const stop = (): void => limit.abort();
@@ -57,14 +62,14 @@ export class Dialer {
     }
   }
 
-  private async connectTo(node: string, signal: AbortSignal) {
+  private async connectTo(node: string, signal: AbortSignal): Promise<Channel> {
     const location = await this.locate(node, signal);
     const driver = this.options.drivers.get(location.driver);
     if (driver === undefined) {
       const known = [...this.options.drivers.keys()].join(', ');
       throw new GenRpcError('external_source_error', `${node} wants driver ${location.driver}; there are: ${known}.`);
     }
-    return { driver, channel: await driver.connect(location, signal) };
+    return driver.connect(location, signal);
   }
 
   /** A source that never answers must not hold the dial. */

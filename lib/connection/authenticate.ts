@@ -1,6 +1,6 @@
 /** The handshake over a channel: a `Connection`, or a throw. There is no other way to get one. */
 import { createHash } from 'node:crypto';
-import type { Channel } from '../driver/driver.js';
+import type { Channel, PeerCertificate } from '../driver/driver.js';
 import type { Compression } from '../protocol/compression.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { PROTOCOL_VERSION } from '../protocol/frame.js';
@@ -29,7 +29,6 @@ import {
   MANDATORY_FEATURES,
   RejectReason,
   type ClientHello,
-  type Reject,
   type ServerHello,
 } from '../protocol/handshake-frames.js';
 import { isNodeName, printable } from '../protocol/node-name.js';
@@ -40,6 +39,7 @@ import { Connection } from './connection.js';
 import type { ConnectionSettings, Peer } from './wire.js';
 import { HandshakeChannel } from './handshake-channel.js';
 import { agreedKeepalive } from './heartbeat.js';
+import { features, rejected, unproven, versions } from './refusals.js';
 
 /** Who this node is, and what it brings to every handshake. */
 export interface Identity {
@@ -56,10 +56,9 @@ export interface Identity {
   readonly random: Random;
 }
 
-/** One handshake: over what, tied to what, and how long it may take. */
+/** One handshake: over what, and how long it may take. */
 export interface HandshakeTask {
   readonly channel: Channel;
-  readonly channelBinding: Uint8Array;
   readonly timeoutMs: number;
 }
 
@@ -82,25 +81,26 @@ export function newIncarnation(random: Random, life?: string): Uint8Array {
 
 /**
  * The calling side.
- * @throws GenRpcError `invalid_cookie`, `wrong_node`, `version_mismatch`, `protocol_error`, `timeout`,
- * `connection_lost`; the channel is gone then.
+ * @throws GenRpcError `node_certificate_mismatch`, `invalid_cookie`, `wrong_node`, `version_mismatch`,
+ * `protocol_error`, `timeout`, `connection_lost`; the channel is gone then.
  */
 export async function initiate(self: Identity, wanted: string, task: HandshakeTask): Promise<Authenticated> {
   const talk = new HandshakeChannel(task.channel, self.clock, task.timeoutMs);
   try {
+    const isTls = checkCertificate(talk.channel, wanted);
     const hello = handshakeFrame(HandshakeType.ClientHello, encodeClientHello(helloOf(self, wanted)));
     talk.send(hello);
     const saidAt = self.clock.now();
     const answer = await talk.receive(HandshakeType.ServerHello, HandshakeType.Reject);
     const rttMs = self.clock.now() - saidAt;
-    if (answer.type === HandshakeType.Reject) throw rejected(decodeReject(answer.body), wanted);
+    if (answer.type === HandshakeType.Reject) throw rejected(decodeReject(answer.body), wanted, isTls);
     const server = decodeServerHello(answer.body);
     const codec = checkServer(self, wanted, server);
-    const script = transcript(hello, answer.frame, task.channelBinding);
+    const script = transcript(hello, answer.frame, task.channel.channelBinding);
     const proofs = proveClient(self.keys, script);
     talk.send(handshakeFrame(HandshakeType.Proof, proofs));
     const verdict = await verdictOf(talk, wanted);
-    if (verdict.type === HandshakeType.Reject) throw rejected(decodeReject(verdict.body), wanted);
+    if (verdict.type === HandshakeType.Reject) throw rejected(decodeReject(verdict.body), wanted, isTls);
     if (!verifyServer(self.keys, script, proofs, verdict.body)) throw unproven(wanted);
     const early = talk.finish();
     return { connection: connectionOf(self, talk.channel, server, codec, rttMs), early };
@@ -128,7 +128,7 @@ export async function respond(
     const saidAt = self.clock.now();
     const proof = await talk.receive(HandshakeType.Proof);
     const rttMs = self.clock.now() - saidAt;
-    const script = transcript(hello.frame, answer, task.channelBinding);
+    const script = transcript(hello.frame, answer, task.channel.channelBinding);
     const key = verifyClient(self.keys, script, proof.body);
     if (key === undefined) {
       throw talk.reject(
@@ -182,6 +182,14 @@ function answerOf(self: Identity, client: ClientHello, codec: Codec): ServerHell
   };
 }
 
+/** Whoever holds another node's certificate is told nothing. Returns whether there are certificates here. */
+function checkCertificate({ certificate, remoteAddress }: Channel, wanted: string): boolean {
+  const mismatch = certificate?.mismatch(wanted);
+  if (mismatch === undefined) return certificate !== undefined;
+  const message = `The certificate at ${remoteAddress} does not speak for ${wanted}: ${mismatch}.`;
+  throw new GenRpcError('node_certificate_mismatch', message, { details: { wanted, names: certificate?.names } });
+}
+
 function checkServer(self: Identity, wanted: string, server: ServerHello): Codec {
   if (server.version !== PROTOCOL_VERSION) throw versions(wanted, server.version, server.version);
   if ((server.features & MANDATORY_FEATURES) !== 0) throw features(wanted, server.features);
@@ -202,6 +210,11 @@ function checkClient(self: Identity, client: ClientHello, talk: HandshakeChannel
       RejectReason.Denied,
       new GenRpcError('protocol_error', `${printable(client.node)} is no node name.`),
     );
+  }
+  const mismatch = talk.channel.certificate?.mismatch(client.node);
+  if (mismatch !== undefined) {
+    const message = `The certificate of a peer that says it is ${client.node} does not speak for it: ${mismatch}.`;
+    throw talk.reject(RejectReason.Denied, new GenRpcError('node_certificate_mismatch', message));
   }
   if (client.minVersion > PROTOCOL_VERSION || client.maxVersion < PROTOCOL_VERSION) {
     throw talk.reject(RejectReason.Version, versions(client.node, client.minVersion, client.maxVersion));
@@ -230,13 +243,6 @@ async function verdictOf(talk: HandshakeChannel, wanted: string): ReturnType<Han
   }
 }
 
-function unproven(wanted: string, cause?: GenRpcError): GenRpcError {
-  return new GenRpcError('invalid_cookie', `${wanted} could not prove that it knows the secret.`, {
-    details: { provenBy: 'nobody' },
-    cause,
-  });
-}
-
 function connectionOf(
   self: Identity,
   channel: Channel,
@@ -250,6 +256,7 @@ function connectionOf(
     incarnation,
     life: incarnation.slice(0, 2 * LIFE_BYTES),
     address: channel.remoteAddress,
+    certificate: summaryOf(channel.certificate),
     maxMessageBytes: hello.maxMessageBytes,
   };
   const compression = (hello.features & Feature.Compression) === 0 ? undefined : self.compression;
@@ -259,36 +266,9 @@ function connectionOf(
   return new Connection(channel, wire, self.clock, { ...self.settings, keepalive });
 }
 
-/** What the calling side makes of a refusal. */
-function rejected(reject: Reject, node: string): GenRpcError {
-  switch (reject.reason) {
-    case RejectReason.Version:
-      return versions(node, reject.minVersion, reject.maxVersion);
-    case RejectReason.Feature:
-      return features(node, 0);
-    case RejectReason.Codec:
-      return new GenRpcError(
-        'protocol_error',
-        `${node} has none of this node's codecs. Configure the same codec on both.`,
-      );
-    case RejectReason.WrongNode:
-      return new GenRpcError('wrong_node', `The node at this address is not ${node}.`, { details: { wanted: node } });
-    case RejectReason.Duplicate:
-      return new GenRpcError('refused', `${node} already has a connection from another node of this name.`);
-    default:
-      return new GenRpcError('invalid_cookie', `${node} refused this node. Do both have the same secret?`);
-  }
-}
-
-function versions(node: string, min: number, max: number): GenRpcError {
-  const theirs = `${min} to ${max}`;
-  return new GenRpcError('version_mismatch', `${node} speaks protocol ${theirs}, this node ${PROTOCOL_VERSION}.`, {
-    details: { ours: [PROTOCOL_VERSION, PROTOCOL_VERSION], theirs: [min, max] },
-  });
-}
-
-function features(node: string, bits: number): GenRpcError {
-  return new GenRpcError('version_mismatch', `${node} and this node do not understand each other's features.`, {
-    details: { features: bits >>> 0 },
-  });
+/** What is kept of a certificate, without the certificate. */
+function summaryOf(certificate: PeerCertificate | undefined): PeerCertificate | undefined {
+  if (certificate === undefined) return undefined;
+  const { subject, names, fingerprint, validTo } = certificate;
+  return { subject, names, fingerprint, validTo };
 }

@@ -1,4 +1,5 @@
 /** What two nodes agreed on in their handshake, and what this side brings to every connection. */
+import type { PeerCertificate } from '../driver/driver.js';
 import type { Compression } from '../protocol/compression.js';
 import type { Codec } from '../protocol/payload.js';
 import type { Buffers } from './buffers.js';
@@ -14,6 +15,8 @@ export interface Peer {
   /** The part of it that processes serving one node together have in common. */
   readonly life: string;
   readonly address: string;
+  /** `undefined` on wires without. */
+  readonly certificate: PeerCertificate | undefined;
   /** Largest message that the peer accepts, in payload bytes. */
   readonly maxMessageBytes: number;
 }

@@ -1,7 +1,7 @@
 /** A source of the user's own: asked for every node that is dialled. (gen_rpc: `{external, Module}`) */
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { hostOf, printable } from '../protocol/node-name.js';
-import type { Discovery, Location } from './discovery.js';
+import { located, type Discovery, type Fallback, type Location } from './discovery.js';
 
 export class ExternalDiscovery implements Discovery {
   /**
@@ -10,13 +10,13 @@ export class ExternalDiscovery implements Discovery {
    */
   constructor(
     private readonly locate: (node: string) => Partial<Location> | Promise<Partial<Location>>,
-    private readonly fallback: Omit<Location, 'host'>,
+    private readonly fallback: Fallback,
   ) {}
 
   async resolve(node: string): Promise<Location> {
     const host = hostOf(node);
     try {
-      return checked(node, { host, ...this.fallback, ...told(await this.locate(node)) });
+      return checked(node, located(host, this.fallback, told(await this.locate(node))));
     } catch (cause) {
       if (isGenRpcError(cause) && cause.code === 'external_source_error') throw cause;
       const reason = cause instanceof Error ? cause.message : String(cause);

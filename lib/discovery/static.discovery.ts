@@ -1,6 +1,6 @@
 /** Nodes that are written down; everyone else is at the host of its name, on the configured port. */
 import { hostOf } from '../protocol/node-name.js';
-import type { Discovery, Location } from './discovery.js';
+import { located, type Discovery, type Fallback, type Location } from './discovery.js';
 
 export class StaticDiscovery implements Discovery {
   /**
@@ -9,10 +9,10 @@ export class StaticDiscovery implements Discovery {
    */
   constructor(
     private readonly nodes: ReadonlyMap<string, Partial<Location>>,
-    private readonly fallback: Omit<Location, 'host'>,
+    private readonly fallback: Fallback,
   ) {}
 
   async resolve(node: string): Promise<Location> {
-    return { host: hostOf(node), ...this.fallback, ...this.nodes.get(node) };
+    return located(hostOf(node), this.fallback, this.nodes.get(node));
   }
 }

@@ -15,10 +15,8 @@ export interface ListenAt extends Endpoint {
 
 /** Makes and accepts channels. */
 export interface Driver {
-  /** As options and discovery name it: `tcp`, `memory`. */
+  /** As options and discovery name it: `tcp`, `tls`, `memory`. */
   readonly name: string;
-  /** Ties a handshake to this kind of wire: 32 bytes that both ends compute alike. */
-  readonly channelBinding: Uint8Array;
   /**
    * Opens a channel, or rejects: `node_down` with the system's code in `details.cause`.
    * Aborting `signal` ends the attempt.
@@ -44,8 +42,32 @@ export interface ChannelEvents {
   closed(reason: GenRpcError): void;
 }
 
+/** What is known of a peer by its certificate. */
+export interface PeerCertificate {
+  /** Distinguished name, on one line: `CN=b, O=Example`. */
+  readonly subject: string;
+  /** Alternative names: `DNS:b.example`, `IP Address:10.0.0.2`, `URI:genrpc:b@b.example`. */
+  readonly names: readonly string[];
+  /** SHA-256 of the certificate, `AB:CD:…`. */
+  readonly fingerprint: string;
+  readonly validTo: Date;
+}
+
+/** A certificate that a driver has verified: by an authority of this node's, valid, and the peer has its key. */
+export interface VerifiedCertificate extends PeerCertificate {
+  /** Why it does not speak for the node; `undefined`: it does. */
+  mismatch(node: string): string | undefined;
+}
+
 /** Ordered bytes both ways, before and after authentication. */
 export interface Channel {
+  /**
+   * Ties a handshake to this channel: 32 bytes that its two ends, and on a wire that is encrypted nobody else, compute
+   * alike. There once the first byte has arrived, or the channel was dialled; before that it throws.
+   */
+  readonly channelBinding: Uint8Array;
+  /** The peer's, there as soon as `channelBinding` is; `undefined` on a wire that knows none. */
+  readonly certificate: VerifiedCertificate | undefined;
   /** The peer's address, for logs and per-address limits. */
   readonly remoteAddress: string;
   /** Bytes given to `send` that the system has not taken yet; after the end, those that it certainly never took. */

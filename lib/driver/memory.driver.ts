@@ -27,7 +27,6 @@ export class MemoryNetwork {
   driver(host: string, name = 'memory'): Driver {
     return {
       name,
-      channelBinding: new Uint8Array(32).fill(1),
       connect: (endpoint, signal) => this.connect(host, endpoint, signal),
       listen: async (endpoint, onChannel) => this.listen(endpoint, onChannel),
     };
@@ -122,7 +121,11 @@ export class MemoryLink {
 /** A flush that takes longer is cut short. */
 const CLOSE_TIMEOUT_MS = 5000;
 
+const BINDING = new Uint8Array(32).fill(1);
+
 class MemoryChannel implements Channel {
+  readonly channelBinding = BINDING;
+  readonly certificate = undefined;
   peer: MemoryChannel | undefined;
   private readonly way: MemoryWay;
   private closeTimer: Timer | undefined;

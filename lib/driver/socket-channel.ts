@@ -2,7 +2,7 @@
 import type { Socket } from 'node:net';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock, Timer } from '../ports/clock.js';
-import type { Channel, ChannelEvents } from './driver.js';
+import type { Channel, ChannelEvents, VerifiedCertificate } from './driver.js';
 import type { SocketReads } from './socket-reads.js';
 
 /** How long a closed channel may take to flush: since it was closed, or since the system last took all that it was given. */
@@ -13,7 +13,18 @@ const CLOSE_TIMEOUT_MS = 5000;
  */
 const HOLD_BYTES = 64 * 1024;
 
+/** What a socket is known by at both its ends. */
+export interface Security {
+  readonly channelBinding: Uint8Array;
+  readonly certificate: VerifiedCertificate | undefined;
+}
+
+/** Plain TCP has nothing of its own to bind a handshake to. */
+const PLAIN: Security = { channelBinding: new Uint8Array(32), certificate: undefined };
+
 export class SocketChannel implements Channel {
+  readonly channelBinding: Uint8Array;
+  readonly certificate: VerifiedCertificate | undefined;
   readonly remoteAddress: string;
   private events: ChannelEvents | undefined;
   private reason: GenRpcError | undefined;
@@ -31,11 +42,13 @@ export class SocketChannel implements Channel {
     private readonly socket: Socket,
     private readonly clock: Clock,
     private readonly reads?: SocketReads,
+    { channelBinding, certificate }: Security = PLAIN,
   ) {
+    this.channelBinding = channelBinding;
+    this.certificate = certificate;
     // Below its own mark a socket would not tell when it has room again.
     this.holdBytes = Math.max(HOLD_BYTES, socket.writableHighWaterMark);
-    // An IPv4 peer of a listener for both is one address, however the system spells it (RFC 4291, 2.5.5.2).
-    this.remoteAddress = socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '') ?? 'unknown';
+    this.remoteAddress = addressOf(socket);
     socket.on('error', (cause) => (this.reason ??= lost(cause)));
     socket.on('close', () => this.onClose());
   }
@@ -144,7 +157,12 @@ export class SocketChannel implements Channel {
   }
 }
 
-function lost(cause?: Error & { code?: string }): GenRpcError {
+/** An IPv4 peer of a listener for both is one address, however the system spells it (RFC 4291, 2.5.5.2). */
+export function addressOf(socket: Socket): string {
+  return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '') ?? 'unknown';
+}
+
+export function lost(cause?: Error & { code?: string }): GenRpcError {
   if (cause === undefined) return new GenRpcError('connection_lost', 'The peer closed the connection.');
   const code = cause.code ?? cause.name;
   return new GenRpcError('connection_lost', `The connection broke (${code}).`, { cause, details: { cause: code } });

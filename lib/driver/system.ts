@@ -1,6 +1,8 @@
 /** The ports as a real process has them. */
 import { randomBytes } from 'node:crypto';
+import type { Calendar } from '../ports/calendar.js';
 import { MAX_TIMER_MS, type Clock, type Timer } from '../ports/clock.js';
+import type { ProcessSignals } from '../ports/process-signals.js';
 import type { Random } from '../ports/random.js';
 
 export const systemClock: Clock = {
@@ -16,4 +18,14 @@ export const systemClock: Clock = {
 export const systemRandom: Random = {
   bytes: (length) => randomBytes(length),
   fraction: () => Math.random(),
+};
+
+/** For the validity of certificates, which no monotonic clock can judge. */
+export const systemCalendar: Calendar = () => new Date();
+
+export const systemSignals: ProcessSignals = {
+  on(signal, run) {
+    process.on(signal, run);
+    return { close: () => void process.off(signal, run) };
+  },
 };

@@ -1,6 +1,7 @@
 /** What a handler gets to know about its call, by `@Ctx()`. */
 import { BaseRpcContext } from '@nestjs/microservices';
 import { Observable } from 'rxjs';
+import type { PeerCertificate } from '../driver/driver.js';
 import type { Observer } from '../protocol/invocation.js';
 import type { CallContext } from '../server/module-registry.js';
 
@@ -24,6 +25,11 @@ export class GenRpcContext extends BaseRpcContext<[call: CallContext, pattern: s
   /** Where the calling node is. */
   getAddress(): string {
     return this.call.caller.address;
+  }
+
+  /** What the calling node showed of itself over TLS; `undefined` on other wires. */
+  getCertificate(): PeerCertificate | undefined {
+    return this.call.caller.certificate;
   }
 
   /** ms left of the caller's deadline; `Infinity` for an event. */

@@ -9,16 +9,22 @@ import type { Discovery, Location } from '../discovery/discovery.js';
 import { ExternalDiscovery } from '../discovery/external.discovery.js';
 import { StaticDiscovery } from '../discovery/static.discovery.js';
 import type { Driver } from '../driver/driver.js';
-import { systemClock, systemRandom } from '../driver/system.js';
+import type { CertificateFiles } from '../driver/certificate-files.js';
+import { systemCalendar, systemClock, systemRandom, systemSignals } from '../driver/system.js';
+import { systemFiles } from '../driver/system-files.js';
 import { TcpDriver } from '../driver/tcp.driver.js';
+import { TlsDriver } from '../driver/tls.driver.js';
 import { deriveKeys } from '../protocol/handshake.js';
 import { FunctionNames } from '../protocol/invocation.js';
 import { hashKey } from '../protocol/key-hash.js';
 import { Msgpack5Codec } from '../protocol/msgpack/msgpack5.codec.js';
 import { MsgpackrCodec } from '../protocol/msgpack/msgpackr.codec.js';
 import type { Codec } from '../protocol/payload.js';
+import type { Calendar } from '../ports/calendar.js';
 import type { Clock } from '../ports/clock.js';
+import type { Files } from '../ports/files.js';
 import { silentLog, type Log } from '../ports/log.js';
+import type { ProcessSignals } from '../ports/process-signals.js';
 import type { Random } from '../ports/random.js';
 import { Invoker } from '../server/invoker.js';
 import { ModulePolicy } from '../server/module-policy.js';
@@ -26,6 +32,7 @@ import { ModuleRegistry } from '../server/module-registry.js';
 import { Server } from '../server/server.js';
 import { Broadcasts } from './broadcasts.js';
 import { Calls } from './calls.js';
+import { certificatesOf } from './certificates.js';
 import { GenRpcNode, type StatusListener } from './gen-rpc-node.js';
 import { LocalCalls } from './local-call.js';
 import type { GenRpcOptions } from './options.js';
@@ -37,9 +44,15 @@ export interface NodePorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Beside or instead of the TCP driver. */
+  /** Beside or instead of the drivers `tcp` and `tls`. */
   readonly drivers: readonly Driver[];
   readonly discovery: Discovery;
+  /** By which certificates are valid. */
+  readonly calendar: Calendar;
+  /** Where certificates are read from. */
+  readonly files: Files;
+  /** For `tls.reloadSignal`. */
+  readonly signals: ProcessSignals;
 }
 
 /** What the parts of one node share. */
@@ -56,24 +69,22 @@ interface Shared {
 /** @throws GenRpcConfigError naming every problem; `where` is the call that got the options. */
 export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {}, where = 'createNode()'): GenRpcNode {
   const clock = ports.clock ?? systemClock;
-  const drivers = [new TcpDriver(clock), ...(ports.drivers ?? [])];
-  const resolved = resolveOptions(
-    given,
-    where,
-    drivers.map(({ name }) => name),
-  );
+  const known = ['tcp', ...(ports.drivers ?? []).map(({ name }) => name)];
+  const resolved = resolveOptions(given, where, known);
+  const journal = new Journal(ports.log ?? silentLog, clock);
+  const certificates = certificatesFor(resolved, ports, where, { clock, journal });
   const shared: Shared = {
     options: resolved,
     clock,
-    journal: new Journal(ports.log ?? silentLog, clock),
+    journal,
     deadlines: new Deadlines(clock),
-    drivers: new Map(drivers.map((driver) => [driver.name, driver])),
+    drivers: driversOf(resolved, certificates, clock, ports.drivers),
     statusListeners: new Set(),
     self: identityOf(resolved, clock, ports.random ?? systemRandom),
   };
   const policy = new ModulePolicy(resolved.moduleControl, resolved.moduleList);
   const registry = new ModuleRegistry(policy);
-  const { journal, deadlines } = shared;
+  const { deadlines } = shared;
   const { exposeErrors, inheritDeadlines } = resolved;
   const invoker = new Invoker({ registry, journal, clock, exposeErrors, inheritDeadlines });
   const codec = shared.self.codecs[0] ?? new MsgpackrCodec();
@@ -81,27 +92,41 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const dispatcher = dispatcherOf(shared, ports.discovery);
   const server = serverOf(shared, invoker);
   const local = new LocalCalls({ clock, deadlines, journal, node, codec, maxMessageBytes, invoker, server });
-  const names = new FunctionNames();
   const { random } = shared.self;
   const retries = resolved.retry === undefined ? undefined : new Retries(resolved.retry, { clock, random, journal });
+  const names = new FunctionNames();
   const calls = new Calls({ node, callTimeout, clock, journal, deadlines, names, dispatcher, local, retries });
   const everyone = (): string[] => [node, ...dispatcher.nodes()];
   const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
   // The secrets end here: what the node keeps are keys that cannot be read back.
-  const { secrets: _, ...options } = resolved;
+  const { secrets: _, tls: __, ...options } = resolved;
   const { buffers } = shared.self.settings;
-  return new GenRpcNode({
-    ...shared,
-    options,
-    registry,
-    policy,
-    dispatcher,
-    server,
-    local,
-    calls,
-    broadcasts,
-    buffers,
-  });
+  certificates?.start();
+  const parts = { registry, policy, dispatcher, server, local, calls, broadcasts, buffers, certificates };
+  return new GenRpcNode({ ...shared, ...parts, options });
+}
+
+/** By name; those that were brought along go before. */
+function driversOf(
+  { tls }: ResolvedOptions,
+  certificates: CertificateFiles | undefined,
+  clock: Clock,
+  given: readonly Driver[] = [],
+): ReadonlyMap<string, Driver> {
+  const known: Driver[] = [new TcpDriver(clock)];
+  if (tls !== undefined && certificates !== undefined) known.push(new TlsDriver(clock, certificates, tls));
+  return new Map([...known, ...given].map((driver) => [driver.name, driver]));
+}
+
+/** Not watched yet. @throws GenRpcConfigError where the certificates will not do. */
+function certificatesFor(
+  options: ResolvedOptions,
+  { calendar = systemCalendar, files = systemFiles, signals = systemSignals, log = silentLog }: Partial<NodePorts>,
+  where: string,
+  { clock, journal }: { clock: Clock; journal: Journal },
+): CertificateFiles | undefined {
+  if (options.tls === undefined) return undefined;
+  return certificatesOf(options, options.tls, where, { clock, calendar, files, signals, journal, log });
 }
 
 function identityOf(options: ResolvedOptions, clock: Clock, random: Random): Identity {
@@ -152,8 +177,8 @@ function dispatcherOf(shared: Shared, source: Discovery | undefined): Dispatcher
   });
 }
 
-function discoveryOf({ driver, clientPort, nodes }: ResolvedOptions): Discovery {
-  const fallback = { driver, port: clientPort };
+function discoveryOf({ driver, clientPort, driverPorts, nodes }: ResolvedOptions): Discovery {
+  const fallback = { driver, port: clientPort, ports: driverPorts };
   if (typeof nodes === 'function') return new ExternalDiscovery(nodes as (node: string) => Partial<Location>, fallback);
   return new StaticDiscovery(nodes as ReadonlyMap<string, Partial<Location>>, fallback);
 }

@@ -3,7 +3,6 @@ import type { Target } from '../client/dispatcher.js';
 import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import type { CastOutcome } from '../client/queued-cast.js';
 import type { Buffers } from '../connection/buffers.js';
-import type { Occurrence } from '../connection/journal.js';
 import type { Endpoint } from '../driver/driver.js';
 import { isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
@@ -28,8 +27,10 @@ import {
   type ModuleFunction,
   type ModuleRef,
 } from './call-options.js';
+import { GenRpcConfigError } from './config-error.js';
 import { inItsContext } from './in-its-context.js';
-import { Lifecycle, type LifecycleParts } from './lifecycle.js';
+import { Lifecycle, type LifecycleParts, type Listening } from './lifecycle.js';
+import { statsOf, type NodeStats } from './node-stats.js';
 import { ReplyTo } from './single-reply.js';
 import { StreamReply } from './stream-reply.js';
 
@@ -44,22 +45,6 @@ export interface NodeParts extends LifecycleParts {
 
 /** Told whenever a node becomes connected from here, or no longer is. */
 export type StatusListener = (node: string, connected: boolean) => void;
-
-/** What a node is doing now, and what has happened so far. */
-export interface NodeStats {
-  readonly pendingCalls: number;
-  readonly runningCalls: number;
-  /** Of other nodes: those that run though nobody waits for them any more, also where the connection is gone. */
-  readonly stuckCalls: number;
-  readonly connectedNodes: number;
-  /** From here, to all nodes and by all keys. */
-  readonly openConnections: number;
-  readonly acceptedConnections: number;
-  readonly handshakes: number;
-  /** Of all connections: bytes that wait to be sent, or for the rest of their message. See `maxBufferedBytes`. */
-  readonly bufferedBytes: number;
-  readonly counts: Readonly<Partial<Record<Occurrence, number>>>;
-}
 
 export class GenRpcNode {
   readonly name: string;
@@ -102,9 +87,14 @@ export class GenRpcNode {
     this.parts.policy.change(control, modules);
   }
 
-  /** Accepts connections from now on; resolves with the address, or `undefined` with `listen: false`. */
+  /** Accepts connections from now on; resolves with the first address, or `undefined` with `listen: false`. */
   listen(): Promise<Endpoint | undefined> {
     return this.life.listen();
+  }
+
+  /** Where it accepts connections, and over what; empty before `listen`. */
+  endpoints(): readonly Listening[] {
+    return this.life.endpoints;
   }
 
   /**
@@ -255,18 +245,17 @@ export class GenRpcNode {
   }
 
   stats(): NodeStats {
-    const { dispatcher, server, journal, local, calls, buffers } = this.parts;
-    return {
-      pendingCalls: dispatcher.pendingCalls + local.size + calls.waiting,
-      runningCalls: server.running,
-      stuckCalls: server.stuckCalls,
-      connectedNodes: dispatcher.nodes().length,
-      openConnections: dispatcher.openConnections,
-      acceptedConnections: server.connections,
-      handshakes: server.handshakes,
-      bufferedBytes: buffers.bytes,
-      counts: journal.snapshot(),
-    };
+    return statsOf(this.parts);
+  }
+
+  /**
+   * Reads certificates and keys again, for connections from now on. Their files are watched; this is for whoever cannot
+   * wait, or wants to know.
+   * @throws GenRpcConfigError naming every problem with the new ones: those before stay in use.
+   */
+  reloadCertificates(): void {
+    const problems = this.parts.certificates?.reload() ?? [NO_TLS];
+    if (problems.length > 0) throw new GenRpcConfigError('reloadCertificates()', problems);
   }
 
   /** Stops intake, lets calls in both directions finish, then closes; at the latest after `gracePeriod` ms. */
@@ -289,5 +278,7 @@ export class GenRpcNode {
     this.life.abort();
   }
 }
+
+const NO_TLS = { path: 'tls', expected: 'certificates, and there are none' };
 
 const CALLERS_FAULT = new Set<GenRpcErrorCode>(['invalid_argument', 'encode_error', 'message_too_large']);

@@ -2,6 +2,7 @@
 import type { Dispatcher } from '../client/dispatcher.js';
 import type { Deadlines } from '../connection/deadlines.js';
 import type { Journal } from '../connection/journal.js';
+import type { CertificateFiles } from '../driver/certificate-files.js';
 import type { Driver, Endpoint } from '../driver/driver.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock } from '../ports/clock.js';
@@ -12,7 +13,7 @@ import type { LocalCalls } from './local-call.js';
 import type { ResolvedOptions } from './resolve-options.js';
 
 export interface LifecycleParts {
-  readonly options: Omit<ResolvedOptions, 'secrets'>;
+  readonly options: Omit<ResolvedOptions, 'secrets' | 'tls'>;
   readonly clock: Clock;
   readonly journal: Journal;
   readonly deadlines: Deadlines;
@@ -21,26 +22,42 @@ export interface LifecycleParts {
   readonly dispatcher: Dispatcher;
   readonly local: LocalCalls;
   readonly calls: Calls;
+  /** `undefined`: the node has no TLS. */
+  readonly certificates: CertificateFiles | undefined;
 }
 
 /** What peers have to take the last frames of a node that closes; one that does not read must not hold it. */
 const LAST_FRAMES_MS = 400;
 
+/** Where a node accepts connections, and over what. */
+export interface Listening extends Endpoint {
+  /** A driver's name. */
+  readonly driver: string;
+}
+
 type State = { name: 'open' } | { name: 'draining'; done: Promise<void> } | { name: 'closed'; done: Promise<void> };
 
 export class Lifecycle {
   private state: State = { name: 'open' };
-  private listening: Promise<Endpoint | undefined> | undefined;
+  private listening: Promise<void> | undefined;
+  private places: readonly Listening[] = [];
 
   constructor(private readonly parts: LifecycleParts) {}
 
-  listen(): Promise<Endpoint | undefined> {
+  /** Where connections are accepted, in the order of the options. */
+  get endpoints(): readonly Listening[] {
+    return this.places;
+  }
+
+  async listen(): Promise<Endpoint | undefined> {
     this.listening ??= this.startListening().catch((error: unknown) => {
       // What was in the way may be gone when somebody tries again.
       this.listening = undefined;
       throw error;
     });
-    return this.listening;
+    await this.listening;
+    const [first] = this.places;
+    return first === undefined ? undefined : { host: first.host, port: first.port };
   }
 
   drain(gracePeriod?: number): Promise<void> {
@@ -85,13 +102,15 @@ export class Lifecycle {
     return closedError(this.parts.options.name);
   }
 
-  private async startListening(): Promise<Endpoint | undefined> {
-    const { listen, driver: name } = this.parts.options;
-    if (listen === false) return undefined;
-    const driver = this.parts.drivers.get(name);
-    if (driver === undefined) throw new GenRpcError('invalid_argument', `There is no driver ${name}.`);
-    const { host, port, ipv6Only } = listen;
-    return this.parts.server.listen(driver, { host, port, ipv6Only });
+  private async startListening(): Promise<void> {
+    const { drivers, options, server } = this.parts;
+    const places = options.listen.map(({ driver: name, host, port, ipv6Only }) => {
+      const driver = drivers.get(name);
+      if (driver === undefined) throw new GenRpcError('invalid_argument', `There is no driver ${name}.`);
+      return { driver, at: { host, port, ipv6Only } };
+    });
+    const addresses = await server.listen(places);
+    this.places = addresses.map((address, at) => ({ driver: places[at]?.driver.name ?? '', ...address }));
   }
 
   private async drainThenClose(gracePeriod: number): Promise<void> {
@@ -110,10 +129,11 @@ export class Lifecycle {
   }
 
   private async closeParts(): Promise<void> {
-    const { clock, dispatcher, server, local, calls, deadlines } = this.parts;
+    const { clock, dispatcher, server, local, calls, deadlines, certificates } = this.parts;
     const reason = this.reason();
     calls.close(reason);
     local.close(reason);
+    certificates?.close();
     const late = clock.after(LAST_FRAMES_MS, () => this.abortParts(reason), true);
     await Promise.all([dispatcher.close(reason), server.close(reason)]);
     late.cancel();

@@ -13,12 +13,17 @@ import {
 
 /** Where this node accepts connections. */
 export class ListenOptions {
-  /** Address to bind, IPv4 or IPv6. Default `127.0.0.1`. Any other than loopback needs `allowPlaintext`. (gen_rpc: `socket_ip`) */
+  /** A driver's name. Default: `driver` of the node. */
+  @Optional()
+  @Matches(isText, 'the name of a driver')
+  driver?: string;
+
+  /** Address to bind, IPv4 or IPv6. Default `127.0.0.1`. Any other than loopback needs TLS or `allowPlaintext`. (gen_rpc: `socket_ip`) */
   @Optional()
   @Matches(isHost, 'a host name or address')
   host?: string;
 
-  /** Default 5369; 0: any free port. (gen_rpc: `tcp_server_port`) */
+  /** Default 5369, over TLS 5370; 0: any free port. (gen_rpc: `tcp_server_port`, `ssl_server_port`) */
   @Optional()
   @Port(0)
   port?: number;
@@ -89,7 +94,7 @@ export class NodeLocationOptions {
   @Matches(isHost, 'a host name or address')
   host?: string;
 
-  /** Default: `clientPort`. */
+  /** Default: `clientPort`; without one, the port of the driver. */
   @Optional()
   @Port(1)
   port?: number;
@@ -187,7 +192,7 @@ export class ConcurrencyOptions {
   loopDelay?: number;
 }
 
-export const DEFAULT_LISTEN = { host: '127.0.0.1', port: 5369, ipv6Only: false, allowPlaintext: false } as const;
+export const DEFAULT_LISTEN = { host: '127.0.0.1', ipv6Only: false, allowPlaintext: false } as const;
 export const DEFAULT_RECONNECT = { min: 100, max: 30_000 } as const;
 export const DEFAULT_KEEPALIVE = { idle: 5000, interval: 5000, count: 2 } as const;
 /** A write costs 9–10 µs on each side, whatever its size; past these the peer had better start working. */

@@ -18,6 +18,7 @@ import type {
   RetryOptions,
 } from './option-groups.js';
 import { Count, isText, Matches, Milliseconds, MillisecondsOrInfinity, Optional, Port } from './option-rules.js';
+import type { TlsOptions } from './tls-options.js';
 
 /** Options of a node. Times are in ms, sizes in bytes. */
 export class GenRpcOptions {
@@ -32,11 +33,18 @@ export class GenRpcOptions {
   @Matches(areSecrets, `a secret of at least ${MIN_SECRET_BYTES} bytes, or 1 to ${MAX_SECRETS} of them, newest first`)
   secret!: string | readonly string[];
 
-  /** Where to accept connections; `false`: this node only calls. Default: loopback, port 5369. */
+  /**
+   * Where to accept connections, one place or several; `false`: this node only calls. Default: loopback, port 5369, or
+   * 5370 over TLS.
+   */
   @Allow()
-  listen?: ListenOptions | false;
+  listen?: ListenOptions | readonly ListenOptions[] | false;
 
-  /** Port of nodes that `nodes` says nothing about. Default 5369. (gen_rpc: `tcp_client_port`) */
+  /** Certificates, for the driver `tls`. */
+  @Allow()
+  tls?: TlsOptions;
+
+  /** Port of nodes that `nodes` gives none. Default 5369, or 5370 over TLS. (gen_rpc: `tcp_client_port`, `ssl_client_port`) */
   @Optional()
   @Port(1)
   clientPort?: number;
@@ -48,7 +56,10 @@ export class GenRpcOptions {
   @Allow()
   nodes?: Readonly<Record<string, NodeLocationOptions>> | LocateNode;
 
-  /** Driver of nodes that `nodes` says nothing about, and of `listen`. Default `tcp`. (gen_rpc: `default_client_driver`) */
+  /**
+   * Driver of nodes that `nodes` says nothing about, and of `listen`. Default `tls` where there are certificates (`tls`),
+   * else `tcp`. (gen_rpc: `default_client_driver`)
+   */
   @Optional()
   @Matches(isText, 'the name of a driver')
   driver?: string;
@@ -235,8 +246,6 @@ export class GenRpcOptions {
 
 /** Defaults of everything that has one. */
 export const DEFAULT_OPTIONS = {
-  clientPort: 5369,
-  driver: 'tcp',
   codec: 'msgpackr',
   callTimeout: 15_000,
   sbcastTimeout: 15_000,

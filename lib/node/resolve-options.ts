@@ -1,9 +1,7 @@
 /** From what a user wrote to what a node runs on, or one error that names every problem. */
 import type { Batching } from '../connection/frame-writer.js';
-import { getMetadataStorage, validateSync } from 'class-validator';
-import { weaknessOf } from '../protocol/handshake.js';
-import { nearestName } from '../protocol/nearest-name.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
+import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from './check-options.js';
 import { GenRpcConfigError, type Problem } from './config-error.js';
 import {
   AdmissionOptions,
@@ -16,23 +14,27 @@ import {
   DEFAULT_COMPRESSION,
   DEFAULT_CONCURRENCY,
   DEFAULT_KEEPALIVE,
-  DEFAULT_LISTEN,
   DEFAULT_RECONNECT,
   DEFAULT_RETRY,
   KeepaliveOptions,
-  ListenOptions,
   NodeLocationOptions,
   ReconnectOptions,
   RetryOptions,
   type LocateNode,
 } from './option-groups.js';
 import { DEFAULT_OPTIONS, GenRpcOptions } from './options.js';
+import { defaultPort, DEFAULT_PORTS, listenProblems, resolveListen, type ResolvedListen } from './resolve-listen.js';
+import { resolveTls, tlsProblems, type ResolvedTls } from './resolve-tls.js';
 
 export interface ResolvedOptions extends Required<
-  Omit<GenRpcOptions, 'secret' | 'listen' | 'nodes' | 'life' | GroupName>
+  Omit<GenRpcOptions, 'secret' | 'listen' | 'nodes' | 'life' | 'tls' | GroupName>
 > {
   readonly secrets: readonly string[];
-  readonly listen: Required<ListenOptions> | false;
+  /** Empty: this node only calls. */
+  readonly listen: readonly ResolvedListen[];
+  /** Ports of nodes that nothing gives one, where they depend on the driver. */
+  readonly driverPorts: ReadonlyMap<string, number>;
+  readonly tls: ResolvedTls | undefined;
   readonly nodes: ReadonlyMap<string, NodeLocationOptions> | LocateNode;
   readonly life: string | undefined;
   readonly reconnect: Required<ReconnectOptions>;
@@ -60,31 +62,7 @@ type GroupName = keyof typeof GROUPS;
 /** Groups that may be switched off. */
 const SWITCHES: ReadonlySet<string> = new Set<GroupName>(['keepalive', 'compression', 'retry']);
 
-/** What gen_rpc calls it, where that is another word. */
-const RENAMED = new Map([
-  ['cookie', 'secret'],
-  ['authentication_timeout', 'handshakeTimeout'],
-  ['call_receive_timeout', 'callTimeout'],
-  ['sbcast_receive_timeout', 'sbcastTimeout'],
-  ['socket_keepalive_idle', 'keepalive.idle'],
-  ['socket_keepalive_interval', 'keepalive.interval'],
-  ['socket_keepalive_count', 'keepalive.count'],
-  ['max_batch_size', 'batching.frames'],
-  ['compress', 'compression.level'],
-  ['compression_threshold', 'compression.threshold'],
-  ['ipv6_only', 'listen.ipv6Only'],
-  ['tcp_server_port', 'listen.port'],
-  ['socket_ip', 'listen.host'],
-  ['tcp_client_port', 'clientPort'],
-  ['client_config_per_node', 'nodes'],
-  ['default_client_driver', 'driver'],
-  ['rpc_module_control', 'moduleControl'],
-  ['rpc_module_list', 'moduleList'],
-]);
-
-const LOOPBACK = /^(127(\.\d{1,3}){3}|::1|localhost)$/i;
-
-/** @throws GenRpcConfigError. `where` names the call that got the options; `drivers` are those that there are. */
+/** @throws GenRpcConfigError. `where` names the call that got the options; `drivers` are those that there are beside TLS. */
 export function resolveOptions(
   given: GenRpcOptions,
   where: string,
@@ -97,18 +75,23 @@ export function resolveOptions(
   }
   const problems = problemsOf(given, drivers);
   if (problems.length > 0) throw new GenRpcConfigError(where, problems);
-  const { secret, listen, nodes, life, ...rest } = withoutUndefined(given);
+  const { secret, listen, nodes, life, tls, ...rest } = withoutUndefined(given);
+  const driver = driverOf(given);
   const { reconnect, retry, admission, batching, keepalive, compression, concurrency, ...flat } = {
     ...DEFAULT_OPTIONS,
     ...rest,
   };
   return {
     ...flat,
+    driver,
+    clientPort: rest.clientPort ?? defaultPort(driver),
+    driverPorts: rest.clientPort === undefined ? DEFAULT_PORTS : new Map(),
+    tls: resolveTls(tls),
     // One message that is allowed must not close the way to all others.
     maxQueuedBytes: rest.maxQueuedBytes ?? Math.max(DEFAULT_OPTIONS.maxQueuedBytes, 2 * flat.maxMessageBytes),
     secrets: typeof secret === 'string' ? [secret] : secret,
     life,
-    listen: listen === false ? false : withDefaults(DEFAULT_LISTEN, listen),
+    listen: resolveListen(listen, driver),
     nodes: typeof nodes === 'function' ? nodes : locationsOf(nodes ?? {}),
     reconnect: withDefaults(DEFAULT_RECONNECT, reconnect),
     retry: retry === false ? undefined : withDefaults<RetryOptions>(DEFAULT_RETRY, retry),
@@ -123,23 +106,24 @@ export function resolveOptions(
   };
 }
 
+/** Who has certificates means to use them: what is not encrypted has to be asked for. */
+function driverOf({ driver, tls }: GenRpcOptions): string {
+  return driver ?? (tls === undefined ? 'tcp' : 'tls');
+}
+
 function locationsOf(nodes: Readonly<Record<string, NodeLocationOptions>>): ReadonlyMap<string, NodeLocationOptions> {
   return new Map(Object.entries(nodes).map(([node, location]) => [node, withoutUndefined(location)]));
 }
 
-function withDefaults<T extends object>(defaults: Required<T>, given: T = {} as T): Required<T> {
-  return { ...defaults, ...withoutUndefined(given) };
-}
-
-function problemsOf(given: GenRpcOptions, drivers: readonly string[]): Problem[] {
-  const { listen, nodes, ...rest } = given;
+function problemsOf(given: GenRpcOptions, others: readonly string[]): Problem[] {
+  const { listen, nodes, tls, ...rest } = given;
+  const drivers = tls === undefined ? others : [...others, 'tls'];
   const flat = Object.fromEntries(Object.entries(rest).filter(([name]) => !(name in GROUPS)));
   return [
     ...check(GenRpcOptions, flat, ''),
     ...driverProblems(given.driver, drivers, 'driver'),
-    ...(listen === undefined || listen === false
-      ? []
-      : [...check(ListenOptions, listen, 'listen'), ...exposure(listen)]),
+    ...listenProblems(listen, driverOf(given), drivers),
+    ...tlsProblems(tls),
     ...(nodes === undefined || typeof nodes === 'function' ? [] : nodeProblems(nodes, drivers)),
     ...(Object.keys(GROUPS) as GroupName[]).flatMap((name) => groupProblems(name, given[name])),
     ...(given.reconnect === undefined ? [] : order(given.reconnect)),
@@ -149,11 +133,6 @@ function problemsOf(given: GenRpcOptions, drivers: readonly string[]): Problem[]
 function groupProblems(name: GroupName, given: unknown): Problem[] {
   if (given === undefined || (given === false && SWITCHES.has(name))) return [];
   return check(GROUPS[name], given, name);
-}
-
-function driverProblems(driver: unknown, drivers: readonly string[], path: string): Problem[] {
-  if (typeof driver !== 'string' || drivers.includes(driver)) return [];
-  return [{ path, expected: `a driver that there is: ${drivers.join(', ')}`, got: driver }];
 }
 
 function nodeProblems(nodes: unknown, drivers: readonly string[]): Problem[] {
@@ -167,57 +146,7 @@ function nodeProblems(nodes: unknown, drivers: readonly string[]): Problem[] {
   });
 }
 
-/** Plain TCP beyond this machine is a decision, not a default. */
-function exposure(listen: ListenOptions): Problem[] {
-  if (!isRecord(listen) || typeof listen.host !== 'string' || LOOPBACK.test(listen.host)) return [];
-  if (listen.allowPlaintext === true) return [];
-  const expected =
-    'a loopback address, or listen.allowPlaintext: true (without TLS, others can read and change what is sent)';
-  return [{ path: 'listen.host', expected, got: listen.host }];
-}
-
 function order(reconnect: ReconnectOptions): Problem[] {
   const { min, max } = withDefaults<ReconnectOptions>(DEFAULT_RECONNECT, isRecord(reconnect) ? reconnect : {});
   return min > max ? [{ path: 'reconnect.max', expected: `at least reconnect.min, which is ${min}`, got: max }] : [];
-}
-
-/** Runs class-validator; each rule's message says what is allowed. */
-function check(type: new () => object, given: unknown, path: string): Problem[] {
-  if (!isRecord(given)) return [{ path, expected: 'an object', got: given }];
-  const at = (property: string): string => (path === '' ? property : `${path}.${property}`);
-  const options = { whitelist: true, forbidNonWhitelisted: true, forbidUnknownValues: true };
-  return validateSync(Object.assign(new type(), given), options).map(({ property, constraints, value }): Problem => {
-    if (constraints !== undefined && 'whitelistValidation' in constraints) {
-      return { path: at(property), expected: `no option of this name; ${hintFor(property, type)}` };
-    }
-    const expected = Object.values(constraints ?? {})[0] ?? 'another value';
-    return property === 'secret' ? secretProblem(value) : { path: at(property), expected, got: value };
-  });
-}
-
-function hintFor(property: string, type: new () => object): string {
-  if (property.startsWith('ssl_')) return 'there is no TLS driver yet';
-  const rules = getMetadataStorage().getTargetValidationMetadatas(type, '', false, false);
-  const nearest =
-    RENAMED.get(property) ?? nearestName(property, new Set(rules.map(({ propertyName }) => propertyName)));
-  return nearest === undefined ? 'see the list of options in the docs' : `did you mean ${nearest}?`;
-}
-
-/** Says what is wrong with a secret without repeating it. */
-function secretProblem(value: unknown): Problem {
-  const secrets: unknown[] = Array.isArray(value) ? value : [value];
-  if (value === undefined || secrets.length === 0) {
-    return { path: 'secret', expected: 'one that all your nodes share: openssl rand -base64 32' };
-  }
-  const weakness = secrets.map(weaknessOf).find((one) => one !== undefined);
-  return { path: 'secret', expected: `1 to 4 strong secrets; one ${weakness ?? 'is too many'}` };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** `{ port: undefined }` means the default, as leaving it out does. */
-function withoutUndefined<T extends object>(value: T): T {
-  return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as T;
 }

@@ -6,14 +6,8 @@ import type { Journal } from '../connection/journal.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { CastQueue, type CastQueueLimits } from './cast-queue.js';
 import type { Invoker } from './invoker.js';
-import {
-  RunningCall,
-  type Answers,
-  type Caller,
-  type CallPorts,
-  type IncomingCall,
-  type Receipt,
-} from './running-call.js';
+import type { Caller } from './module-registry.js';
+import { RunningCall, type Answers, type CallPorts, type IncomingCall, type Receipt } from './running-call.js';
 
 export interface CastPorts extends CallPorts {
   readonly invoker: Invoker;

@@ -1,15 +1,23 @@
 /** What may be called here. Found by whole name in a `Map`, never by property access. */
+import type { PeerCertificate } from '../driver/driver.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { joinRoute, type FunctionName, type Headers, type Subscribable } from '../protocol/invocation.js';
 import { nearestName } from '../protocol/nearest-name.js';
 import type { ModulePolicy } from './module-policy.js';
 import { byAge, isWanted } from './versions.js';
 
+/** The calling node, as its handshake proved it; the own node for local calls. */
+export interface Caller {
+  readonly node: string;
+  readonly address: string;
+  /** What it showed over TLS; `undefined` on other wires, and for the own node. */
+  readonly certificate?: PeerCertificate | undefined;
+}
+
 /** What a function gets to know about the call beside its arguments. */
 export interface CallContext {
   readonly name: FunctionName;
-  /** The calling node, as its handshake proved it; the own node for local calls. */
-  readonly caller: { readonly node: string; readonly address: string };
+  readonly caller: Caller;
   readonly headers: Headers | undefined;
   /** Was one value sent, rather than a list of arguments? */
   readonly single: boolean;

@@ -9,7 +9,7 @@ import { joinRoute, type FunctionName, type Headers, type Subscribable } from '.
 import { printable } from '../protocol/node-name.js';
 import type { Clock } from '../ports/clock.js';
 import { currentCalls, type Dependent, type ParentCall } from './current-call.js';
-import type { CallContext } from './module-registry.js';
+import type { CallContext, Caller } from './module-registry.js';
 import { PacedItems, type Pace } from './paced-items.js';
 import type { RequestStream } from './request-stream.js';
 
@@ -26,12 +26,6 @@ export interface Answers {
   failed(call: RunningCall, error: GenRpcError): void;
   /** The function has ended, whoever still cares. */
   ended(call: RunningCall): void;
-}
-
-/** Who calls. */
-export interface Caller {
-  readonly node: string;
-  readonly address: string;
 }
 
 /** Who wants to hear that a cast has begun (gen_rpc: `sbcast`). Told once, the one or the other. */

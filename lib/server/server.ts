@@ -5,6 +5,7 @@ import type { Peer } from '../connection/wire.js';
 import { Idle } from '../connection/idle.js';
 import type { Occurrence } from '../connection/journal.js';
 import type { Channel, Driver, Endpoint, ListenAt, Listener } from '../driver/driver.js';
+import { tlsFailureOf } from '../driver/tls-failure.js';
 import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 import type { CastOrder } from '../protocol/frame.js';
 import { printable } from '../protocol/node-name.js';
@@ -27,16 +28,26 @@ export interface ServerOptions extends Omit<AcceptorPorts, 'casts' | 'orderedCas
   readonly maxQueuedBytes: number;
 }
 
+/** Where to accept channels, and by what driver. */
+export interface Place {
+  readonly driver: Driver;
+  readonly at: ListenAt;
+}
+
 const OCCURRENCES = new Map<GenRpcErrorCode, Occurrence>([
   ['invalid_cookie', 'auth_failed'],
   ['version_mismatch', 'version_mismatch'],
   ['wrong_node', 'wrong_node'],
   ['refused', 'duplicate_node'],
   ['timeout', 'handshake_timeout'],
+  ['node_certificate_mismatch', 'certificate_mismatch'],
 ]);
 
+/** Whoever does so again and again is sent away unheard. */
+const FAILED_PROOFS: ReadonlySet<Occurrence> = new Set(['auth_failed', 'certificate_mismatch', 'certificate_refused']);
+
 export class Server {
-  private readonly listeners: Listener[] = [];
+  private readonly listeners = new Set<Listener>();
   private readonly acceptors = new Set<Acceptor>();
   private readonly unproven = new Set<Channel>();
   private readonly admission: Admission;
@@ -82,19 +93,33 @@ export class Server {
     return this.admission.pending;
   }
 
-  /** Resolves with the address once channels are accepted. Rejects with the system's error. */
-  async listen(driver: Driver, endpoint: ListenAt): Promise<Endpoint> {
+  /** Resolves with the addresses once channels are accepted at all places. Rejects with the system's error, then at none. */
+  async listen(places: readonly Place[]): Promise<Endpoint[]> {
+    const opened: Listener[] = [];
+    try {
+      for (const place of places) opened.push(await this.listenAt(place));
+    } catch (error) {
+      await Promise.all(opened.map((listener) => this.unlisten(listener)));
+      throw error;
+    }
+    return opened.map(({ address }) => address);
+  }
+
+  private async listenAt({ driver, at }: Place): Promise<Listener> {
     const listener = await driver.listen(
-      endpoint,
-      (channel) => void this.accept(channel, driver),
+      at,
+      (channel) => void this.accept(channel),
       (error) => this.options.journal.note('accept_failed', () => `Cannot accept: ${error.message}`),
     );
-    this.listeners.push(listener);
-    if (this.closing) {
-      await listener.close();
-      throw new GenRpcError('cancelled', 'The node was closed while it began to listen.');
-    }
-    return listener.address;
+    this.listeners.add(listener);
+    if (!this.closing) return listener;
+    await listener.close();
+    throw new GenRpcError('cancelled', 'The node was closed while it began to listen.');
+  }
+
+  private unlisten(listener: Listener): Promise<void> {
+    this.listeners.delete(listener);
+    return listener.close();
   }
 
   /** Runs a cast of the own node; those with the same `order` one after the other. */
@@ -106,7 +131,7 @@ export class Server {
   /** Stops intake and waits until running calls are answered, casts done and connections closed. */
   async drain(): Promise<void> {
     this.closing = true;
-    const listening = Promise.all(this.listeners.map((listener) => listener.close()));
+    const listening = Promise.all([...this.listeners].map((listener) => listener.close()));
     for (const acceptor of this.acceptors) acceptor.drain();
     this.casts.drain();
     this.dropUnproven();
@@ -122,7 +147,7 @@ export class Server {
     this.dropUnproven();
     this.abortCasts(reason);
     const ended = [...this.acceptors].map((acceptor) => acceptor.close(reason));
-    await Promise.all([...ended, ...this.listeners.map((listener) => listener.close())]);
+    await Promise.all([...ended, ...[...this.listeners].map((listener) => listener.close())]);
   }
 
   /** As `close`, without a last word to the peers. */
@@ -144,7 +169,7 @@ export class Server {
     for (const channel of this.unproven) channel.abort(new GenRpcError('cancelled', 'The node is shutting down.'));
   }
 
-  private async accept(channel: Channel, driver: Driver): Promise<void> {
+  private async accept(channel: Channel): Promise<void> {
     const { journal, self, handshakeTimeout } = this.options;
     const address = channel.remoteAddress;
     const full = this.closing ? 'closing' : this.admission.enter(address);
@@ -155,8 +180,7 @@ export class Server {
     journal.count('accepted');
     this.unproven.add(channel);
     try {
-      const task = { channel, channelBinding: driver.channelBinding, timeoutMs: handshakeTimeout };
-      this.adopt(await respond(self, task, (peer) => this.admits(peer)));
+      this.adopt(await respond(self, { channel, timeoutMs: handshakeTimeout }, (peer) => this.admits(peer)));
     } catch (error) {
       this.onHandshakeFailed(address, error);
     } finally {
@@ -167,9 +191,11 @@ export class Server {
 
   private onHandshakeFailed(address: string, cause: unknown): void {
     const code = isGenRpcError(cause) ? cause.code : 'protocol_error';
-    if (code === 'invalid_cookie') this.admission.failed(address);
+    const kind =
+      (isGenRpcError(cause) ? tlsFailureOf(cause) : undefined) ?? OCCURRENCES.get(code) ?? 'handshake_failed';
+    if (FAILED_PROOFS.has(kind)) this.admission.failed(address);
     const message = cause instanceof Error ? cause.message : 'unknown error';
-    this.options.journal.note(OCCURRENCES.get(code) ?? 'handshake_failed', () => {
+    this.options.journal.note(kind, () => {
       return `Handshake with ${address} failed (${code}): ${printable(message, 200)}`;
     });
   }

@@ -66,6 +66,8 @@ describe('W-02 places in the stream of a connection', () => {
     let queuedBytes = 0;
     let taken = 0;
     const channel: Channel = {
+      channelBinding: new Uint8Array(32),
+      certificate: undefined,
       remoteAddress: '127.0.0.1',
       get queuedBytes() {
         return queuedBytes;

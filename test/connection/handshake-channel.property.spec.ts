@@ -22,6 +22,8 @@ function codeOf(outcome: Promise<unknown>): Promise<string> {
 describe('a channel before authentication', () => {
   /** A wire whose bytes a test makes up. */
   class Wire implements Channel {
+    readonly channelBinding = new Uint8Array(32);
+    readonly certificate = undefined;
     readonly remoteAddress = 'nowhere';
     readonly queuedBytes = 0;
     events: ChannelEvents | undefined;

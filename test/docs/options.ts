@@ -4,6 +4,7 @@ import { GenRpcConfigError, type Problem } from '../../lib/node/config-error.js'
 import * as optionGroups from '../../lib/node/option-groups.js';
 import { GenRpcOptions } from '../../lib/node/options.js';
 import { resolveOptions } from '../../lib/node/resolve-options.js';
+import * as tlsOptions from '../../lib/node/tls-options.js';
 import { SECRET } from '../support/cluster.js';
 
 const NODE = 'b@127.0.0.1';
@@ -13,6 +14,7 @@ const LOCATION = 'nodes[name]';
 /** Groups of options, by where they stand. */
 const GROUPS: Readonly<Record<string, new () => object>> = {
   listen: optionGroups.ListenOptions,
+  tls: tlsOptions.TlsOptions,
   [LOCATION]: optionGroups.NodeLocationOptions,
   reconnect: optionGroups.ReconnectOptions,
   retry: optionGroups.RetryOptions,
@@ -28,8 +30,9 @@ const ONLY_GROUPS = ['reconnect', 'batching', 'admission', 'concurrency'];
 
 /** Classes of options that stand nowhere in `GROUPS`. */
 export function strayGroups(): string[] {
-  const known = Object.values(GROUPS);
-  return Object.entries(optionGroups).flatMap(([name, one]) => {
+  // Those of one role are among those of both.
+  const known = [...Object.values(GROUPS), tlsOptions.TlsCredentialOptions];
+  return Object.entries({ ...optionGroups, ...tlsOptions }).flatMap(([name, one]) => {
     return typeof one === 'function' && !known.includes(one) ? [name] : [];
   });
 }
@@ -67,12 +70,13 @@ export function problemsOf(path: string, value: unknown): readonly Problem[] {
   }
 }
 
-/** What a node runs on that was told nothing; a group that is off is `false`. */
-export function defaultOf(path: string): unknown {
+/** What a node runs on that was told nothing but this; a group that is off is `false`. */
+export function defaultOf(path: string, told: Partial<GenRpcOptions> = {}): unknown {
   const [group, name] = partsOf(path);
   if (group === LOCATION) return undefined;
   const given = name === undefined ? {} : { [group]: {} };
-  const resolved = resolveOptions({ ...GOOD, ...given }, 'a test') as unknown as Record<string, unknown>;
-  if (name === undefined) return group in GROUPS ? (resolved[group] ?? false) : resolved[group];
-  return (resolved[group] as Record<string, unknown>)[name];
+  const resolved = resolveOptions({ ...GOOD, ...told, ...given }, 'a test');
+  const all: Record<string, unknown> = { ...resolved, listen: resolved.listen[0] };
+  if (name === undefined) return group in GROUPS && group !== 'tls' ? (all[group] ?? false) : all[group];
+  return (all[group] as Record<string, unknown>)[name];
 }

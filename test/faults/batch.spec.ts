@@ -2,12 +2,10 @@
 import { describe, expect, it } from 'vitest';
 import type { Channel, Driver } from '../../lib/driver/driver.js';
 import { costOf } from '../../lib/connection/credit.js';
-import { systemClock } from '../../lib/driver/system.js';
-import { TcpDriver } from '../../lib/driver/tcp.driver.js';
 import type { BatchingOptions } from '../../lib/node/option-groups.js';
 import { FrameType, HEADER_BYTES, STREAM_CREDIT, type Frame } from '../../lib/protocol/frame.js';
 import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';
-import { Cluster, DRIVERS, type DriverName, type NodeSettings } from '../support/cluster.js';
+import { Cluster, driverOf, DRIVERS, type DriverName, type NodeSettings } from '../support/cluster.js';
 import { Door, until } from '../support/door.js';
 import { bytesOf } from '../support/raw-peer.js';
 
@@ -29,10 +27,6 @@ class WatchedDriver implements Driver {
 
   get name(): string {
     return this.inner.name;
-  }
-
-  get channelBinding(): Uint8Array {
-    return this.inner.channelBinding;
   }
 
   async connect(...given: Parameters<Driver['connect']>): Promise<Channel> {
@@ -81,7 +75,7 @@ function offences(writes: readonly Write[], { frames, bytes }: Required<Batching
 /** `a` casts to `b`; the writes of both are watched. */
 async function pair(driver: DriverName, options: NodeSettings = {}) {
   const cluster = new Cluster({ driver, options });
-  const inner = (): Driver => (driver === 'tcp' ? new TcpDriver(systemClock) : cluster.network.driver('127.0.0.1'));
+  const inner = (): Driver => driverOf(cluster);
   const [atA, atB] = [new WatchedDriver(inner()), new WatchedDriver(inner())];
   const b = await cluster.start('b', {}, { drivers: [atB] });
   const ran: number[] = [];

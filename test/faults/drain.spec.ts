@@ -87,7 +87,7 @@ describe.each(DRIVERS)('G-01 a process of a node that drains, over %s', (driver)
 async function heldBetween(driver: DriverName) {
   const cluster = new Cluster({ driver });
   const old = await Process.start(cluster);
-  const proxy = driver === 'tcp' ? await Proxy.to({ port: portOf(cluster, B) }) : undefined;
+  const proxy = driver !== 'memory' ? await Proxy.to({ port: portOf(cluster, B) }) : undefined;
   if (proxy !== undefined) redirect(cluster, B, proxy.port);
   const a = cluster.create('a', { listen: false });
   await a.call(B, 'work', 'quick', [0]);

@@ -197,7 +197,7 @@ describe.each(REMOTE)('%s', (_name, place) => {
       .call({ node: 'mute@127.0.0.1', key: place.key }, 'math', 'add', [1, 2])
       .finally(() => (settled = true));
     reply.catch(() => {});
-    await until(() => accepted.length === 1);
+    await until(() => accepted.length === 1 && pair.callerWire.dialled.length === 1);
     await pair.clock.advance(299);
     expect(settled).toBe(false);
     await pair.clock.advance(1);

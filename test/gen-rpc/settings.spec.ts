@@ -7,6 +7,7 @@ import type { GenRpcOptions } from '../../lib/node/options.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';
 import { Cluster, SECRET, type DriverName } from '../support/cluster.js';
 import { portOf, until } from '../support/door.js';
+import { LOOPBACK_TLS, tlsDriver } from '../support/tls.js';
 import { DRIVERS, failure, pairOf, PLACES, type Pair } from './support.js';
 import { WatchedDriver } from './wire.js';
 
@@ -114,12 +115,13 @@ class Sourced {
   readonly wires: Readonly<Record<DriverName, WatchedDriver>> = {
     memory: new WatchedDriver(this.cluster.network.driver('127.0.0.1')),
     tcp: new WatchedDriver(new TcpDriver(this.clock)),
+    tls: new WatchedDriver(tlsDriver(LOOPBACK_TLS, { clock: this.clock })),
   };
   private readonly callers: GenRpcNode[] = [];
 
   /** A node that listens on this driver; returns its port. */
   async start(name: string, driver: DriverName): Promise<number> {
-    const node = await this.cluster.start(name, { driver });
+    const node = await this.cluster.start(name, { driver, ...(driver === 'tls' ? { tls: LOOPBACK_TLS } : {}) });
     node.register('proc', { node: () => node.name });
     return portOf(this.cluster, node.name);
   }
@@ -134,7 +136,7 @@ class Sourced {
 
   /** Connections that the caller has made, by driver. */
   get dialled(): Record<string, number> {
-    return { memory: this.wires.memory.dialled.length, tcp: this.wires.tcp.dialled.length };
+    return Object.fromEntries(Object.entries(this.wires).map(([name, { dialled }]) => [name, dialled.length]));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -164,13 +166,13 @@ describe.each(CROSSINGS)('remote over %s, with %s forced for one node', (usual, 
       },
     });
     await expect(caller.call('special@127.0.0.1', 'proc', 'node')).resolves.toBe('special@127.0.0.1');
-    expect(sourced.dialled).toEqual({ [usual]: 0, [forced]: 1 });
+    expect(sourced.dialled).toMatchObject({ [usual]: 0, [forced]: 1 });
     await expect(caller.call('plain@127.0.0.1', 'proc', 'node')).resolves.toBe('plain@127.0.0.1');
-    expect(sourced.dialled).toEqual({ [usual]: 1, [forced]: 1 });
+    expect(sourced.dialled).toMatchObject({ [usual]: 1, [forced]: 1 });
     // Asked for each node that is dialled, and for those only.
     await expect(caller.call('special@127.0.0.1', 'proc', 'node')).resolves.toBe('special@127.0.0.1');
     await expect(caller.call({ node: 'special@127.0.0.1', key: 1 }, 'proc', 'node')).resolves.toBe('special@127.0.0.1');
-    expect(sourced.dialled).toEqual({ [usual]: 1, [forced]: 2 });
+    expect(sourced.dialled).toMatchObject({ [usual]: 1, [forced]: 2 });
     expect(sourced.asked).toEqual(['special@127.0.0.1', 'plain@127.0.0.1', 'special@127.0.0.1']);
   });
 
@@ -181,7 +183,7 @@ describe.each(CROSSINGS)('remote over %s, with %s forced for one node', (usual, 
     const caller = sourced.caller({ driver: usual, clientPort: ports.plain, nodes });
     await expect(caller.call('special@127.0.0.1', 'proc', 'node')).resolves.toBe('special@127.0.0.1');
     await expect(caller.call('plain@127.0.0.1', 'proc', 'node')).resolves.toBe('plain@127.0.0.1');
-    expect(sourced.dialled).toEqual({ [usual]: 1, [forced]: 1 });
+    expect(sourced.dialled).toMatchObject({ [usual]: 1, [forced]: 1 });
   });
 });
 

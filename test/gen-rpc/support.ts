@@ -15,16 +15,15 @@
 import { expect } from 'vitest';
 import type { Target } from '../../lib/client/dispatcher.js';
 import type { Occurrence } from '../../lib/connection/journal.js';
-import { TcpDriver } from '../../lib/driver/tcp.driver.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { ErrorFamily, GenRpcErrorCode } from '../../lib/protocol/errors.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';
-import { Cluster, type DriverName, type NodeSettings } from '../support/cluster.js';
+import { Cluster, driverOf, type DriverName, type NodeSettings } from '../support/cluster.js';
 import { until } from '../support/door.js';
 import { WatchedDriver } from './wire.js';
 
 /** Every test of these suites runs over each of them. */
-export const DRIVERS: readonly DriverName[] = ['tcp', 'memory'];
+export const DRIVERS: readonly DriverName[] = ['tcp', 'tls', 'memory'];
 
 /** Those whose bytes pass through the system, where a proxy sees them. */
 export const SOCKET_DRIVERS: readonly DriverName[] = DRIVERS.filter((driver) => driver !== 'memory');
@@ -107,8 +106,8 @@ export async function pairOf(place: Place, settings: PairSettings = {}): Promise
   return pair;
 }
 
-function watched({ driver, network }: Cluster, clock: VirtualClock): WatchedDriver {
-  return new WatchedDriver(driver === 'tcp' ? new TcpDriver(clock) : network.driver('127.0.0.1'));
+function watched(cluster: Cluster, clock: VirtualClock): WatchedDriver {
+  return new WatchedDriver(driverOf(cluster, clock));
 }
 
 /** Counts of what went as it should. */

@@ -1,5 +1,12 @@
 /** A driver that a test looks over the shoulder of: what leaves by each of its channels, and where one breaks. */
-import type { Channel, ChannelEvents, Driver, Endpoint, Listener } from '../../lib/driver/driver.js';
+import type {
+  Channel,
+  ChannelEvents,
+  Driver,
+  Endpoint,
+  Listener,
+  VerifiedCertificate,
+} from '../../lib/driver/driver.js';
 import { GenRpcError } from '../../lib/protocol/errors.js';
 
 /** One end of a connection. */
@@ -10,6 +17,14 @@ export class WatchedChannel implements Channel {
   onWrite: ((bytes: Buffer) => void) | undefined;
 
   constructor(private readonly inner: Channel) {}
+
+  get channelBinding(): Uint8Array {
+    return this.inner.channelBinding;
+  }
+
+  get certificate(): VerifiedCertificate | undefined {
+    return this.inner.certificate;
+  }
 
   get remoteAddress(): string {
     return this.inner.remoteAddress;
@@ -54,11 +69,9 @@ export class WatchedDriver implements Driver {
   readonly dialled: WatchedChannel[] = [];
   readonly accepted: WatchedChannel[] = [];
   readonly name: string;
-  readonly channelBinding: Uint8Array;
 
   constructor(private readonly inner: Driver) {
     this.name = inner.name;
-    this.channelBinding = inner.channelBinding;
   }
 
   async connect(endpoint: Endpoint, signal: AbortSignal): Promise<Channel> {

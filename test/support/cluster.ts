@@ -4,16 +4,20 @@ import { createNode, type NodePorts } from '../../lib/node/create-node.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import type { Discovery, Location } from '../../lib/discovery/discovery.js';
+import type { Driver } from '../../lib/driver/driver.js';
 import { MemoryNetwork } from '../../lib/driver/memory.driver.js';
 import type { LineOptions } from '../../lib/driver/memory-way.js';
 import { systemClock } from '../../lib/driver/system.js';
+import { TcpDriver } from '../../lib/driver/tcp.driver.js';
+import type { Clock } from '../../lib/ports/clock.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';
+import { LOOPBACK_TLS, tlsDriver } from './tls.js';
 
 export const SECRET = 'a-fine-long-cookie-for-tests-0123';
 
-export type DriverName = 'tcp' | 'memory';
-export const DRIVERS: readonly DriverName[] = ['tcp', 'memory'];
+export type DriverName = 'tcp' | 'tls' | 'memory';
+export const DRIVERS: readonly DriverName[] = ['tcp', 'tls', 'memory'];
 
 export type NodeSettings = Partial<Omit<GenRpcOptions, 'name'>>;
 
@@ -95,6 +99,7 @@ export class Cluster {
     const node = createNode(
       {
         ...{ name: full, secret: SECRET, driver: this.driver, listen: { port: 0 } },
+        ...(this.driver === 'tls' ? { tls: LOOPBACK_TLS } : {}),
         ...this.settings.options,
         ...options,
         concurrency: { ...UNHURRIED, ...this.settings.options?.concurrency, ...options.concurrency },
@@ -141,6 +146,12 @@ function lineOf({ latency, bandwidth, segment }: VirtualSettings, random: Seeded
     ...(bandwidth === undefined ? {} : { bandwidth }),
     ...(segment === undefined ? {} : { segment: () => segment(random) }),
   };
+}
+
+/** The driver of a cluster, for a test that watches what goes over it. */
+export function driverOf({ driver, network, clock }: Cluster, given: Clock = clock ?? systemClock): Driver {
+  if (driver === 'memory') return network.driver('127.0.0.1');
+  return driver === 'tls' ? tlsDriver(LOOPBACK_TLS, { clock: given }) : new TcpDriver(given);
 }
 
 /** `a` calls, `b` answers `math.add`, `math.fail`, `math.never`, and records what ran. */

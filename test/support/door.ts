@@ -81,7 +81,7 @@ export function portOf(cluster: Cluster, node: string): number {
 
 /** From here on discovery says that `node` is on this port. */
 export function redirect(cluster: Cluster, node: string, port: number): void {
-  cluster.discovery.locations.set(node, { driver: 'tcp', host: '127.0.0.1', port });
+  cluster.discovery.locations.set(node, { driver: cluster.driver === 'tls' ? 'tls' : 'tcp', host: '127.0.0.1', port });
 }
 
 /** A call of the canary, as an authenticated client would send it. */

@@ -42,10 +42,6 @@ export class HandDriver implements Driver {
 
   constructor(private readonly inner: Driver) {}
 
-  get channelBinding(): Uint8Array {
-    return this.inner.channelBinding;
-  }
-
   async connect(...given: Parameters<Driver['connect']>): Promise<Channel> {
     return this.handled(await this.inner.connect(...given));
   }

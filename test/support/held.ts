@@ -13,7 +13,7 @@ export class HeldNodes {
   static async start(driver: DriverName, settings: Omit<ClusterSettings, 'driver'> = {}): Promise<HeldNodes> {
     const nodes = await twoNodes({ driver, ...settings });
     const { name } = nodes.b;
-    const proxy = driver === 'tcp' ? await Proxy.to({ port: portOf(nodes, name) }) : undefined;
+    const proxy = driver !== 'memory' ? await Proxy.to({ port: portOf(nodes, name) }) : undefined;
     if (proxy !== undefined) redirect(nodes, name, proxy.port);
     await nodes.a.call(name, 'math', 'echo', [1]);
     return new HeldNodes(nodes, proxy);

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Target } from '../../lib/client/dispatcher.js';
 import type { CallOptions } from '../../lib/node/call-options.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
-import type { NodeStats } from '../../lib/node/gen-rpc-node.js';
+import type { NodeStats } from '../../lib/node/node-stats.js';
 import type { GenRpcErrorCode } from '../../lib/protocol/errors.js';
 import { SECRET } from './cluster.js';
 import type { NetNamespace } from './net-namespace.js';

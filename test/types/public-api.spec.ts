@@ -58,7 +58,8 @@ describe('the doors', () => {
       ...['GenRpcItemStream', 'GenRpcModule'],
       ...['GenRpcNode', 'GenRpcOptions', 'GenRpcRecord', 'GenRpcRecordBuilder', 'GenRpcServer', 'InjectGenRpc'],
       ...['KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec', 'NodeLocationOptions'],
-      ...['ReconnectOptions', 'RetryOptions', 'RpcFunction', 'RpcModule', 'StreamItems', 'isGenRpcError'],
+      ...['ReconnectOptions', 'RetryOptions', 'RpcFunction', 'RpcModule', 'StreamItems'],
+      ...['TlsCredentialOptions', 'TlsOptions', 'isGenRpcError'],
     ]);
   });
 
@@ -67,7 +68,8 @@ describe('the doors', () => {
       ...['AdmissionOptions', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'ConcurrencyOptions'],
       ...['GenRpcConfigError', 'GenRpcError'],
       ...['GenRpcNode', 'GenRpcOptions', 'KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec'],
-      ...['NodeLocationOptions', 'ReconnectOptions', 'RetryOptions', 'createNode', 'isGenRpcError'],
+      ...['NodeLocationOptions', 'ReconnectOptions', 'RetryOptions', 'TlsCredentialOptions', 'TlsOptions'],
+      ...['createNode', 'isGenRpcError'],
     ]);
   });
 

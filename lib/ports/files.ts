@@ -1,0 +1,15 @@
+/** Files that may be replaced while a node runs: read when somebody asks, and watched. */
+export interface Files {
+  /** The whole file. @throws the system's error, its `code` kept. */
+  read(path: string): Buffer;
+  /**
+   * Calls `changed` after anything happens in the directories where these files are and where links lead to; also for
+   * nothing. A directory that cannot be watched, or no longer, is told to `failed`.
+   */
+  watch(paths: readonly string[], changed: () => void, failed: (cause: Error) => void): Watch;
+}
+
+export interface Watch {
+  /** Safe to repeat. */
+  close(): void;
+}

@@ -1,0 +1,25 @@
+/** Makes, once for a whole run, the certificates that tests share: that is too slow to be done in every file. */
+import type { TestProject } from 'vitest/node';
+import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
+
+export interface SharedCertificates {
+  /** The authority of all of them, PEM. */
+  readonly ca: string;
+  readonly caKey: string;
+  /** Of every node on this machine, PEM. */
+  readonly cert: string;
+  readonly key: string;
+}
+
+declare module 'vitest' {
+  export interface ProvidedContext {
+    readonly certificates: SharedCertificates;
+  }
+}
+
+export default async function setup({ provide }: TestProject): Promise<void> {
+  const authority = await CertificateAuthority.create();
+  const names = { dns: ['localhost'], ip: ['127.0.0.1', '::1'] };
+  const { cert, key } = await authority.issue('any@localhost', { names });
+  provide('certificates', { ca: authority.cert, caKey: authority.key, cert, key });
+}
