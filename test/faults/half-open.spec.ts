@@ -3,7 +3,7 @@ import { connect, type Socket } from 'node:net';
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { FrameType, type Frame } from '../../lib/protocol/frame.js';
-import { Cluster } from '../support/cluster.js';
+import { Cluster, SOCKET_DRIVERS } from '../support/cluster.js';
 import { Door, redirect, until } from '../support/door.js';
 import { Proxied } from '../support/proxied.js';
 import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
@@ -43,9 +43,9 @@ class ByteReader {
   }
 }
 
-describe('S-06 a peer that reads a byte a second', () => {
+describe.each(SOCKET_DRIVERS)('S-06 a peer that reads a byte a second, over %s', (driver) => {
   it('S-06 is cut off by sendTimeout, counted from what the system took last', async () => {
-    await using door = await Door.open({ sendTimeout: 700, keepalive: false, maxQueuedBytes: 2 ** 26 });
+    await using door = await Door.open(driver, { sendTimeout: 700, keepalive: false, maxQueuedBytes: 2 ** 26 });
     door.node.register('files', { get: () => FILE });
     const reader = new ByteReader(door.port);
     await once(reader.socket, 'connect');
@@ -65,9 +65,9 @@ describe('S-06 a peer that reads a byte a second', () => {
   });
 });
 
-describe('S-14 a peer that ends its half', () => {
+describe.each(SOCKET_DRIVERS)('S-14 a peer that ends its half, over %s', (driver) => {
   it('S-14 of a connection that is idle, as a client: the other half ends too', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const socket = connect({ port: door.port, host: '127.0.0.1', allowHalfOpen: true });
     const peer = await new RawPeer(socket).login('raw@127.0.0.1', door.name);
     peer.socket.end();
@@ -78,7 +78,7 @@ describe('S-14 a peer that ends its half', () => {
   });
 
   it('S-14 with a call running: the function is told, and nothing is answered', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const told: unknown[] = [];
     door.node.register('slow', {
       fn: (_args, { signal }) => new Promise(() => signal.addEventListener('abort', () => told.push(signal.reason))),
@@ -96,7 +96,7 @@ describe('S-14 a peer that ends its half', () => {
   });
 
   it('S-14 while it reads nothing: the half that cannot be flushed is no reason to wait', async () => {
-    await using door = await Door.open({ sendTimeout: 60_000, keepalive: false, maxQueuedBytes: 2 ** 26 });
+    await using door = await Door.open(driver, { sendTimeout: 60_000, keepalive: false, maxQueuedBytes: 2 ** 26 });
     door.node.register('files', { get: () => FILE });
     const socket = connect({ port: door.port, host: '127.0.0.1', allowHalfOpen: true });
     const peer = await new RawPeer(socket).login('raw@127.0.0.1', door.name);
@@ -109,8 +109,8 @@ describe('S-14 a peer that ends its half', () => {
   });
 
   it('S-14 as a server: pending calls end, later ones take a new connection', async () => {
-    await using server = await RawServer.listen();
-    await using cluster = new Cluster();
+    await using server = await RawServer.listen(driver);
+    await using cluster = new Cluster({ driver });
     const a = cluster.create('a', { listen: false });
     redirect(cluster, B, server.port);
     const reply = a.call(B, 'math', 'add', [1, 2]);
@@ -128,11 +128,11 @@ describe('S-14 a peer that ends its half', () => {
   });
 });
 
-describe('S-14 an end that arrives late', () => {
+describe.each(SOCKET_DRIVERS)('S-14 an end that arrives late, over %s', (driver) => {
   const PATIENT = { callTimeout: 60_000, sendTimeout: 60_000 };
 
   it('S-14 of a node that is gone: calls wait for it no longer than its silence is borne', async () => {
-    await using way = await Proxied.start({ ...PATIENT, keepalive: { idle: 200, interval: 200, count: 1 } });
+    await using way = await Proxied.start(driver, { ...PATIENT, keepalive: { idle: 200, interval: 200, count: 1 } });
     const { nodes, proxy } = way;
     await nodes.a.call(B, 'math', 'add', [1, 2]);
     proxy.holdEnds();
@@ -146,7 +146,7 @@ describe('S-14 an end that arrives late', () => {
   });
 
   it('S-14 of a caller that is gone: its functions are told when it comes', async () => {
-    await using way = await Proxied.start(PATIENT);
+    await using way = await Proxied.start(driver, PATIENT);
     const { nodes, proxy } = way;
     const told: unknown[] = [];
     nodes.b.register('slow', {

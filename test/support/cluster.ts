@@ -19,6 +19,10 @@ export const SECRET = 'a-fine-long-cookie-for-tests-0123';
 export type DriverName = 'tcp' | 'tls' | 'memory';
 export const DRIVERS: readonly DriverName[] = ['tcp', 'tls', 'memory'];
 
+/** Those whose bytes pass through the system: what breaks there has to be met by each of them alike. */
+export type SocketDriver = Exclude<DriverName, 'memory'>;
+export const SOCKET_DRIVERS: readonly SocketDriver[] = ['tcp', 'tls'];
+
 export type NodeSettings = Partial<Omit<GenRpcOptions, 'name'>>;
 
 /** A busy machine stands still now and then: tests that are not about that must not see calls refused for it. */
