@@ -69,21 +69,16 @@ interface Shared {
 /** @throws GenRpcConfigError naming every problem; `where` is the call that got the options. */
 export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {}, where = 'createNode()'): GenRpcNode {
   const clock = ports.clock ?? systemClock;
-  const others = [new TcpDriver(clock), ...(ports.drivers ?? [])];
-  const resolved = resolveOptions(
-    given,
-    where,
-    others.map(({ name }) => name),
-  );
+  const known = ['tcp', ...(ports.drivers ?? []).map(({ name }) => name)];
+  const resolved = resolveOptions(given, where, known);
   const journal = new Journal(ports.log ?? silentLog, clock);
   const certificates = certificatesFor(resolved, ports, where, { clock, journal });
-  const drivers = [...tlsDrivers(clock, certificates, resolved), ...others];
   const shared: Shared = {
     options: resolved,
     clock,
     journal,
     deadlines: new Deadlines(clock),
-    drivers: new Map(drivers.map((driver) => [driver.name, driver])),
+    drivers: driversOf(resolved, certificates, clock, ports.drivers),
     statusListeners: new Set(),
     self: identityOf(resolved, clock, ports.random ?? systemRandom),
   };
@@ -97,9 +92,9 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const dispatcher = dispatcherOf(shared, ports.discovery);
   const server = serverOf(shared, invoker);
   const local = new LocalCalls({ clock, deadlines, journal, node, codec, maxMessageBytes, invoker, server });
-  const names = new FunctionNames();
   const { random } = shared.self;
   const retries = resolved.retry === undefined ? undefined : new Retries(resolved.retry, { clock, random, journal });
+  const names = new FunctionNames();
   const calls = new Calls({ node, callTimeout, clock, journal, deadlines, names, dispatcher, local, retries });
   const everyone = (): string[] => [node, ...dispatcher.nodes()];
   const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
@@ -107,14 +102,20 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const { secrets: _, tls: __, ...options } = resolved;
   const { buffers } = shared.self.settings;
   certificates?.start();
-  return new GenRpcNode({
-    ...shared,
-    ...{ certificates, options, registry, policy, dispatcher, server, local, calls, broadcasts, buffers },
-  });
+  const parts = { registry, policy, dispatcher, server, local, calls, broadcasts, buffers, certificates };
+  return new GenRpcNode({ ...shared, ...parts, options });
 }
 
-function tlsDrivers(clock: Clock, certificates: CertificateFiles | undefined, { tls }: ResolvedOptions): Driver[] {
-  return certificates === undefined || tls === undefined ? [] : [new TlsDriver(clock, certificates, tls)];
+/** By name; those that were brought along go before. */
+function driversOf(
+  { tls }: ResolvedOptions,
+  certificates: CertificateFiles | undefined,
+  clock: Clock,
+  given: readonly Driver[] = [],
+): ReadonlyMap<string, Driver> {
+  const known: Driver[] = [new TcpDriver(clock)];
+  if (tls !== undefined && certificates !== undefined) known.push(new TlsDriver(clock, certificates, tls));
+  return new Map([...known, ...given].map((driver) => [driver.name, driver]));
 }
 
 /** Not watched yet. @throws GenRpcConfigError where the certificates will not do. */

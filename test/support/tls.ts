@@ -20,7 +20,7 @@ export function authority(): Promise<CertificateAuthority> {
 export type Shown = Omit<TlsMaterial, 'ca'> & { readonly ca: string | readonly string[] };
 
 /** The same in both roles, whatever it is: nobody judges it before a peer does. */
-export class FixedCredentials implements Credentials {
+class FixedCredentials implements Credentials {
   constructor(private readonly given: Shown) {}
 
   /** Made anew when somebody asks for another. */
