@@ -251,7 +251,7 @@ describe('R-08 a thousand casts that wait for a dial', () => {
   );
 
   describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
-    it('R-08 are counted over tcp when the peer hangs up in the middle of the handshake', async () => {
+    it('R-08 are counted when the peer hangs up in the middle of the handshake', async () => {
       const { nodes, mute } = await pairWithMute(driver);
       await using _cluster = nodes;
       await using _server = mute;
@@ -262,7 +262,7 @@ describe('R-08 a thousand casts that wait for a dial', () => {
       expectAccounted(nodes.a, CASTS, accepted, nodes.got);
     });
 
-    it('R-08 are counted over tcp when the peer is mute', async () => {
+    it('R-08 are counted when the peer is mute', async () => {
       const { nodes, mute } = await pairWithMute(driver, { handshakeTimeout: 100 });
       await using _cluster = nodes;
       await using _server = mute;
@@ -273,7 +273,7 @@ describe('R-08 a thousand casts that wait for a dial', () => {
       expectAccounted(nodes.a, CASTS, accepted, nodes.got);
     });
 
-    it.each(['close', 'abort'] as const)('R-08 are counted over tcp when their own node ends by %s', async (how) => {
+    it.each(['close', 'abort'] as const)('R-08 are counted when their own node ends by %s', async (how) => {
       const { nodes, mute } = await pairWithMute(driver);
       await using _cluster = nodes;
       await using _server = mute;
@@ -375,7 +375,7 @@ describe('R-08 a thousand casts on a connection that is stuck, over memory', () 
   });
 });
 
-describe.each(SOCKET_DRIVERS)('R-08 a thousand casts to a peer that does not read, over tcp, over %s', (driver) => {
+describe.each(SOCKET_DRIVERS)('R-08 a thousand casts to a peer that does not read, over %s', (driver) => {
   const BALLAST = 16 * 1024;
 
   /** Connected by a proxy whose far side is paused: the system takes what it has room for, and no more. */

@@ -3,8 +3,9 @@ import { randomBytes } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { transcript, verifyClient, type RoleKeys } from '../../lib/protocol/handshake.js';
 import { handshakeFrame, HandshakeType, RejectReason } from '../../lib/protocol/handshake-frames.js';
+import type { NodePorts } from '../../lib/node/create-node.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
-import { Cluster, SECRET, SOCKET_DRIVERS } from '../support/cluster.js';
+import { Cluster, driverOf, SECRET, SOCKET_DRIVERS } from '../support/cluster.js';
 import {
   CANARY_CALL,
   Door,
@@ -17,8 +18,14 @@ import {
   refusalOf,
   until,
 } from '../support/door.js';
-import { Proxy, type Direction } from '../support/proxy.js';
+import type { Direction } from '../support/proxy.js';
 import { bytesOf, helloFor, rawFrame, RawPeer, RawServer, serverHello } from '../support/raw-peer.js';
+import { TappedDriver, type Tap } from '../support/tapped-driver.js';
+
+/** What a node has to be given for a test to read, or change, what it says to others; over TLS, what is encrypted there. */
+function tapped({ cluster }: Door, tap: Tap): Partial<NodePorts> {
+  return { drivers: [new TappedDriver(driverOf(cluster), tap)] };
+}
 
 const DENIED = { reason: RejectReason.Denied, minVersion: 1, maxVersion: 1 };
 
@@ -167,13 +174,8 @@ describe.each(SOCKET_DRIVERS)('H-05 a nonce turned around, over %s', (driver) =>
 describe.each(SOCKET_DRIVERS)('H-06 a recorded handshake, over %s', (driver) => {
   async function recorded(door: Door): Promise<Buffer[]> {
     const up: Buffer[] = [];
-    const alter = (_link: unknown, direction: Direction, bytes: Buffer): Buffer => {
-      if (direction === 'up') up.push(bytes);
-      return bytes;
-    };
-    await using proxy = await Proxy.to({ port: door.port }, { alter });
-    redirect(door.cluster, door.name, proxy.port);
-    const caller = door.cluster.create('caller', { listen: false });
+    const sent = (bytes: Buffer): Buffer => (up.push(bytes), bytes);
+    const caller = door.cluster.create('caller', { listen: false }, tapped(door, { sent }));
     await caller.call(door.name, 'canary', 'sing');
     await caller.close();
     return up;
@@ -218,17 +220,15 @@ describe.each(SOCKET_DRIVERS)('H-12 a hello changed on the way, over %s', (drive
   it.each(CHANGES)('H-12 its %s, %s: refused', async (_what, direction, at, bits) => {
     await using door = await Door.open(driver);
     let passed = 0;
-    const alter = (_link: unknown, way: Direction, bytes: Buffer): Buffer => {
-      if (way !== direction) return bytes;
+    const alter = (bytes: Buffer): Buffer => {
       const changed = Buffer.from(bytes);
       const index = at - passed;
       if (index in changed) changed[index] = (changed[index] ?? 0) ^ bits;
       passed += bytes.length;
       return changed;
     };
-    await using proxy = await Proxy.to({ port: door.port }, { alter });
-    redirect(door.cluster, door.name, proxy.port);
-    const a = door.cluster.create('a', { listen: false });
+    const tap = direction === 'up' ? { sent: alter } : { received: alter };
+    const a = door.cluster.create('a', { listen: false }, tapped(door, tap));
     const reply = a.call(door.name, 'canary', 'sing');
     await expect(reply).rejects.toMatchObject({ code: 'invalid_cookie', maybeExecuted: false });
     await until(() => door.counts.auth_failed === 1);

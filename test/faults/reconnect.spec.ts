@@ -239,7 +239,7 @@ describe('R-05 a peer that accepts and closes, for ever', () => {
 
   describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
     it.each<[string, (peer: RawPeer) => Promise<void>]>([
-      ['at once, over TCP', async (peer) => peer.destroy()],
+      ['at once', async (peer) => peer.destroy()],
       ['behind the handshake', async (peer) => (await peer.welcome(RAW)).destroy()],
       ['with a GOAWAY in the same breath as its proof', (peer) => welcomeAndSendAway(peer)],
       [

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { proveServer } from '../../lib/protocol/handshake.js';
 import { handshakeFrame, HandshakeType, RejectReason } from '../../lib/protocol/handshake-frames.js';
-import { Cluster, DRIVERS, SOCKET_DRIVERS, type NodeSettings } from '../support/cluster.js';
+import { Cluster, DRIVERS, driverOf, SOCKET_DRIVERS, type NodeSettings } from '../support/cluster.js';
 import {
   answerAs,
   CANARY_CALL,
@@ -16,8 +16,9 @@ import {
   until,
   type Greeting,
 } from '../support/door.js';
-import { Proxy, type Direction } from '../support/proxy.js';
+import type { Direction } from '../support/proxy.js';
 import { bytesOf, helloFor, rawFrame, RawServer, type RawPeer } from '../support/raw-peer.js';
+import { TappedDriver } from '../support/tapped-driver.js';
 
 const SLAVE = 'slave@127.0.0.1';
 
@@ -80,13 +81,14 @@ describe.each(DRIVERS)('over %s', (driver) => {
 /** A whole handshake of a node that knows the secret, as it went by: what the client sent, and what the server did. */
 async function recorded(door: Door): Promise<Record<Direction, Buffer[]>> {
   const heard: Record<Direction, Buffer[]> = { up: [], down: [] };
-  const alter = (_link: unknown, direction: Direction, bytes: Buffer): Buffer => (heard[direction].push(bytes), bytes);
-  await using proxy = await Proxy.to({ port: door.port }, { alter });
-  redirect(door.cluster, door.name, proxy.port);
-  const caller = door.cluster.create('recorded', { listen: false });
+  const tap = {
+    sent: (bytes: Buffer) => (heard.up.push(bytes), bytes),
+    received: (bytes: Buffer) => (heard.down.push(bytes), bytes),
+  };
+  const drivers = [new TappedDriver(driverOf(door.cluster), tap)];
+  const caller = door.cluster.create('recorded', { listen: false }, { drivers });
   await caller.connect(door.name);
   await caller.close();
-  redirect(door.cluster, door.name, door.port);
   return heard;
 }
 

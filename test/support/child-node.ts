@@ -3,9 +3,8 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
-import { SECRET, type Cluster } from './cluster.js';
+import { ofDriver, SECRET, type Cluster } from './cluster.js';
 import { redirect, until } from './door.js';
-import { LOOPBACK_TLS } from './tls.js';
 
 const SCRIPT = join(import.meta.dirname, '../faults/children/living.mjs');
 
@@ -39,8 +38,7 @@ export class ChildNode {
     options: object = {},
     execArgv: readonly string[] = [],
   ): Promise<ChildNode> {
-    const tls = cluster.driver === 'tls' ? { tls: LOOPBACK_TLS } : {};
-    const all = { name, secret: SECRET, listen: { port: 0 }, ...tls, ...options };
+    const all = { name, secret: SECRET, listen: { port: 0 }, ...ofDriver(cluster.driver), ...options };
     const env = { ...process.env, NODE_OPTIONS: '', OPTIONS: JSON.stringify(all) };
     const child = fork(SCRIPT, [], { env, execArgv: [...execArgv] });
     const port = await new Promise<number>((resolve, reject) => {

@@ -5,10 +5,9 @@ import type { CallOptions } from '../../lib/node/call-options.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import type { NodeStats } from '../../lib/node/node-stats.js';
 import type { GenRpcErrorCode } from '../../lib/protocol/errors.js';
-import { SECRET, type SocketDriver } from './cluster.js';
+import { ofDriver, SECRET, type SocketDriver } from './cluster.js';
 import type { NetNamespace } from './net-namespace.js';
 import { NetProcess } from './net-process.js';
-import { LOOPBACK_TLS } from './tls.js';
 
 const PROGRAM = join(import.meta.dirname, '../faults/children/net-node.mjs');
 const PORT = 5369;
@@ -47,8 +46,9 @@ export class NetNode {
   ): Promise<NetNode> {
     const name = `${title}@${at.address}`;
     const listen = { host: at.address, port: PORT, ...(driver === 'tcp' ? { allowPlaintext: true } : {}) };
-    const tls = driver === 'tls' ? { tls: LOOPBACK_TLS, clientPort: PORT } : {};
-    const env = { OPTIONS: JSON.stringify({ name, secret: SECRET, listen, ...tls, ...options }) };
+    const env = {
+      OPTIONS: JSON.stringify({ name, secret: SECRET, listen, clientPort: PORT, ...ofDriver(driver), ...options }),
+    };
     return new NetNode(name, await NetProcess.start(at.name, name, PROGRAM, env));
   }
 

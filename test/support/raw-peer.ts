@@ -164,7 +164,7 @@ export class RawPeer {
 
   /** Resolves once it is connected, over TLS once that is set up. */
   static async dial(driver: SocketDriver, port: number, from?: string): Promise<RawPeer> {
-    const { socket, under, ready } = dialSocket(driver, port, from);
+    const { socket, under, ready } = dialSocket(driver, port, from === undefined ? {} : { localAddress: from });
     const peer = new RawPeer(socket, under);
     await ready;
     return peer;

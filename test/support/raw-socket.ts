@@ -1,5 +1,5 @@
 /** Sockets as strangers have them: plain, or with TLS and the certificate of any node on this machine. */
-import { connect, type Socket, type TcpSocketConnectOpts } from 'node:net';
+import { connect, type Socket, type SocketConstructorOpts, type TcpSocketConnectOpts } from 'node:net';
 import { connect as connectTls, createSecureContext, TLSSocket } from 'node:tls';
 import type { SocketDriver } from './cluster.js';
 import { LOOPBACK_TLS } from './tls.js';
@@ -17,17 +17,28 @@ export interface RawSocket {
   readonly ready: Promise<void>;
 }
 
-/** @param localAddress from where */
-export function dialSocket(driver: SocketDriver, port: number, localAddress?: string): RawSocket {
-  const at: TcpSocketConnectOpts = { port, host: '127.0.0.1', ...(localAddress === undefined ? {} : { localAddress }) };
-  const under = connect(at);
-  const socket = driver === 'tcp' ? under : connectTls({ socket: under, servername: 'localhost', secureContext });
+export function dialSocket(
+  driver: SocketDriver,
+  port: number,
+  options: Partial<TcpSocketConnectOpts & SocketConstructorOpts> = {},
+): RawSocket {
+  const at = { port, host: '127.0.0.1', ...options };
+  // Whoever reads into memory of its own has to be the one that connects.
+  const under = driver === 'tls' && options.onread !== undefined ? undefined : connect(at);
+  const socket =
+    driver === 'tcp' && under !== undefined ? under : secured(under === undefined ? at : { socket: under });
   const ready = new Promise<void>((resolve, reject) => {
     socket.once(driver === 'tcp' ? 'connect' : 'secureConnect', resolve);
     socket.once('error', reject);
     socket.once('close', () => reject(new Error('The other side hung up.')));
   });
-  return { socket, under, ready };
+  // Not everybody waits for it.
+  ready.catch(() => {});
+  return { socket, under: under ?? socket, ready };
+}
+
+function secured(over: { readonly socket: Socket } | TcpSocketConnectOpts): TLSSocket {
+  return connectTls({ ...over, servername: 'localhost', secureContext });
 }
 
 /** Sets TLS up on a socket that was accepted; nobody hears of one on which that fails. */
