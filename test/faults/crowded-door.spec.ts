@@ -6,7 +6,7 @@ import { DEFAULT_ADMISSION } from '../../lib/node/option-groups.js';
 import { HandshakeType } from '../../lib/protocol/handshake-frames.js';
 import { Door, until } from '../support/door.js';
 import { SOCKET_DRIVERS } from '../support/cluster.js';
-import { helloFor, type RawPeer } from '../support/raw-peer.js';
+import { helloFor, RawPeer } from '../support/raw-peer.js';
 
 /** `GEN_RPC_SOAK=1` sends as many strangers as the fault list asks for. */
 const WANTED = process.env['GEN_RPC_SOAK'] === '1' ? 10_000 : 2_000;
@@ -30,6 +30,11 @@ function strangersPossible(): number {
     );
   }
   return possible;
+}
+
+/** A connection that takes a place, over TLS too, before it has said anything. */
+function attack(port: number, from: string): Promise<RawPeer> {
+  return RawPeer.dial('tcp', port, from);
 }
 
 /** One who connects and says nothing, and never lets go by itself. */
@@ -103,7 +108,7 @@ describe.skipIf(process.platform !== 'linux')('S-13 places at the door', { timeo
   describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
     it('S-13 that one address asks for, all of them: half are left for others at the least', async () => {
       await using door = await Door.open(driver);
-      const attackers = Array.from({ length: DEFAULT_ADMISSION.total }, () => door.dial({ from: ATTACKER }));
+      const attackers = Array.from({ length: DEFAULT_ADMISSION.total }, () => attack(door.port, ATTACKER));
       await Promise.all(attackers);
       await until(() => (door.counts.accepted ?? 0) + (door.counts.admission_refused ?? 0) > DEFAULT_ADMISSION.total);
       const taken = door.node.stats().handshakes;
@@ -125,7 +130,7 @@ describe.skipIf(process.platform !== 'linux')('S-13 places at the door', { timeo
       const admission = { total: 8, perAddress: 4 };
       await using door = await Door.open(driver, { admission, handshakeTimeout: 500 });
       for (const from of ['127.0.1.1', '127.0.1.2', '127.0.1.3']) {
-        await Promise.all(Array.from({ length: 4 }, () => door.dial({ from })));
+        await Promise.all(Array.from({ length: 4 }, () => attack(door.port, from)));
       }
       await until(() => (door.counts.admission_refused ?? 0) === 4);
       expect(door.node.stats().handshakes).toBe(admission.total);
