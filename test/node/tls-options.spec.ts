@@ -68,6 +68,12 @@ describe('a node with certificates', () => {
     expect(JSON.stringify(problems)).toContain('not for host 127.0.0.1');
     expect(JSON.stringify(problems)).not.toContain('PRIVATE');
     expect(JSON.stringify(problemsOf({ tls: LOOPBACK_TLS.key }))).not.toContain('PRIVATE');
+    const misplaced = [{ text: LOOPBACK_TLS.key }];
+    for (const option of ['ca', 'cert', 'key', 'passphrase', 'crl', 'server', 'client']) {
+      const wrong = problemsOf({ tls: { ...LOOPBACK_TLS, [option]: misplaced } });
+      expect.soft(wrong.length, option).toBeGreaterThan(0);
+      expect.soft(JSON.stringify(wrong), option).not.toContain('PRIVATE');
+    }
   });
 });
 
