@@ -198,6 +198,28 @@ const moved: Scenario = async (site, seen) => {
   tellWeather(seen, await stop(about(node.host)));
 };
 
+/** Discovery is behind: what it says is the address of another node by now. */
+const mistaken: Scenario = async (site, seen) => {
+  const { master, driver } = site;
+  const [node, other] = [site.nodeAt(1), site.nodeAt(2)];
+  const stop = await site.watch();
+  await site.tellPlaces({ [node.name]: { host: other.host.address } }, [master]);
+  await node.reset();
+  let end = await site.echo(master, node);
+  // The connection may be there for a moment yet.
+  while (end.code === undefined || end.code === LOST.code) end = await site.echo(master, node);
+  const code = driver === 'tls' ? 'node_certificate_mismatch' : 'wrong_node';
+  expect(end).toMatchObject({ code, maybeExecuted: false });
+  seen.call('master: a call, to where the other node is', end);
+  const waiting = site.patient(master, node);
+  const since = machineNow();
+  await site.tellPlaces();
+  const right = await waiting;
+  expect(right).toMatchObject({ value: 1 });
+  seen.note('corrected: a call of the master that waits', 'answered', right.at - since);
+  tellWeather(seen, await stop(about(node.host)));
+};
+
 /** The network falls into two halves, each of which goes on; then it is one again. */
 const partition: Scenario = async (site, seen) => {
   const { master, lan, nodes, others } = site;
@@ -248,6 +270,7 @@ export const CUTS: Scenarios = {
   'one way: what is sent to a node vanishes': silence((lan, host) => lan.loseOneWay(host, 'to')),
   'partition: two halves, which heal': partition,
   'address: a node moves to another': moved,
+  'address: discovery says that of another node': mistaken,
   'process: killed, and another one started': killed,
   'power: a host loses it, and starts again': powerless,
 };
