@@ -63,7 +63,9 @@ export class Site {
     readonly lan: Lan,
     /** Where nodes have their certificates from. */
     private readonly authority: CertificateAuthority | undefined,
-  ) {}
+  ) {
+    process.once('exit', () => rmSync(this.folder, { recursive: true, force: true }));
+  }
 
   static async start(driver: DriverName, family: Family): Promise<Site> {
     const authority = driver === 'tls' ? await CertificateAuthority.create() : undefined;
