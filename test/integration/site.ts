@@ -53,7 +53,7 @@ export interface Weather {
 export class Site {
   readonly nodes: HostNode[] = [];
   /** What the processes write of what they do. */
-  private readonly folder = mkdtempSync(join(tmpdir(), `genrpc-${process.pid}-`));
+  private readonly folder = mkdtempSync(join(tmpdir(), `genrpc-hosts-${process.pid}-`));
   private readonly secret = randomBytes(32).toString('base64');
   private made = 0;
 
