@@ -56,6 +56,7 @@ export class Site {
   private readonly folder = mkdtempSync(join(tmpdir(), `genrpc-hosts-${process.pid}-`));
   private readonly secret = randomBytes(32).toString('base64');
   private made = 0;
+  private options: Partial<GenRpcOptions> = OPTIONS;
 
   private constructor(
     readonly driver: DriverName,
@@ -71,10 +72,7 @@ export class Site {
     const authority = driver === 'tls' ? await CertificateAuthority.create() : undefined;
     const site = new Site(driver, family, await Lan.create(COUNT + 1, family), authority);
     try {
-      const started = await Promise.allSettled(site.lan.hosts.map((host) => site.boot(host)));
-      for (const result of started) if (result.status === 'rejected') throw result.reason;
-      await site.tellPlaces();
-      await site.acquaint();
+      await site.bootAll();
       return site;
     } catch (error) {
       await site[Symbol.asyncDispose]();
@@ -105,10 +103,17 @@ export class Site {
     const node = await HostNode.start(host, this.folder, {
       ...{ name, secret: this.secret, driver: this.driver, ...(await this.certificates(name)) },
       listen: { host: everywhere, port: PORTS[this.driver], ipv6Only: true, allowPlaintext: this.driver === 'tcp' },
-      ...OPTIONS,
+      ...this.options,
     });
     this.nodes[host.number] = node;
     return node;
+  }
+
+  /** All nodes anew, and different in these options. */
+  async reboot(options: Partial<GenRpcOptions>): Promise<void> {
+    this.options = { ...this.options, ...options };
+    await Promise.all(this.nodes.map((node) => node.kill()));
+    await this.bootAll();
   }
 
   /** What discovery says of all nodes, but for what it has `wrong`. */
@@ -199,6 +204,13 @@ export class Site {
   /** A call that waits for a node which is down or about to be found dead. */
   patient(from: HostNode, to: HostNode): Promise<End> {
     return this.echo(from, to, { waitForReady: true });
+  }
+
+  private async bootAll(): Promise<void> {
+    const started = await Promise.allSettled(this.lan.hosts.map((host) => this.boot(host)));
+    for (const result of started) if (result.status === 'rejected') throw result.reason;
+    await this.tellPlaces();
+    await this.acquaint();
   }
 
   private async certificates(name: string): Promise<Pick<GenRpcOptions, 'tls'>> {
