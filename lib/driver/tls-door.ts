@@ -4,9 +4,9 @@ import type { Socket } from 'node:net';
 import { createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls';
 import { systemError, type SystemError } from './sockets.js';
 
+/** Told of its one socket: one of these, or nothing where the socket is gone before. */
 export interface Visitor {
   secured(socket: TLSSocket): void;
-  /** Its socket is gone. */
   failed(cause: SystemError): void;
 }
 
@@ -27,25 +27,12 @@ export class TlsDoor {
   }
 
   visit(socket: Socket, visitor: Visitor): void {
-    let settled = false;
-    const settle = (how: () => void): void => {
-      if (!settled) how();
-      settled = true;
-    };
-    const secured = (tls: TLSSocket): void => settle(() => visitor.secured(tls));
-    const failed = (cause: SystemError, tls: TLSSocket): void => {
-      tls.destroy();
-      settle(() => visitor.failed(reasonOf(cause, tls)));
-    };
-    socket.on('error', () => {});
-    // The server speaks up behind this, if it has anything to say.
-    socket.once('close', () => setImmediate(() => settle(() => visitor.failed(gone()))));
     try {
       this.renew();
-      this.hand(socket, secured, failed);
+      this.hand(socket, visitor);
     } catch (cause) {
-      socket.destroy(cause as Error);
-      settle(() => visitor.failed(cause as SystemError));
+      socket.destroy();
+      visitor.failed(cause as SystemError);
     }
   }
 
@@ -61,15 +48,18 @@ export class TlsDoor {
    * The server speaks of TLS sockets of its own making, and of none before its handshake is over. A view on it for each
    * socket knows what it speaks of.
    */
-  private hand(
-    socket: Socket,
-    secured: (tls: TLSSocket) => void,
-    failed: (cause: SystemError, tls: TLSSocket) => void,
-  ): void {
+  private hand(socket: Socket, visitor: Visitor): void {
     const view = Object.create(this.server) as Server;
     view.emit = (event: string, ...args: unknown[]): boolean => {
-      if (event === 'secureConnection') secured(args[0] as TLSSocket);
-      else if (event === 'tlsClientError') failed(args[0] as SystemError, args[1] as TLSSocket);
+      if (event === 'secureConnection') {
+        visitor.secured(args[0] as TLSSocket);
+      } else if (event === 'tlsClientError') {
+        const [cause, tls] = args as [SystemError, TLSSocket];
+        tls.destroy();
+        visitor.failed(reasonOf(cause, tls));
+      } else {
+        return false;
+      }
       return true;
     };
     EventEmitter.prototype.emit.call(view, 'connection', socket);
@@ -81,8 +71,4 @@ function reasonOf(cause: SystemError, { authorizationError }: TLSSocket): System
   // It is declared as an Error, and is a code.
   const code = authorizationError as unknown;
   return typeof code === 'string' ? systemError(code, 'the certificate was refused') : cause;
-}
-
-function gone(): SystemError {
-  return systemError('ECONNRESET', 'the peer went away');
 }

@@ -68,12 +68,16 @@ export class TlsDriver implements Driver {
     onError: (error: Error) => void,
   ): Promise<Listener> {
     const door = new TlsDoor(() => this.context('server').options);
-    const server = createServer(SOCKET_OPTIONS, (socket) => onChannel(this.accept(door, socket)));
+    const server = createServer(SOCKET_OPTIONS, (socket) => {
+      const channel = new AcceptedTlsChannel(socket);
+      onChannel(channel);
+      // Whoever is sent away unheard does not even cost the beginning of TLS.
+      if (!channel.isOver) this.setUp(channel, socket, door);
+    });
     return listenOn(server, endpoint, onError);
   }
 
-  private accept(door: TlsDoor, socket: Socket): Channel {
-    const channel = new AcceptedTlsChannel(socket);
+  private setUp(channel: AcceptedTlsChannel, socket: Socket, door: TlsDoor): void {
     door.visit(socket, {
       secured: (tls) => {
         try {
@@ -85,7 +89,6 @@ export class TlsDriver implements Driver {
       },
       failed: (cause) => channel.fail(notSecured(cause)),
     });
-    return channel;
   }
 
   /** @throws on a socket that is gone by now, and on one that was not set up from the beginning. */
