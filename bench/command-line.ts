@@ -8,6 +8,8 @@ export interface BenchOptions {
   readonly callers: readonly number[];
   readonly rounds: number;
   readonly seconds: number;
+  /** What lives in the heap of each process beside what it measures, in MiB. */
+  readonly heapMiB: number;
   /** Only the first and the last case of a workload. */
   readonly smoke: boolean;
   /** Record where the time of the one system goes. */
@@ -22,6 +24,7 @@ export const USAGE = `npm run bench -- [options]
   --callers 1,64,512  of add: how many callers wait for replies at a time
   --rounds 5          rounds of each system; they take turns, and the median counts
   --seconds 2         length of a round; those of some workloads are a part of it, or longer
+  --heap 0            MiB of objects that live in each process, as those of an application do
   --smoke             one very short round of every system, at each workload's ends: does it run at all?
   --profile system    that system alone, one pair of CPU profiles per line of the tables
   --help              this text
@@ -32,6 +35,7 @@ Only ratios within one run can be compared. The exit code is not 0 if a system f
 const MAX_ROUNDS = 100;
 const MAX_SECONDS = 60;
 const MAX_CALLERS = 100_000;
+const MAX_HEAP_MIB = 512;
 
 /** `undefined`: help is wanted. @throws Error that says what is wrong. */
 export function readCommandLine(args: readonly string[]): BenchOptions | undefined {
@@ -43,6 +47,7 @@ export function readCommandLine(args: readonly string[]): BenchOptions | undefin
       callers: { type: 'string', default: '1,64,512' },
       rounds: { type: 'string' },
       seconds: { type: 'string' },
+      heap: { type: 'string', default: '0' },
       smoke: { type: 'boolean', default: false },
       profile: { type: 'string' },
       help: { type: 'boolean', default: false },
@@ -56,6 +61,7 @@ export function readCommandLine(args: readonly string[]): BenchOptions | undefin
     callers: listOf(values.callers).map((text) => wholeNumber('callers', text, MAX_CALLERS)),
     rounds: wholeNumber('rounds', values.rounds ?? (smoke || profile !== undefined ? '1' : '5'), MAX_ROUNDS),
     seconds: secondsOf(values.seconds ?? (smoke ? '0.1' : '2')),
+    heapMiB: wholeNumber('heap', values.heap, MAX_HEAP_MIB, 0),
     smoke,
     profile: profile !== undefined,
   };
@@ -71,10 +77,10 @@ function namesOf(text: string, catalog: ReadonlyMap<string, unknown>): string[] 
   return names;
 }
 
-function wholeNumber(option: string, text: string, most: number): number {
+function wholeNumber(option: string, text: string, most: number, least = 1): number {
   const value = Number(text);
-  if (Number.isInteger(value) && value >= 1 && value <= most) return value;
-  throw new Error(`--${option} must be whole numbers from 1 to ${most}, got ${text}.`);
+  if (Number.isInteger(value) && value >= least && value <= most) return value;
+  throw new Error(`--${option} must be whole numbers from ${least} to ${most}, got ${text}.`);
 }
 
 function secondsOf(text: string): number {

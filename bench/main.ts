@@ -90,7 +90,7 @@ async function profile(options: BenchOptions, workers: Workers): Promise<Failure
 }
 
 async function run(options: BenchOptions): Promise<void> {
-  const workers = new Workers();
+  const workers = new Workers(options.heapMiB);
   process.once('exit', () => workers.killAll());
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => process.exit(128 + constants.signals[signal]));

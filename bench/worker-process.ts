@@ -19,13 +19,16 @@ interface Asker {
 export class Workers {
   private readonly alive = new Set<WorkerProcess>();
 
+  /** @param heapMiB what lives in each of them beside what it measures */
+  constructor(private readonly heapMiB: number) {}
+
   /** `args` are those of `worker.ts`, `nodeArgs` further ones of Node. */
   start(args: readonly string[], nodeArgs: readonly string[], place?: Place): WorkerProcess {
     const { program, prefix, host } = place ?? { program: process.execPath, prefix: [], host: undefined };
     const child = fork(WORKER, args, {
       execPath: program,
       execArgv: [...prefix, '--expose-gc', ...nodeArgs],
-      env: { ...process.env, ...(host !== undefined && { BENCH_HOST: host }) },
+      env: { ...process.env, BENCH_HEAP_MIB: String(this.heapMiB), ...(host !== undefined && { BENCH_HOST: host }) },
       stdio: ['ignore', 2, 2, 'ipc'],
     });
     const worker = new WorkerProcess(child, `${args[0]} of ${args[1]}`);

@@ -1,4 +1,5 @@
 /** One process of a system: its server or its client. Does what the harness asks, one thing after another. */
+import './application-heap.js';
 import { pick, SYSTEMS, WORKLOADS } from './catalog.js';
 import type { BenchClient, BenchServer, Operations } from './system.js';
 import type { Case, Load, Outcome } from './workload.js';

@@ -29,6 +29,8 @@ import { WriteScheduler, type ScheduledWrites } from './write-scheduler.js';
 export interface Batching {
   readonly frames: number;
   readonly bytes: number;
+  /** How many times as much may wait for a later write of the same turn; each has twice as much as the one before. */
+  readonly growth: number;
 }
 
 export interface WriterSettings {
@@ -51,7 +53,7 @@ const BULK_WRITE_BYTES = 128 * 1024;
  * Items follow each other: their reader need not have the first of them as soon as can be. With writes as small as those
  * of calls a stream of small ones brings a fifth fewer a second.
  */
-const ITEM_BATCHING: Batching = { frames: Infinity, bytes: 4096 };
+const ITEM_BATCHING: Batching = { frames: Infinity, bytes: 4096, growth: 1 };
 /** Grants for each item or chunk that was sent: a peer that thanks for every byte costs more than it allows. */
 const MAX_GRANTS_AHEAD = 1000;
 const GRANTS_PER_FRAME = 10;
@@ -62,6 +64,8 @@ export class FrameWriter implements ScheduledWrites {
   private readonly scheduler = new WriteScheduler(this.credit, this);
   private readonly boxes = new Map<number, Outbox>();
   private flushScheduled = false;
+  /** How much larger than the first write of this turn the next one may be: the peer has something to do by now. */
+  private growth = 1;
   /** Bytes given to the channel since the beginning. */
   private handedOver = 0;
   private grantsAhead = 0;
@@ -71,6 +75,7 @@ export class FrameWriter implements ScheduledWrites {
   private granted = 0;
   private stopped = false;
   private readonly onTurnEnd = (): void => {
+    this.growth = 1;
     this.flushScheduled = false;
     this.flush();
   };
@@ -256,8 +261,11 @@ export class FrameWriter implements ScheduledWrites {
     this.scheduler.add(box, { frame: kept, mark, written: -1 });
   }
 
-  private flushSoon({ bytes, frames }: Batching = this.settings.batching): void {
-    if (this.batch.bytes >= bytes || this.batch.frames >= frames) return this.flush();
+  private flushSoon({ bytes, frames, growth }: Batching = this.settings.batching): void {
+    if (this.batch.bytes >= bytes * this.growth || this.batch.frames >= frames * this.growth) {
+      this.flush();
+      this.growth = Math.min(2 * this.growth, growth);
+    }
     if (this.flushScheduled) return;
     this.flushScheduled = true;
     this.clock.soon(this.onTurnEnd);

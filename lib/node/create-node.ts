@@ -101,6 +101,7 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   // The secrets end here: what the node keeps are keys that cannot be read back.
   const { secrets: _, tls: __, ...options } = resolved;
   const { buffers } = shared.self.settings;
+  certificates?.start();
   const parts = { registry, policy, dispatcher, server, local, calls, broadcasts, buffers, certificates };
   return new GenRpcNode({ ...shared, ...parts, options });
 }
@@ -117,18 +118,15 @@ function driversOf(
   return new Map([...known, ...given].map((driver) => [driver.name, driver]));
 }
 
-/** @throws GenRpcConfigError where the certificates will not do. */
+/** Not watched yet. @throws GenRpcConfigError where the certificates will not do. */
 function certificatesFor(
   options: ResolvedOptions,
   { calendar = systemCalendar, files = systemFiles, signals = systemSignals, log = silentLog }: Partial<NodePorts>,
   where: string,
   { clock, journal }: { clock: Clock; journal: Journal },
 ): CertificateFiles | undefined {
-  const { tls } = options;
-  if (tls === undefined) return undefined;
-  const certificates = certificatesOf(options, tls, where, { clock, calendar, files, signals, journal, log });
-  certificates.start();
-  return certificates;
+  if (options.tls === undefined) return undefined;
+  return certificatesOf(options, options.tls, where, { clock, calendar, files, signals, journal, log });
 }
 
 function identityOf(options: ResolvedOptions, clock: Clock, random: Random): Identity {

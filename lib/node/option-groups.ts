@@ -57,7 +57,11 @@ export class KeepaliveOptions {
   count?: number;
 }
 
-/** Frames of one turn of the event loop leave in one write, unless so much has gathered that the peer had better begin. */
+/**
+ * Frames of one turn of the event loop leave in one write, unless so much has gathered that the peer had better begin.
+ * Without this option the marks are doubled for each further write of the turn, up to 16 times: by then the peer has
+ * something to do. Either of them given, both are fixed.
+ */
 export class BatchingOptions {
   /** Frames in a write. 1: each in one of its own. Default 16. (gen_rpc: `max_batch_size`) */
   @Optional()
@@ -193,6 +197,8 @@ export const DEFAULT_RECONNECT = { min: 100, max: 30_000 } as const;
 export const DEFAULT_KEEPALIVE = { idle: 5000, interval: 5000, count: 2 } as const;
 /** A write costs 9–10 µs on each side, whatever its size; past these the peer had better start working. */
 export const DEFAULT_BATCHING = { frames: 16, bytes: 1024 } as const;
+/** With 512 callers worth a tenth of the calls; with 64 there is hardly more than one write a turn. */
+export const DEFAULT_BATCH_GROWTH = 16;
 export const DEFAULT_COMPRESSION = { level: 1, threshold: 1024 } as const;
 export const DEFAULT_CONCURRENCY = {
   callsPerConnection: 10_000,

@@ -1,4 +1,5 @@
 /** From what a user wrote to what a node runs on, or one error that names every problem. */
+import type { Batching } from '../connection/frame-writer.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from './check-options.js';
 import { GenRpcConfigError, type Problem } from './config-error.js';
@@ -8,6 +9,7 @@ import {
   CompressionOptions,
   ConcurrencyOptions,
   DEFAULT_ADMISSION,
+  DEFAULT_BATCH_GROWTH,
   DEFAULT_BATCHING,
   DEFAULT_COMPRESSION,
   DEFAULT_CONCURRENCY,
@@ -38,7 +40,7 @@ export interface ResolvedOptions extends Required<
   readonly reconnect: Required<ReconnectOptions>;
   readonly retry: Required<RetryOptions> | undefined;
   readonly admission: Required<AdmissionOptions>;
-  readonly batching: Required<BatchingOptions>;
+  readonly batching: Batching;
   readonly keepalive: Required<KeepaliveOptions> | undefined;
   readonly compression: Required<CompressionOptions> | undefined;
   readonly concurrency: Required<ConcurrencyOptions>;
@@ -94,7 +96,10 @@ export function resolveOptions(
     reconnect: withDefaults(DEFAULT_RECONNECT, reconnect),
     retry: retry === false ? undefined : withDefaults<RetryOptions>(DEFAULT_RETRY, retry),
     admission: withDefaults(DEFAULT_ADMISSION, admission),
-    batching: withDefaults(DEFAULT_BATCHING, batching),
+    batching: {
+      ...withDefaults(DEFAULT_BATCHING, batching),
+      growth: batching === undefined ? DEFAULT_BATCH_GROWTH : 1,
+    },
     keepalive: keepalive === false ? undefined : withDefaults(DEFAULT_KEEPALIVE, keepalive),
     concurrency: withDefaults(DEFAULT_CONCURRENCY, concurrency),
     compression: compression ? withDefaults(DEFAULT_COMPRESSION, compression) : undefined,

@@ -81,7 +81,7 @@ describe('W-02 places in the stream of a connection', () => {
         return true;
       },
     };
-    const settings = { sendTimeout: 1000, batching: { frames: 16, bytes: 1024 } };
+    const settings = { sendTimeout: 1000, batching: { frames: 16, bytes: 1024, growth: 1 } };
     const writer = new FrameWriter(channel, new FrameEncoder(), new HandClock(), settings, () => {});
     const payload = { kind: 'raw', bytes: Buffer.alloc(64 * 1024 * 1024) } as const;
     const beyond: number[] = [];

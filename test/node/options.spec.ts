@@ -324,7 +324,7 @@ describe('options that are right', () => {
       retry: { idempotent: [], attempts: 3, ratio: 0.2, perSecond: 10 },
       admission: { total: 512, perAddress: 32, failuresPerMinute: 10 },
       keepalive: { idle: 5000, interval: 5000, count: 2 },
-      batching: { frames: 16, bytes: 1024 },
+      batching: { frames: 16, bytes: 1024, growth: 16 },
       compression: undefined,
       concurrency: { callsPerConnection: 10_000, calls: 20_000, casts: 10_000, loopDelay: 200 },
       life: undefined,
