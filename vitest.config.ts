@@ -3,7 +3,8 @@ import { defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.spec.ts'],
-    exclude: ['test/compat/**'],
+    // test/integration: `npm run test:integration`.
+    exclude: ['test/compat/**', 'test/integration/**'],
     globalSetup: ['test/support/tls-setup.ts'],
     pool: 'forks',
     testTimeout: 20_000,

@@ -1,5 +1,10 @@
 /** What a certificate may say; everything has a default that makes a good certificate of a node. */
-import type { KeyKind } from './x509.js';
+
+/**
+ * EC: P-256, quick to make. RSA: 2,048 bits, for peers that know nothing else. It stands here and not where keys are
+ * made, as types that users see must not lead to a package that they need not have.
+ */
+export type KeyKind = 'ec' | 'rsa';
 
 /** Names that a certificate speaks for. */
 export interface AlternativeNames {

@@ -1,91 +1,80 @@
 /** Real networks that a test may break: two network namespaces with a cable between them, which only root on Linux has. */
-import { execFile, execFileSync, spawnSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { promisify } from 'node:util';
 import { describe, it } from 'vitest';
+import { batch, NetPort } from './net-port.js';
 
-const run = promisify(execFile);
-const INTERFACE = 'wire0';
-
-async function ip(...args: readonly string[]): Promise<void> {
-  await run('ip', args);
-}
+/** What the one cable of a namespace is called in it. */
+export const INTERFACE = 'wire0';
 
 /** A machine of its own, as far as the network goes, at the end of a cable. */
-export class NetNamespace {
+export class NetNamespace extends NetPort {
   constructor(
-    readonly name: string,
+    name: string,
     readonly address: string,
     private readonly mac: string,
-  ) {}
+  ) {
+    super(name, INTERFACE);
+  }
 
   /** Makes both ends of a cable, each in a namespace of its own. */
   static async connect(near: NetNamespace, far: NetNamespace): Promise<void> {
-    await Promise.all([near, far].map(({ name }) => ip('netns', 'add', name)));
-    const peer = ['peer', 'name', INTERFACE, 'address', far.mac, 'netns', far.name];
-    await ip('link', 'add', INTERFACE, 'address', near.mac, 'netns', near.name, 'type', 'veth', ...peer);
+    const peer = `peer name ${INTERFACE} address ${far.mac} netns ${far.name}`;
+    await batch('ip', [
+      ...[near, far].map(({ name }) => `netns add ${name}`),
+      `link add ${INTERFACE} address ${near.mac} netns ${near.name} type veth ${peer}`,
+    ]);
     await Promise.all([near, far].map((end) => end.start()));
     await Promise.all([near.knows(far), far.knows(near)]);
   }
 
-  /** The cable is unplugged here. The other end sees that it has no carrier, and nothing more. */
-  down(): Promise<void> {
-    return this.set('down');
+  remove(): Promise<void> {
+    return removeNamespace(this.name);
   }
 
-  up(): Promise<void> {
-    return this.set('up');
-  }
-
-  /** What is sent from here is lost, and nobody is told; what is sent to here arrives. */
-  loseOutgoing(): Promise<void> {
-    return this.queue('replace', 'blackhole');
-  }
-
-  /**
-   * What is sent from here leaves at so many Mbit/s. The queue before that holds 30 ms of it and loses the rest: a long
-   * one would make all connections wait, whatever a node does.
-   */
-  limitOutgoing(megabits: number): Promise<void> {
-    return this.queue('replace', 'tbf', 'rate', `${megabits}mbit`, 'burst', '16kb', 'latency', '30ms');
-  }
-
-  /** As it was before `loseOutgoing` or `limitOutgoing`. */
-  freeOutgoing(): Promise<void> {
-    return this.queue('del');
-  }
-
-  async remove(): Promise<void> {
-    await ip('netns', 'del', this.name).catch(() => {});
-  }
-
-  private async start(): Promise<void> {
-    await ip('-n', this.name, 'address', 'add', `${this.address}/24`, 'dev', INTERFACE);
-    await ip('-n', this.name, 'link', 'set', 'lo', 'up');
-    await this.up();
+  private start(): Promise<void> {
+    const lines = [`address add ${this.address}/24 dev ${INTERFACE}`, 'link set lo up', `link set ${INTERFACE} up`];
+    return batch('ip', lines, this.name);
   }
 
   /** For good: else a one-way break would become one of both ways, as soon as nobody answers who has which address. */
   private knows({ address, mac }: NetNamespace): Promise<void> {
-    return ip('-n', this.name, 'neigh', 'replace', address, 'lladdr', mac, 'dev', INTERFACE, 'nud', 'permanent');
+    return batch('ip', [`neigh replace ${address} lladdr ${mac} dev ${INTERFACE} nud permanent`], this.name);
   }
+}
 
-  private set(state: 'up' | 'down'): Promise<void> {
-    return ip('-n', this.name, 'link', 'set', INTERFACE, state);
-  }
-
-  private async queue(verb: 'replace' | 'del', ...kind: readonly string[]): Promise<void> {
-    await run('tc', ['-n', this.name, 'qdisc', verb, 'dev', INTERFACE, 'root', ...kind]);
-  }
+export async function removeNamespace(name: string): Promise<void> {
+  await batch('ip', [`netns del ${name}`]).catch(() => {});
 }
 
 let made = 0;
 
-/** Removes what processes have left behind that are no more: one whose test hangs is killed, and disposes of nothing. */
-function sweep(): void {
+/** The beginning of the names of namespaces that belong together. */
+export function nextNamespaces(): string {
+  return `genrpc-${process.pid}-${(made += 1)}`;
+}
+
+/**
+ * Removes what processes have left behind that are no more, and names it: one whose test hangs is killed, and disposes
+ * of nothing. Whatever still runs there is killed.
+ */
+export function sweep(): string[] {
   const { stdout } = spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' });
-  for (const [name, pid] of stdout.matchAll(/^genrpc-(\d+)-\S+/gm)) {
-    if (!existsSync(`/proc/${pid}`)) spawnSync('ip', ['netns', 'del', name]);
+  const all = [...(stdout ?? '').matchAll(/^genrpc-(\d+)-\S+/gm)];
+  const left = all.filter(([, pid]) => !existsSync(`/proc/${pid}`)).map(([name]) => name);
+  for (const name of left) {
+    const pids = spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' }).stdout.split('\n');
+    for (const pid of pids) if (pid !== '') end(Number(pid));
+    spawnSync('ip', ['netns', 'del', name]);
+  }
+  return left;
+}
+
+function end(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It has ended meanwhile.
   }
 }
 
@@ -95,7 +84,7 @@ export class Link {
   readonly far: NetNamespace;
 
   private constructor() {
-    const name = `genrpc-${process.pid}-${(made += 1)}`;
+    const name = nextNamespaces();
     this.near = new NetNamespace(`${name}-near`, '10.77.0.1', '02:00:00:00:00:01');
     this.far = new NetNamespace(`${name}-far`, '10.77.0.2', '02:00:00:00:00:02');
   }
@@ -127,18 +116,18 @@ interface Lack {
 }
 
 /** What keeps this machine from having such networks, if anything does. */
-function lacking(): Lack | undefined {
+function lacking(also: readonly string[]): Lack | undefined {
   if (process.platform !== 'linux') return { why: `${process.platform} has no network namespaces`, forbidden: true };
   for (const program of ['ip', 'tc']) {
     const { error } = spawnSync(program, ['-V']);
     if (error !== undefined) return { why: `there is no ${program} (package iproute2)`, forbidden: false };
   }
   if (process.getuid?.() !== 0) return { why: 'only root may make network namespaces', forbidden: false };
-  return refusalOfKernel();
+  return refusalOfKernel(also);
 }
 
 /** Tries everything once that the tests will do. */
-function refusalOfKernel(): Lack | undefined {
+function refusalOfKernel(also: readonly string[]): Lack | undefined {
   sweep();
   const name = `genrpc-${process.pid}-probe`;
   const steps = [
@@ -147,6 +136,7 @@ function refusalOfKernel(): Lack | undefined {
     `tc -n ${name} qdisc replace dev ${INTERFACE} root tbf rate 10mbit burst 16kb latency 30ms`,
     `tc -n ${name} qdisc replace dev ${INTERFACE} root blackhole`,
     `ip netns exec ${name} true`,
+    ...also.map((step) => step.replace('NAMESPACE', name)),
   ];
   try {
     for (const step of steps) {
@@ -163,18 +153,21 @@ function refusalOfKernel(): Lack | undefined {
   }
 }
 
-const lack = lacking();
+const HOW = 'They run as root, on Linux with iproute2.';
 
 /**
- * As `describe`, for tests that make a `Link`. Where that cannot be done, they are skipped with a line about it. With
- * `GEN_RPC_NETWORKS=required` that is a failure, unless it is the kernel that forbids it.
+ * As `describe`, for tests that make a `Link` or a `Lan`. Where that cannot be done, they are skipped with a line about
+ * it. With `GEN_RPC_NETWORKS=required` that is a failure, unless it is the kernel that forbids it.
+ *
+ * @param also commands that must work in a NAMESPACE with the interface `wire0`, beside what a `Link` needs
  */
-export function describeOnNetworks(title: string, tests: () => void): void {
+export function describeOnNetworks(title: string, tests: () => void, also: readonly string[] = []): void {
+  const lack = lacking(also);
   if (lack === undefined) {
     describe(title, tests);
     return;
   }
-  process.stderr.write(`\n*** NOT RUN: ${title}. These tests make networks of their own, but ${lack.why}.\n`);
+  process.stderr.write(`\n*** NOT RUN: ${title}. These tests make networks of their own, but ${lack.why}. ${HOW}\n`);
   if (process.env['GEN_RPC_NETWORKS'] !== 'required' || lack.forbidden) {
     describe.skip(`${title} (NOT RUN HERE: ${lack.why})`, tests);
     return;

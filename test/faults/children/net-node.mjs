@@ -1,6 +1,7 @@
 /** A node in a network that a test breaks: makes the calls that it is told to make, and says what it has seen. */
 import { subscribe } from 'node:diagnostics_channel';
 import { createNode } from 'nestjs-gen-rpc/core';
+import { tcpSockets } from '../../support/tcp-sockets.mjs';
 
 const { OPTIONS } = process.env;
 
@@ -82,7 +83,7 @@ const verbs = {
     return Promise.all(pings);
   },
   drain: ({ gracePeriod }) => node.drain(gracePeriod),
-  stats: () => ({ ...node.stats(), ran, bytesRead: sockets.reduce((sum, { socket }) => sum + socket.bytesRead, 0) }),
+  stats: () => ({ ...node.stats(), ran, bytesRead: tcpSockets().reduce((sum, socket) => sum + socket.bytesRead, 0) }),
   /** Resolves with the time at which the last of all sockets was gone. */
   allGone: async () => {
     const open = sockets.filter(({ goneAt }) => goneAt === undefined);

@@ -1,19 +1,12 @@
 /** A node of the integration test: a process of its own, which ends with its parent, and cuts its sockets when told. */
-import { subscribe } from 'node:diagnostics_channel';
 import { createNode } from 'nestjs-gen-rpc/core';
+import { tcpSockets } from '../../support/tcp-sockets.mjs';
 
 const { NAME: name, PORT, SECRET: secret } = process.env;
 const port = Number(PORT);
 
 // First of all: whatever happens below, nobody is left behind.
 process.on('disconnect', () => process.exit());
-
-/** Sockets that others have opened to here. */
-const sockets = new Set();
-subscribe('net.server.socket', ({ socket }) => {
-  sockets.add(socket);
-  socket.on('close', () => sockets.delete(socket));
-});
 
 const node = createNode({
   ...{ name, secret, clientPort: port },
@@ -48,7 +41,10 @@ node.register('relay', {
 node.registerEvent('news', (message) => void heard.push(message));
 
 process.on('message', (message) => {
-  if (message === 'reset') for (const socket of sockets) socket.resetAndDestroy();
+  if (message !== 'reset') return;
+  // Those that others have opened to here.
+  const accepted = tcpSockets().filter(({ localPort, destroyed }) => localPort === port && !destroyed);
+  for (const socket of accepted) socket.resetAndDestroy();
 });
 
 await node.listen();
