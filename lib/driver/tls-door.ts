@@ -11,19 +11,21 @@ export interface Visitor {
 }
 
 export class TlsDoor {
-  private readonly server: Server;
-  private current: SecureContextOptions;
+  // They hold the key: nothing that is printed has it.
+  readonly #server: Server;
+  #current: SecureContextOptions;
 
   /** @param contextOptions asked at each visit; another object where anything has changed */
   constructor(private readonly contextOptions: () => SecureContextOptions) {
-    this.current = contextOptions();
-    this.server = createServer({
-      ...this.current,
+    this.#current = contextOptions();
+    this.#server = createServer({
+      ...this.#current,
       requestCert: true,
       rejectUnauthorized: true,
       // Whoever owns the channel has a deadline for all of the handshake.
       handshakeTimeout: 0,
     });
+    forgetKey(this.#server);
   }
 
   visit(socket: Socket, visitor: Visitor): void {
@@ -39,9 +41,10 @@ export class TlsDoor {
   /** From here on new visitors see the certificate that is in use now. */
   private renew(): void {
     const wanted = this.contextOptions();
-    if (wanted === this.current) return;
-    this.server.setSecureContext(wanted);
-    this.current = wanted;
+    if (wanted === this.#current) return;
+    this.#server.setSecureContext(wanted);
+    forgetKey(this.#server);
+    this.#current = wanted;
   }
 
   /**
@@ -49,7 +52,7 @@ export class TlsDoor {
    * socket knows what it speaks of.
    */
   private hand(socket: Socket, visitor: Visitor): void {
-    const view = Object.create(this.server) as Server;
+    const view = Object.create(this.#server) as Server;
     view.emit = (event: string, ...args: unknown[]): boolean => {
       if (event === 'secureConnection') {
         visitor.secured(args[0] as TLSSocket);
@@ -64,6 +67,11 @@ export class TlsDoor {
     };
     EventEmitter.prototype.emit.call(view, 'connection', socket);
   }
+}
+
+/** The server keeps what its context was made of, and every socket of it shows the server to whoever prints it. */
+function forgetKey(server: Server): void {
+  Object.assign(server, { key: undefined, passphrase: undefined });
 }
 
 /** A certificate that was refused is no error of the socket. */

@@ -39,13 +39,17 @@ interface Context {
 
 export class TlsDriver implements Driver {
   readonly name = 'tls';
-  private readonly contexts = new Map<TlsRole, Context>();
+  // They hold keys: nothing that is printed has them.
+  readonly #credentials: Credentials;
+  readonly #contexts = new Map<TlsRole, Context>();
 
   constructor(
     private readonly clock: Clock,
-    private readonly credentials: Credentials,
+    credentials: Credentials,
     private readonly rules: TlsRules,
-  ) {}
+  ) {
+    this.#credentials = credentials;
+  }
 
   connect(endpoint: Endpoint, signal: AbortSignal): Promise<Channel> {
     const context = this.context('client');
@@ -105,11 +109,11 @@ export class TlsDriver implements Driver {
   }
 
   private context(role: TlsRole): Context {
-    const material = this.credentials.material(role);
-    let context = this.contexts.get(role);
+    const material = this.#credentials.material(role);
+    let context = this.#contexts.get(role);
     if (context?.material !== material) {
       context = { material, options: this.optionsOf(material), secure: undefined };
-      this.contexts.set(role, context);
+      this.#contexts.set(role, context);
     }
     return context;
   }
