@@ -32,7 +32,8 @@ const SHAPES = [COOKIE, OTHER].flatMap((cookie) => {
 
 /** Whatever of a value anyone could print. */
 function printed(value: unknown): string {
-  const deep = { depth: Infinity, showHidden: true, maxArrayLength: Infinity, maxStringLength: Infinity };
+  // Longer than whatever has bytes of a peer in it, and shorter than the tables of numbers that are printed again and again.
+  const deep = { depth: Infinity, showHidden: true, maxArrayLength: 20_000, maxStringLength: Infinity };
   const parts = [inspect(value, deep), String(value)];
   if (value instanceof Error) parts.push(value.message, value.stack ?? '', JSON.stringify(value), printed(value.cause));
   return parts.join('\n');
