@@ -5,7 +5,7 @@ import { Controller } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { Ctx, MessagePattern, type MicroserviceOptions } from '@nestjs/microservices';
 import { firstValueFrom } from 'rxjs';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { GenRpcContext } from '../../lib/nest/gen-rpc.context.js';
 import { GenRpcModule } from '../../lib/nest/gen-rpc.module.js';
@@ -16,6 +16,9 @@ import type { GenRpcOptions } from '../../lib/node/options.js';
 import { CapturedLogger, moduleOf, SERVER } from '../nest/support.js';
 import { Cluster, DRIVERS } from '../support/cluster.js';
 import { RawPeer, RawServer } from '../support/raw-peer.js';
+
+// To print all of a node takes seconds.
+vi.setConfig({ testTimeout: 90_000 });
 
 const B = 'b@127.0.0.1';
 const COOKIE = 'xK9#unmistakable-cookie-of-this-test';
