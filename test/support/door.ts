@@ -1,4 +1,5 @@
 /** The door of a node as strangers meet it: handshakes step by step, beside a caller that must not notice any of it. */
+import type { ConnectionOptions } from 'node:tls';
 import { expect } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { FrameType, type Frame } from '../../lib/protocol/frame.js';
@@ -10,8 +11,9 @@ import {
   type Reject,
   type ServerHello,
 } from '../../lib/protocol/handshake-frames.js';
-import { Cluster, SECRET, type NodeSettings } from './cluster.js';
-import { helloFor, RawPeer, serverHello, TCP_BINDING } from './raw-peer.js';
+import { Cluster, SECRET, type DriverName, type NodeSettings } from './cluster.js';
+import { bindingOf, helloFor, RawPeer, serverHello } from './raw-peer.js';
+import { tlsPeer } from './tls-peer.js';
 
 export const OTHER_SECRET = 'another-long-cookie-for-tests-4567';
 
@@ -39,7 +41,7 @@ export interface Greeting {
 export async function greet(peer: RawPeer, hello: Buffer): Promise<Greeting> {
   peer.send(hello);
   const { frame } = await peer.handshake(HandshakeType.ServerHello);
-  return { hello, answer: frame, script: transcript(hello, frame, TCP_BINDING) };
+  return { hello, answer: frame, script: transcript(hello, frame, bindingOf(peer.socket)) };
 }
 
 /** A stranger who has said hello to `node` and waits. */
@@ -54,7 +56,7 @@ export async function answerAs(peer: RawPeer, node: string, changes: Partial<Ser
   const { frame: hello } = await peer.handshake(HandshakeType.ClientHello);
   const answer = serverHello(node, changes);
   peer.send(answer);
-  return { hello, answer, script: transcript(hello, answer, TCP_BINDING) };
+  return { hello, answer, script: transcript(hello, answer, bindingOf(peer.socket)) };
 }
 
 /** As a server that knows the secret: proof in, verdict out. */
@@ -113,8 +115,8 @@ export class Door {
   }
 
   /** @param options of `b`. */
-  static async open(options: NodeSettings = {}): Promise<Door> {
-    const cluster = new Cluster({ driver: 'tcp' });
+  static async open(options: NodeSettings = {}, driver: Exclude<DriverName, 'memory'> = 'tcp'): Promise<Door> {
+    const cluster = new Cluster({ driver });
     const node = await cluster.start('b', options);
     const port = portOf(cluster, node.name);
     const healthy = cluster.create('healthy', { listen: false, secret: options.secret ?? SECRET });
@@ -132,9 +134,16 @@ export class Door {
     return this.healthy.call(this.name, 'health', 'ping');
   }
 
-  /** A stranger's connection, to `b` unless told otherwise. */
+  /** A stranger's connection, to `b` unless told otherwise, in the clear whatever `b` speaks. */
   async dial({ from, port = this.port }: { from?: string; port?: number } = {}): Promise<RawPeer> {
     const peer = await RawPeer.dial(port, from);
+    this.peers.push(peer);
+    return peer;
+  }
+
+  /** A stranger's connection over TLS, with the certificate that everybody has unless told otherwise. */
+  async dialTls(options: ConnectionOptions = {}): Promise<RawPeer> {
+    const peer = await tlsPeer(this.port, options);
     this.peers.push(peer);
     return peer;
   }

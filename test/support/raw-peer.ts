@@ -1,6 +1,7 @@
 /** A peer that speaks bytes: what a well-behaved node would send, and whatever else a test wants to. */
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { randomBytes } from 'node:crypto';
+import { TLSSocket } from 'node:tls';
 import { FrameDecoder } from '../../lib/protocol/frame-decoder.js';
 import { FrameEncoder } from '../../lib/protocol/frame-encoder.js';
 import {
@@ -31,6 +32,12 @@ import { Messages } from './frames.js';
 
 /** Of plain TCP. */
 export const TCP_BINDING = new Uint8Array(32);
+
+/** What proofs over this socket are bound to: RFC 9266, or nothing. */
+export function bindingOf(socket: Socket): Uint8Array {
+  if (!(socket instanceof TLSSocket)) return TCP_BINDING;
+  return socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0));
+}
 
 /** The bytes of frames, as a node would write them; of what is large, all its chunks behind it. */
 export function bytesOf(...frames: readonly Frame[]): Buffer {
@@ -209,7 +216,7 @@ export class RawPeer {
     this.send(hello);
     const answer = await this.handshake(HandshakeType.ServerHello);
     decodeServerHello(answer.body);
-    const script = transcript(hello, answer.frame, TCP_BINDING);
+    const script = transcript(hello, answer.frame, bindingOf(this.socket));
     this.send(handshakeFrame(HandshakeType.Proof, proveClient([deriveKeys(Buffer.from(secret))], script)));
     await this.handshake(HandshakeType.Accept);
     this.startFrames();
@@ -223,7 +230,7 @@ export class RawPeer {
     const answer = serverHello(node);
     this.send(answer);
     const proof = await this.handshake(HandshakeType.Proof);
-    const script = transcript(hello.frame, answer, TCP_BINDING);
+    const script = transcript(hello.frame, answer, bindingOf(this.socket));
     if (verifyClient([keys], script, proof.body) === undefined) throw new Error('the client proved nothing');
     this.send(handshakeFrame(HandshakeType.Accept, proveServer(keys, script, proof.body)));
     this.startFrames();
