@@ -166,6 +166,20 @@ describe('a stranger at the door of TLS', () => {
     await cluster.create('a', { listen: false }).connect(B);
   });
 
+  it.each(['close', 'drain'] as const)('is gone once a node has ended by `%s`', async (end) => {
+    await using cluster = new Cluster({ driver: 'tls' });
+    const b = await cluster.start('b');
+    const port = portOf(cluster, B);
+    const silent = connect(port, '127.0.0.1').on('error', () => {});
+    const secured = connectTls({ port, host: '127.0.0.1', ...LOOPBACK_TLS }).on('error', () => {});
+    const ended = [silent, secured].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
+    await once(secured, 'secureConnect');
+    await until(() => b.stats().handshakes === 2);
+    await b[end]();
+    expect(b.stats().handshakes).toBe(0);
+    await Promise.all(ended);
+  });
+
   it('that speaks no TLS is closed and counted', async () => {
     await using nodes = await twoNodes({ driver: 'tls' });
     const socket = connect(portOf(nodes, B), '127.0.0.1').on('error', () => {});
