@@ -91,14 +91,12 @@ async function profile(options: BenchOptions, workers: Workers): Promise<Failure
 }
 
 async function run(options: BenchOptions): Promise<void> {
-  const workers = new Workers({
-    BENCH_HEAP_MIB: String(options.heapMiB),
-    [CERTIFICATES]: await makeCertificates(),
-  });
-  process.once('exit', () => workers.killAll());
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => process.exit(128 + constants.signals[signal]));
   }
+  const certificates = await makeCertificates();
+  const workers = new Workers({ BENCH_HEAP_MIB: String(options.heapMiB), [CERTIFICATES]: certificates });
+  process.once('exit', () => workers.killAll());
   console.log(`${describeMachine()}, ${describeLoad()}`);
   const workloads = options.workloads.filter(isPossible);
   const failures = await (options.profile ? profile : compare)({ ...options, workloads }, workers);
