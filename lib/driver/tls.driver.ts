@@ -1,7 +1,14 @@
 /** Channels over TLS: encrypted, and by certificate of both ends. There is no way to have it with less. */
 import { constants } from 'node:crypto';
 import { createServer, isIP, type Socket } from 'node:net';
-import { connect, createSecureContext, type SecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import {
+  connect,
+  createSecureContext,
+  type ConnectionOptions,
+  type SecureContext,
+  type SecureContextOptions,
+  type TLSSocket,
+} from 'node:tls';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock } from '../ports/clock.js';
 import { AcceptedTlsChannel } from './accepted-tls-channel.js';
@@ -11,6 +18,7 @@ import { DialledTlsChannel } from './dialled-tls-channel.js';
 import type { Channel, Driver, Endpoint, ListenAt, Listener } from './driver.js';
 import { PeersCertificate } from './peer-certificate.js';
 import { SocketChannel, type Security } from './socket-channel.js';
+import { readsOf, SocketReads } from './socket-reads.js';
 import { listenOn, SOCKET_OPTIONS, systemError, whenOpen, type SystemError } from './sockets.js';
 import { TlsDoor } from './tls-door.js';
 import { meaningOf } from './tls-failure.js';
@@ -53,17 +61,21 @@ export class TlsDriver implements Driver {
 
   connect(endpoint: Endpoint, signal: AbortSignal): Promise<Channel> {
     const context = this.context('client');
-    const socket = connect({
+    const reads = new SocketReads();
+    // Node has `onread` for TLS, too; its types do not say so.
+    const options: ConnectionOptions & { onread: SocketReads } = {
       ...endpoint,
       ...SOCKET_OPTIONS,
+      onread: reads,
       ...(isIP(endpoint.host) === 0 ? { servername: endpoint.host } : {}),
       secureContext: (context.secure ??= createSecureContext(context.options)),
       rejectUnauthorized: true,
       // What counts is not the host that is dialled but the node that is wanted there: see `VerifiedCertificate`.
       checkServerIdentity: () => undefined,
-    });
+    };
+    const socket = connect(options);
     const opening = { socket, ready: 'secureConnect', endpoint, signal, explain: meaningOf } as const;
-    return whenOpen(opening, () => new DialledTlsChannel(socket, this.clock, undefined, this.securityOf(socket)));
+    return whenOpen(opening, () => new DialledTlsChannel(socket, this.clock, reads, this.securityOf(socket)));
   }
 
   listen(
@@ -85,7 +97,7 @@ export class TlsDriver implements Driver {
     door.visit(socket, {
       secured: (tls) => {
         try {
-          channel.secure(new SocketChannel(tls, this.clock, undefined, this.securityOf(tls)));
+          channel.secure(new SocketChannel(tls, this.clock, readsOf(tls), this.securityOf(tls)));
         } catch (cause) {
           tls.destroy();
           channel.fail(notSecured(cause as SystemError));

@@ -114,7 +114,7 @@ describe('E-04 the cookie, where somebody else answers', () => {
     ['a node of another name', (peer) => peer.welcome('c@127.0.0.1', COOKIE).catch(() => peer.destroy())],
   ])('E-04 is in no error about it, and in no byte that it gets: %s', async (_, answer) => {
     await using cluster = new Cluster({ options: { secret: COOKIE } });
-    await using impostor = await RawServer.listen((peer) => void answer(peer));
+    await using impostor = await RawServer.listen('tcp', (peer) => void answer(peer));
     cluster.discovery.locations.set(B, { driver: 'tcp', host: '127.0.0.1', port: impostor.port });
     const a = cluster.create('a', { listen: false });
     const error = await caught(() => a.call(B, 'm', 'fn'));
