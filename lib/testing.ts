@@ -7,6 +7,7 @@ export type {
   CertificateOptions,
   IssuedCertificate,
   IssueOptions,
+  KeyKind,
 } from './certificates/issue-options.js';
 export { MemoryLink, MemoryNetwork, type MemoryNetworkOptions } from './driver/memory.driver.js';
 export { SeededRandom } from './testing/seeded-random.js';

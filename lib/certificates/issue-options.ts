@@ -1,5 +1,10 @@
 /** What a certificate may say; everything has a default that makes a good certificate of a node. */
-import type { KeyKind } from './x509.js';
+
+/**
+ * EC: P-256, quick to make. RSA: 2,048 bits, for peers that know nothing else. It stands here and not where keys are
+ * made, as types that users see must not lead to a package that they need not have.
+ */
+export type KeyKind = 'ec' | 'rsa';
 
 /** Names that a certificate speaks for. */
 export interface AlternativeNames {
@@ -11,7 +16,7 @@ export interface AlternativeNames {
 
 /** What every certificate has. */
 export interface CertificateOptions {
-  /** Common name of the subject. Default: the name that it is made for. */
+  /** Common name of the subject; empty: there is no subject at all. Default: the name that it is made for. */
   readonly commonName?: string;
   /** Default: five minutes ago, as clocks differ. */
   readonly notBefore?: Date;

@@ -1,10 +1,8 @@
 /** Loads what writes certificates only where some are made: applications that make none need not have it installed. */
 import { createPrivateKey, webcrypto } from 'node:crypto';
+import type { KeyKind } from './issue-options.js';
 
 export type X509Library = typeof import('@peculiar/x509');
-
-/** EC: P-256, quick to make. RSA: 2,048 bits, for peers that know nothing else. */
-export type KeyKind = 'ec' | 'rsa';
 
 const ALGORITHMS = {
   ec: { name: 'ECDSA', namedCurve: 'P-256' },

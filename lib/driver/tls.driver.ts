@@ -47,13 +47,17 @@ interface Context {
 
 export class TlsDriver implements Driver {
   readonly name = 'tls';
-  private readonly contexts = new Map<TlsRole, Context>();
+  // They hold keys: nothing that is printed has them.
+  readonly #credentials: Credentials;
+  readonly #contexts = new Map<TlsRole, Context>();
 
   constructor(
     private readonly clock: Clock,
-    private readonly credentials: Credentials,
+    credentials: Credentials,
     private readonly rules: TlsRules,
-  ) {}
+  ) {
+    this.#credentials = credentials;
+  }
 
   connect(endpoint: Endpoint, signal: AbortSignal): Promise<Channel> {
     const context = this.context('client');
@@ -80,12 +84,16 @@ export class TlsDriver implements Driver {
     onError: (error: Error) => void,
   ): Promise<Listener> {
     const door = new TlsDoor(() => this.context('server').options);
-    const server = createServer(SOCKET_OPTIONS, (socket) => onChannel(this.accept(door, socket)));
+    const server = createServer(SOCKET_OPTIONS, (socket) => {
+      const channel = new AcceptedTlsChannel(socket);
+      onChannel(channel);
+      // Whoever is sent away unheard does not even cost the beginning of TLS.
+      if (!channel.isOver) this.setUp(channel, socket, door);
+    });
     return listenOn(server, endpoint, onError);
   }
 
-  private accept(door: TlsDoor, socket: Socket): Channel {
-    const channel = new AcceptedTlsChannel(socket);
+  private setUp(channel: AcceptedTlsChannel, socket: Socket, door: TlsDoor): void {
     door.visit(socket, {
       secured: (tls) => {
         try {
@@ -97,7 +105,6 @@ export class TlsDriver implements Driver {
       },
       failed: (cause) => channel.fail(notSecured(cause)),
     });
-    return channel;
   }
 
   /** @throws on a socket that is gone by now, and on one that was not set up from the beginning. */
@@ -114,11 +121,11 @@ export class TlsDriver implements Driver {
   }
 
   private context(role: TlsRole): Context {
-    const material = this.credentials.material(role);
-    let context = this.contexts.get(role);
+    const material = this.#credentials.material(role);
+    let context = this.#contexts.get(role);
     if (context?.material !== material) {
       context = { material, options: this.optionsOf(material), secure: undefined };
-      this.contexts.set(role, context);
+      this.#contexts.set(role, context);
     }
     return context;
   }

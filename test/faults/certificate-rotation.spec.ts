@@ -1,14 +1,25 @@
 /** Certificates of running nodes are replaced by their files, over real sockets and with the clock of the system. */
+import { spawnSync } from 'node:child_process';
 import { X509Certificate } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
+import { join } from 'node:path';
+import { connect } from 'node:tls';
+import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
 import type { Occurrence } from '../../lib/connection/journal.js';
+import { systemFiles } from '../../lib/driver/system-files.js';
+import { systemSignals } from '../../lib/driver/system.js';
+import { createNode } from '../../lib/node/create-node.js';
 import { GenRpcConfigError } from '../../lib/node/config-error.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
+import type { TlsOptions } from '../../lib/node/tls-options.js';
+import type { Files, Watch } from '../../lib/ports/files.js';
+import type { ProcessSignals } from '../../lib/ports/process-signals.js';
+import { VirtualClock } from '../../lib/testing/virtual-clock.js';
 import { CertificateDirectory } from '../support/certificate-directory.js';
-import { Cluster, type NodeSettings } from '../support/cluster.js';
-import { until } from '../support/door.js';
+import { Cluster, SECRET, type NodeSettings } from '../support/cluster.js';
+import { portOf, until } from '../support/door.js';
 
 const A = 'a@127.0.0.1';
 const B = 'b@127.0.0.1';
@@ -39,6 +50,15 @@ async function counted(node: GenRpcNode, kind: Occurrence, times = 1): Promise<v
   await until(() => (node.stats().counts[kind] ?? 0) >= times);
 }
 
+/** The fingerprint of what a listener shows to whoever comes now. */
+async function shownAt(port: number, { cert, key, ca }: { cert: string; key: string; ca: string }): Promise<string> {
+  const socket = connect({ port, host: '127.0.0.1', cert, key, ca, checkServerIdentity: () => undefined });
+  await once(socket, 'secureConnect');
+  const { fingerprint256 } = socket.getPeerCertificate();
+  socket.destroy();
+  return fingerprint256;
+}
+
 const fingerprintOf = ({ cert }: { cert: string }): string => new X509Certificate(cert).fingerprint256;
 
 describe('certificates of running nodes', () => {
@@ -47,9 +67,12 @@ describe('certificates of running nodes', () => {
     const { a, b, directory, seenBy } = nodes;
     const before = await seenBy('old');
     const waiting = a.call({ node: B, key: 'old' }, 'who', 'waits');
-    const renewed = await directory.renew(A);
-    await counted(a, 'certificate_renewed');
+    const [renewed, shown] = await Promise.all([directory.renew(A), directory.renew(B)]);
+    await Promise.all([counted(a, 'certificate_renewed'), counted(b, 'certificate_renewed')]);
     expect(await seenBy('new')).toBe(fingerprintOf(renewed));
+    expect(await shownAt(portOf(nodes.cluster, B), { ...renewed, ca: directory.authority.cert })).toBe(
+      fingerprintOf(shown),
+    );
     expect(await seenBy('old')).toBe(before);
     expect(before).not.toBe(fingerprintOf(renewed));
     nodes.gate.emit('open', 'still here');
@@ -117,5 +140,34 @@ describe('certificates of running nodes', () => {
     await expect(stranger.call(B, 'who', 'calls', [], { timeout: 2000 })).rejects.toMatchObject({
       code: 'node_down',
     });
+  });
+
+  it('are watched no more once their node is closed', async () => {
+    using directory = await CertificateDirectory.make();
+    const clock = new VirtualClock();
+    const open = new Set<Watch>();
+    const opened = (watch: Watch): Watch => {
+      const counted = { close: () => [open.delete(counted), watch.close()] };
+      open.add(counted);
+      return counted;
+    };
+    const files: Files = { ...systemFiles, watch: (...args) => opened(systemFiles.watch(...args)) };
+    const signals: ProcessSignals = { on: (signal, run) => opened(systemSignals.on(signal, run)) };
+    const tls: TlsOptions = { ...(await directory.tlsOf(A)), reloadSignal: 'SIGUSR2' };
+    const node = createNode({ name: A, secret: SECRET, listen: false, tls }, { clock, files, signals });
+    expect(open.size).toBe(2);
+    await clock.advance(120_000);
+    expect(open.size).toBe(2);
+    await node.close();
+    expect([open.size, clock.pending, process.listenerCount('SIGUSR2')]).toEqual([0, 0, 0]);
+  });
+
+  it('keep no process alive', { timeout: 90_000 }, async () => {
+    using directory = await CertificateDirectory.make();
+    const options = { name: A, secret: SECRET, listen: false, tls: await directory.tlsOf(A) };
+    const core = pathToFileURL(join(import.meta.dirname, '../../dist/esm/core.js'));
+    const program = `import { createNode } from '${core.href}'; createNode(${JSON.stringify(options)});`;
+    const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { timeout: 60_000 });
+    expect([status, stderr.toString()]).toEqual([0, '']);
   });
 });

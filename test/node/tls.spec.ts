@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { connect, type AddressInfo } from 'node:net';
 import { connect as connectTls, createServer, type TlsOptions } from 'node:tls';
+import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
@@ -165,6 +166,20 @@ describe('a stranger at the door of TLS', () => {
     await cluster.create('a', { listen: false }).connect(B);
   });
 
+  it.each(['close', 'drain'] as const)('is gone once a node has ended by `%s`', async (end) => {
+    await using cluster = new Cluster({ driver: 'tls' });
+    const b = await cluster.start('b');
+    const port = portOf(cluster, B);
+    const silent = connect(port, '127.0.0.1').on('error', () => {});
+    const secured = connectTls({ port, host: '127.0.0.1', ...LOOPBACK_TLS }).on('error', () => {});
+    const ended = [silent, secured].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
+    await once(secured, 'secureConnect');
+    await until(() => b.stats().handshakes === 2);
+    await b[end]();
+    expect(b.stats().handshakes).toBe(0);
+    await Promise.all(ended);
+  });
+
   it('that speaks no TLS is closed and counted', async () => {
     await using nodes = await twoNodes({ driver: 'tls' });
     const socket = connect(portOf(nodes, B), '127.0.0.1').on('error', () => {});
@@ -180,5 +195,19 @@ describe('a stranger at the door of TLS', () => {
     const socket = connectTls({ port: portOf(nodes, B), host: '127.0.0.1', ...LOOPBACK_TLS }).on('error', () => {});
     await new Promise((resolve) => socket.once('close', resolve));
     await until(() => nodes.b.stats().counts.handshake_failed === 1);
+  });
+});
+
+describe('the key of a node', () => {
+  it('is in nothing of it that can be printed', async () => {
+    await using nodes = await twoNodes({ driver: 'tls' });
+    const contexts: unknown[] = [];
+    nodes.b.register('who', { calls: (_args, context) => contexts.push(context) });
+    await nodes.a.call(B, 'who', 'calls');
+    const [, line = ''] = LOOPBACK_TLS.key.split('\n');
+    const deep = { depth: Infinity, showHidden: true, maxStringLength: Infinity };
+    for (const one of [nodes.a, nodes.b, contexts, nodes.a.stats()]) expect(inspect(one, deep)).not.toContain(line);
+    expect(inspect(nodes, deep)).not.toContain(line);
+    expect(inspect({ tls: LOOPBACK_TLS }, deep), 'the search finds what is there').toContain(line);
   });
 });

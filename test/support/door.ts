@@ -1,4 +1,5 @@
 /** The door of a node as strangers meet it: handshakes step by step, beside a caller that must not notice any of it. */
+import type { ConnectionOptions } from 'node:tls';
 import { expect } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { FrameType, type Frame } from '../../lib/protocol/frame.js';
@@ -10,8 +11,9 @@ import {
   type Reject,
   type ServerHello,
 } from '../../lib/protocol/handshake-frames.js';
-import { Cluster, SECRET, type NodeSettings } from './cluster.js';
-import { helloFor, RawPeer, serverHello, TCP_BINDING } from './raw-peer.js';
+import { Cluster, SECRET, type NodeSettings, type SocketDriver } from './cluster.js';
+import { helloFor, RawPeer, serverHello } from './raw-peer.js';
+import { tlsPeer } from './tls-peer.js';
 
 export const OTHER_SECRET = 'another-long-cookie-for-tests-4567';
 
@@ -39,12 +41,12 @@ export interface Greeting {
 export async function greet(peer: RawPeer, hello: Buffer): Promise<Greeting> {
   peer.send(hello);
   const { frame } = await peer.handshake(HandshakeType.ServerHello);
-  return { hello, answer: frame, script: transcript(hello, frame, TCP_BINDING) };
+  return { hello, answer: frame, script: transcript(hello, frame, peer.binding) };
 }
 
 /** A stranger who has said hello to `node` and waits. */
 export async function helloFrom(cluster: Cluster, node: string): Promise<RawPeer> {
-  const peer = await RawPeer.dial(portOf(cluster, node));
+  const peer = await dialTo(cluster, node);
   await greet(peer, helloFor('stranger@127.0.0.1', node));
   return peer;
 }
@@ -54,7 +56,7 @@ export async function answerAs(peer: RawPeer, node: string, changes: Partial<Ser
   const { frame: hello } = await peer.handshake(HandshakeType.ClientHello);
   const answer = serverHello(node, changes);
   peer.send(answer);
-  return { hello, answer, script: transcript(hello, answer, TCP_BINDING) };
+  return { hello, answer, script: transcript(hello, answer, peer.binding) };
 }
 
 /** As a server that knows the secret: proof in, verdict out. */
@@ -79,9 +81,19 @@ export function portOf(cluster: Cluster, node: string): number {
   return cluster.discovery.locations.get(node)?.port ?? 0;
 }
 
+/** Those with sockets: a cluster in memory has none that a stranger could have too. */
+export function socketDriverOf({ driver }: Cluster): SocketDriver {
+  return driver === 'tls' ? 'tls' : 'tcp';
+}
+
+/** A stranger's connection to `node`, as the nodes of the cluster would make it. */
+export function dialTo(cluster: Cluster, node: string): Promise<RawPeer> {
+  return RawPeer.dial(socketDriverOf(cluster), portOf(cluster, node));
+}
+
 /** From here on discovery says that `node` is on this port. */
 export function redirect(cluster: Cluster, node: string, port: number): void {
-  cluster.discovery.locations.set(node, { driver: cluster.driver === 'tls' ? 'tls' : 'tcp', host: '127.0.0.1', port });
+  cluster.discovery.locations.set(node, { driver: socketDriverOf(cluster), host: '127.0.0.1', port });
 }
 
 /** A call of the canary, as an authenticated client would send it. */
@@ -113,8 +125,8 @@ export class Door {
   }
 
   /** @param options of `b`. */
-  static async open(options: NodeSettings = {}): Promise<Door> {
-    const cluster = new Cluster({ driver: 'tcp' });
+  static async open(driver: SocketDriver, options: NodeSettings = {}): Promise<Door> {
+    const cluster = new Cluster({ driver });
     const node = await cluster.start('b', options);
     const port = portOf(cluster, node.name);
     const healthy = cluster.create('healthy', { listen: false, secret: options.secret ?? SECRET });
@@ -134,7 +146,20 @@ export class Door {
 
   /** A stranger's connection, to `b` unless told otherwise. */
   async dial({ from, port = this.port }: { from?: string; port?: number } = {}): Promise<RawPeer> {
-    const peer = await RawPeer.dial(port, from);
+    return this.kept(await RawPeer.dial(socketDriverOf(this.cluster), port, from));
+  }
+
+  /** One in the clear, whatever `b` speaks. */
+  async dialPlain(): Promise<RawPeer> {
+    return this.kept(await RawPeer.dial('tcp', this.port));
+  }
+
+  /** One over TLS, with the certificate that everybody has unless told otherwise. */
+  async dialTls(options: ConnectionOptions = {}): Promise<RawPeer> {
+    return this.kept(await tlsPeer(this.port, options));
+  }
+
+  private kept(peer: RawPeer): RawPeer {
     this.peers.push(peer);
     return peer;
   }

@@ -4,11 +4,22 @@ import { FrameDecoder } from '../../lib/protocol/frame-decoder.js';
 import { FrameType, type ChunkFrame, type Frame } from '../../lib/protocol/frame.js';
 import type { Payload } from '../../lib/protocol/payload.js';
 
-/** The frames in a stream that arrives in these pieces, as the decoder hands them out. @throws GenRpcError as it does. */
+/**
+ * The frames in a stream that arrives in these pieces, as the decoder hands them out. As channels do, it gets all pieces
+ * in the same memory. @throws GenRpcError as it does.
+ */
 export function framesIn(...pieces: readonly (Buffer | readonly Buffer[])[]): Frame[] {
   const frames: Frame[] = [];
   const decoder = new FrameDecoder(4 * 1024 * 1024);
-  for (const piece of pieces.flat()) decoder.push(piece, (frame) => frames.push(frame));
+  const all = pieces.flat();
+  const memory = Buffer.alloc(Math.max(0, ...all.map(({ length }) => length)));
+  for (const piece of all) {
+    memory.set(piece);
+    decoder.push(memory.subarray(0, piece.length), (frame) => {
+      frames.push(frame.type === FrameType.Chunk ? { ...frame, bytes: Buffer.from(frame.bytes) } : frame);
+    });
+    memory.fill(0xee);
+  }
   return frames;
 }
 
