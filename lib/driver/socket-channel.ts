@@ -49,7 +49,7 @@ export class SocketChannel implements Channel {
     // Below its own mark a socket would not tell when it has room again.
     this.holdBytes = Math.max(HOLD_BYTES, socket.writableHighWaterMark);
     this.remoteAddress = addressOf(socket);
-    socket.on('error', (cause) => (this.reason ??= lost(cause)));
+    socket.on('error', (cause) => this.onError(cause));
     socket.on('close', () => this.onClose());
   }
 
@@ -147,6 +147,12 @@ export class SocketChannel implements Channel {
     if (this.nextWaiting < waiting.length) return;
     this.waiting = [];
     this.nextWaiting = 0;
+  }
+
+  /** A record of TLS that is broken is an error, and by itself not the end. */
+  private onError(cause: Error): void {
+    this.reason ??= lost(cause);
+    this.socket.destroy();
   }
 
   private onClose(): void {
