@@ -13,10 +13,12 @@ const B = 'b@127.0.0.1';
 afterEach(() => vi.restoreAllMocks());
 
 describe('L-12 the exporter of a socket that is gone', () => {
-  const original = TLSSocket.prototype.exportKeyingMaterial;
-
   /** From now on sockets of this end are gone by the time that they are asked. */
   function goneFirst(end: 'server' | 'client') {
+    const original: typeof TLSSocket.prototype.exportKeyingMaterial = Reflect.get(
+      TLSSocket.prototype,
+      'exportKeyingMaterial',
+    );
     return vi.spyOn(TLSSocket.prototype, 'exportKeyingMaterial').mockImplementation(function (
       this: TLSSocket & { readonly server?: unknown },
       ...asked

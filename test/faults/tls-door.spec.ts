@@ -6,7 +6,7 @@ import { Cluster, twoNodes, type TwoNodes } from '../support/cluster.js';
 import { CANARY_CALL, Door, redirect, until } from '../support/door.js';
 import { Proxy } from '../support/proxy.js';
 import { bytesOf, helloFor, RawPeer, RawServer, serverHello } from '../support/raw-peer.js';
-import { overOf, tlsSocket, tlsVisit } from '../support/tls-peer.js';
+import { clientHello, tlsVisit } from '../support/tls-peer.js';
 import { LOOPBACK_TLS } from '../support/tls.js';
 
 const B = 'b@127.0.0.1';
@@ -24,18 +24,6 @@ function connectionsOf(server: Server): Promise<number> {
   return new Promise((resolve, reject) => {
     server.getConnections((error, count) => (error === null ? resolve(count) : reject(error)));
   });
-}
-
-/** The bytes of a ClientHello, as somebody sends it who could go on. */
-async function clientHello(): Promise<Buffer> {
-  await using server = await RawServer.listen();
-  const socket = tlsSocket(server.port);
-  const over = overOf(socket);
-  const peer = await server.accept();
-  await peer.until(() => peer.received.length > 0);
-  peer.destroy();
-  await over;
-  return Buffer.concat(peer.received);
 }
 
 describe('L-08 plain TCP at the port of TLS', () => {
