@@ -51,7 +51,7 @@ export class SocketChannel implements Channel {
     this.remoteAddress = addressOf(socket);
     // What comes before there is an owner is kept by the socket, as far as it has room.
     if (reads !== undefined) reads.onBytes = (bytes) => socket.push(Buffer.from(bytes));
-    socket.on('error', (cause) => (this.reason ??= lost(cause)));
+    socket.on('error', (cause) => this.onError(cause));
     socket.on('close', () => this.onClose());
   }
 
@@ -150,6 +150,12 @@ export class SocketChannel implements Channel {
     if (this.nextWaiting < waiting.length) return;
     this.waiting = [];
     this.nextWaiting = 0;
+  }
+
+  /** A record of TLS that is broken is an error, and by itself not the end. */
+  private onError(cause: Error): void {
+    this.reason ??= lost(cause);
+    this.socket.destroy();
   }
 
   private onClose(): void {

@@ -4,6 +4,9 @@ import type { Socket } from 'node:net';
 import { createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls';
 import { systemError, type SystemError } from './sockets.js';
 
+/** The longest that a timer of Node can be. */
+const LONGEST_MS = 2_147_483_647;
+
 /** Told of its one socket: one of these, or nothing where the socket is gone before. */
 export interface Visitor {
   secured(socket: TLSSocket): void;
@@ -22,8 +25,8 @@ export class TlsDoor {
       ...this.#current,
       requestCert: true,
       rejectUnauthorized: true,
-      // Whoever owns the channel has a deadline for all of the handshake.
-      handshakeTimeout: 0,
+      // Whoever owns the channel has a deadline for all of the handshake. There is no such thing as none here.
+      handshakeTimeout: LONGEST_MS,
     });
     forgetKey(this.#server);
   }

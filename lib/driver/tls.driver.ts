@@ -146,7 +146,8 @@ export class TlsDriver implements Driver {
 
 function notSecured(cause: SystemError): GenRpcError {
   const code = cause.code ?? cause.name;
-  const meaning = meaningOf(code) ?? cause.message.split('\n', 1)[0];
+  // The message of OpenSSL names its own files; its reason does not.
+  const meaning = meaningOf(code) ?? (cause as { reason?: string }).reason ?? cause.message.split('\n', 1)[0];
   return new GenRpcError('connection_lost', `TLS was not set up (${code}): ${meaning}.`, {
     cause,
     details: { cause: code },

@@ -2,7 +2,7 @@
 import { once } from 'node:events';
 import type { AddressInfo, Socket } from 'node:net';
 import { connect, createServer, type ConnectionOptions, type TLSSocket, type TlsOptions } from 'node:tls';
-import { RawPeer } from './raw-peer.js';
+import { RawPeer, RawServer } from './raw-peer.js';
 import { LOOPBACK_TLS } from './tls.js';
 
 /** What a client saw of its connection until that was over. */
@@ -32,7 +32,7 @@ export function tlsVisit(port: number, options: ConnectionOptions = {}): Promise
   return overOf(tlsSocket(port, options));
 }
 
-export function overOf(socket: TLSSocket): Promise<TlsVisit> {
+function overOf(socket: TLSSocket): Promise<TlsVisit> {
   const heard: Buffer[] = [];
   let secured = false;
   let error: string | undefined;
@@ -42,6 +42,18 @@ export function overOf(socket: TLSSocket): Promise<TlsVisit> {
   return new Promise((resolve) => {
     socket.once('close', () => resolve({ secured, error, heard: Buffer.concat(heard) }));
   });
+}
+
+/** The bytes of a ClientHello, as somebody sends it who could go on. */
+export async function clientHello(): Promise<Buffer> {
+  await using server = await RawServer.listen('tcp');
+  const socket = tlsSocket(server.port);
+  const over = overOf(socket);
+  const peer = await server.accept();
+  await peer.until(() => peer.received.length > 0);
+  peer.destroy();
+  await over;
+  return Buffer.concat(peer.received);
 }
 
 /** A server of TLS that is no node. */
