@@ -1,5 +1,6 @@
 /** Makes certificates of nodes for development and tests, by an authority of one's own. */
 import { createPrivateKey, X509Certificate, type webcrypto } from 'node:crypto';
+import { normalHost } from '../driver/certificate-names.js';
 import { systemCalendar } from '../driver/system.js';
 import { hostOf } from '../protocol/node-name.js';
 import type {
@@ -138,7 +139,7 @@ function nodeDraft(node: string, options: IssueOptions, signer: Signer | undefin
 
 /** What a certificate of this node has to name: see docs/CERTIFICATES.md. */
 function namesOf(node: string): AlternativeNames {
-  const host = hostOf(node).toLowerCase();
+  const host = normalHost(hostOf(node)) ?? hostOf(node).toLowerCase();
   const isAddress = host.includes(':') || /^[\d.]+$/.test(host);
   return { ...(isAddress ? { ip: [host] } : { dns: [host] }), uri: [`genrpc:${node}`] };
 }
@@ -154,7 +155,8 @@ function entriesOf(names: AlternativeNames): { type: 'dns' | 'ip' | 'url' | 'ema
 
 async function sign(x509: X509Library, { subject, options, days, extensions, signer }: Draft): Promise<Signed> {
   const keys = await generateKeys(options.keyKind ?? 'ec');
-  const name = new x509.Name([{ CN: [options.commonName ?? subject] }]);
+  const commonName = options.commonName ?? subject;
+  const name = new x509.Name(commonName === '' ? [] : [{ CN: [commonName] }]);
   const signingKey = signer?.key ?? keys.privateKey;
   const certificate = await x509.X509CertificateGenerator.create({
     subject: name,

@@ -16,7 +16,7 @@ export interface AlternativeNames {
 
 /** What every certificate has. */
 export interface CertificateOptions {
-  /** Common name of the subject. Default: the name that it is made for. */
+  /** Common name of the subject; empty: there is no subject at all. Default: the name that it is made for. */
   readonly commonName?: string;
   /** Default: five minutes ago, as clocks differ. */
   readonly notBefore?: Date;

@@ -44,7 +44,7 @@ export interface ChannelEvents {
 
 /** What is known of a peer by its certificate. */
 export interface PeerCertificate {
-  /** Distinguished name, on one line: `CN=b, O=Example`. */
+  /** Distinguished name, on one line: `CN=b, O=Example`. Empty where there is none. */
   readonly subject: string;
   /** Alternative names: `DNS:b.example`, `IP Address:10.0.0.2`, `URI:genrpc:b@b.example`. */
   readonly names: readonly string[];

@@ -13,7 +13,8 @@ export class PeersCertificate implements VerifiedCertificate {
     private readonly x509: X509Certificate,
     private readonly rules: NameRules,
   ) {
-    this.subject = x509.subject.replaceAll('\n', ', ');
+    // Node's types leave out that a certificate may have none.
+    this.subject = ((x509.subject as string | undefined) ?? '').replaceAll('\n', ', ');
     this.names = alternativeNames(x509.subjectAltName);
     this.fingerprint = x509.fingerprint256;
     this.validTo = new Date(x509.validTo);

@@ -26,6 +26,8 @@ const CERTIFICATE = new Map([
   ['CRL_HAS_EXPIRED', 'the tls.crl of its authority has expired'],
   ['CRL_NOT_YET_VALID', 'the tls.crl of its authority is not valid yet'],
   ['CRL_SIGNATURE_FAILURE', 'the signature of the tls.crl is wrong'],
+  // Node has no name for most of what OpenSSL finds: an issuer that may not issue, names that it may not, weak keys.
+  ['UNSPECIFIED', 'something in it or in its chain is not allowed'],
 ]);
 
 /** Other reasons, by their code. */

@@ -1,71 +1,20 @@
 /** More strangers at the door than there is room for: those who come from elsewhere still get in. */
-import { spawnSync } from 'node:child_process';
-import { connect, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { DEFAULT_ADMISSION } from '../../lib/node/option-groups.js';
 import { HandshakeType } from '../../lib/protocol/handshake-frames.js';
+import { ATTACKER, crowd, strangersPossible, type Mute } from '../support/crowd.js';
 import { Door, until } from '../support/door.js';
 import { SOCKET_DRIVERS } from '../support/cluster.js';
 import { helloFor, RawPeer } from '../support/raw-peer.js';
 
-/** `GEN_RPC_SOAK=1` sends as many strangers as the fault list asks for. */
-const WANTED = process.env['GEN_RPC_SOAK'] === '1' ? 10_000 : 2_000;
-/** They come in groups. */
-const AT_ONCE = 100;
-/** Descriptors that are not for strangers: those of the tests, and of the node's ends of a group. */
-const KEPT_BACK = 300;
-const ATTACKER = '127.0.0.66';
 const HANDSHAKE_TIMEOUT = 2_000;
 /** What the fault list gives a server to be rid of them, behind their deadline. */
 const RID_OF_THEM_MS = 1_000;
 const SLACK_MS = 1_000;
 
-/** How many strangers this process may have. */
-function strangersPossible(): number {
-  const limit = Number(spawnSync('sh', ['-c', 'ulimit -n'], { encoding: 'utf8' }).stdout);
-  const possible = Math.min(WANTED, Math.floor((limit - KEPT_BACK) / AT_ONCE) * AT_ONCE) || WANTED;
-  if (possible < WANTED) {
-    process.stderr.write(
-      `\n*** S-12 with ${possible} strangers instead of ${WANTED}: the limit of open files is ${limit}.\n`,
-    );
-  }
-  return possible;
-}
-
 /** A connection that takes a place, over TLS too, before it has said anything. */
 function attack(port: number, from: string): Promise<RawPeer> {
   return RawPeer.dial('tcp', port, from);
-}
-
-/** One who connects and says nothing, and never lets go by itself. */
-class Mute {
-  private constructor(
-    private readonly socket: Socket,
-    private readonly gone: Promise<void>,
-  ) {}
-
-  static connect(port: number): Promise<Mute> {
-    const socket = connect({ port, host: '127.0.0.1', localAddress: ATTACKER, allowHalfOpen: true });
-    const gone = new Promise<void>((resolve) => socket.once('close', () => resolve()));
-    socket.on('error', () => {});
-    socket.resume();
-    // One who is sent away is heard of as an end or a reset: then it is over for the server.
-    socket.once('end', () => socket.destroy());
-    const mute = new Mute(socket, gone);
-    return new Promise((resolve) => {
-      socket.once('connect', () => resolve(mute));
-      socket.once('close', () => resolve(mute));
-    });
-  }
-
-  /** Resolves once the server has let go of it. */
-  over(): Promise<void> {
-    return this.gone;
-  }
-
-  destroy(): void {
-    this.socket.destroy();
-  }
 }
 
 // Only Linux has all of 127.0.0.0/8 without being told.
@@ -79,9 +28,7 @@ describe.skipIf(process.platform !== 'linux')('S-12 half-open connections', { ti
       const watch = setInterval(() => (most = Math.max(most, door.node.stats().handshakes)), 1);
       const mutes: Mute[] = [];
       try {
-        for (let index = 0; index < STRANGERS; index += AT_ONCE) {
-          mutes.push(...(await Promise.all(Array.from({ length: AT_ONCE }, () => Mute.connect(door.port)))));
-        }
+        mutes.push(...(await crowd(door.port, STRANGERS)));
         const since = performance.now();
         expect(door.node.stats().handshakes).toBeGreaterThan(0);
         const client = door.cluster.create('client', { listen: false });

@@ -54,6 +54,8 @@ function lastOf(boundaries: readonly Boundary[], length: number): Boundary {
 
 /** Header, and behind it a type and a tag: what a record of TLS is more than what is in it. */
 const RECORD = { header: 5, more: 5 + 1 + 16, type: 23 };
+/** By as many bytes the handshake of TLS may differ from one time to another: signatures do. */
+const SPREAD = 4;
 
 /** Where a byte of what was said went over the wire: in TLS, behind its handshake, in a record of the same stretch. */
 function wireOffsets(driver: SocketDriver, wire: Buffer, plain: number): (at: number) => number {
@@ -64,11 +66,15 @@ function wireOffsets(driver: SocketDriver, wire: Buffer, plain: number): (at: nu
     if (wire[at] === RECORD.type) records.push({ at, bytes });
   }
   let before = records.reduce((sum, { bytes }) => sum + bytes, 0) - plain;
-  while (before > 0) before -= records.shift()?.bytes ?? before;
+  // Whoever ends it may have said so, in less than any record of the handshake is.
+  for (let first = records[0]; first !== undefined && first.bytes <= before; first = records[0]) {
+    before -= first.bytes;
+    records.shift();
+  }
   return (wanted) => {
     let left = wanted;
     for (const { at, bytes } of records) {
-      if (left < bytes) return left === 0 ? at : at + RECORD.header + left;
+      if (left < bytes) return at + SPREAD + left;
       left -= bytes;
     }
     return wire.length + left;

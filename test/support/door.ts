@@ -1,4 +1,5 @@
 /** The door of a node as strangers meet it: handshakes step by step, beside a caller that must not notice any of it. */
+import type { ConnectionOptions } from 'node:tls';
 import { expect } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { FrameType, type Frame } from '../../lib/protocol/frame.js';
@@ -12,6 +13,7 @@ import {
 } from '../../lib/protocol/handshake-frames.js';
 import { Cluster, SECRET, type NodeSettings, type SocketDriver } from './cluster.js';
 import { helloFor, RawPeer, serverHello } from './raw-peer.js';
+import { tlsPeer } from './tls-peer.js';
 
 export const OTHER_SECRET = 'another-long-cookie-for-tests-4567';
 
@@ -144,7 +146,20 @@ export class Door {
 
   /** A stranger's connection, to `b` unless told otherwise. */
   async dial({ from, port = this.port }: { from?: string; port?: number } = {}): Promise<RawPeer> {
-    const peer = await RawPeer.dial(socketDriverOf(this.cluster), port, from);
+    return this.kept(await RawPeer.dial(socketDriverOf(this.cluster), port, from));
+  }
+
+  /** One in the clear, whatever `b` speaks. */
+  async dialPlain(): Promise<RawPeer> {
+    return this.kept(await RawPeer.dial('tcp', this.port));
+  }
+
+  /** One over TLS, with the certificate that everybody has unless told otherwise. */
+  async dialTls(options: ConnectionOptions = {}): Promise<RawPeer> {
+    return this.kept(await tlsPeer(this.port, options));
+  }
+
+  private kept(peer: RawPeer): RawPeer {
     this.peers.push(peer);
     return peer;
   }

@@ -1,6 +1,7 @@
 /** What tests need that are about TLS: certificates, drivers that show them, and sockets that know nothing of nodes. */
 import { inject } from 'vitest';
 import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
+import type { IssueOptions } from '../../lib/certificates/issue-options.js';
 import type { Credentials, TlsMaterial } from '../../lib/driver/credentials.js';
 import { systemClock } from '../../lib/driver/system.js';
 import { TlsDriver, type TlsRules } from '../../lib/driver/tls.driver.js';
@@ -14,6 +15,12 @@ export const LOOPBACK_TLS = { ca, cert, key } as const;
 /** Who issued them, to issue others. */
 export function authority(): Promise<CertificateAuthority> {
   return CertificateAuthority.load(ca, caKey);
+}
+
+/** A certificate of the node by the same authority, as the option `tls` takes it. */
+export async function tlsOf(node: string, says: IssueOptions = {}): Promise<typeof LOOPBACK_TLS> {
+  const { cert: shown, key: secret } = await (await authority()).issue(node, says);
+  return { ca, cert: shown, key: secret };
 }
 
 /** What a driver shows and believes. */
