@@ -139,7 +139,7 @@ describe('R-09 ordered casts of one key, whose connection is killed again and ag
   });
 
   describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
-    it('R-09 run in order over tcp, too', async () => {
+    it('R-09 run in order over sockets, too', async () => {
       await using nodes = await twoNodes({ driver, options: { reconnect: { min: 1, max: 5 } } });
       await using proxy = await Proxy.to({ port: portOf(nodes, B) });
       redirect(nodes, B, proxy.port);

@@ -17,9 +17,12 @@ declare module 'vitest' {
   }
 }
 
+/** Other addresses of this machine. */
+const LOOPBACK = Array.from({ length: 8 }, (_, index) => `127.0.0.${index + 2}`);
+
 export default async function setup({ provide }: TestProject): Promise<void> {
   const authority = await CertificateAuthority.create();
-  const names = { dns: ['localhost'], ip: ['127.0.0.1', '::1', '10.77.0.1', '10.77.0.2'] };
+  const names = { dns: ['localhost'], ip: ['127.0.0.1', '::1', '10.77.0.1', '10.77.0.2', ...LOOPBACK] };
   const { cert, key } = await authority.issue('any@localhost', { names });
   provide('certificates', { ca: authority.cert, caKey: authority.key, cert, key });
 }

@@ -2,7 +2,7 @@
 import { createNode } from 'nestjs-gen-rpc/core';
 import { tcpSockets } from '../../support/tcp-sockets.mjs';
 
-const { NAME: name, PORT, SECRET: secret } = process.env;
+const { NAME: name, PORT, SECRET: secret, OPTIONS } = process.env;
 const port = Number(PORT);
 
 // First of all: whatever happens below, nobody is left behind.
@@ -12,6 +12,7 @@ const node = createNode({
   ...{ name, secret, clientPort: port },
   listen: { host: name.slice(name.indexOf('@') + 1), port },
   reconnect: { min: 1, max: 1 },
+  ...JSON.parse(OPTIONS),
 });
 
 /** Functions that were told that nobody waits for them, with the reason. */
