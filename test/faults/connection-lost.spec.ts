@@ -210,7 +210,7 @@ describe.each(SOCKET_DRIVERS)('R-01 calls that are made while the connection end
     // The peer reads a little and stops again: what waited here is under way now, and will not all arrive.
     const before = peer.socket.bytesRead;
     peer.socket.resume();
-    await until(() => peer.socket.bytesRead > before + 1024 * 1024);
+    await until(() => peer.socket.bytesRead > before + 1024 * 1024 && calledOn(peer).length > 0);
     peer.socket.pause();
     await pair.clock?.advance(10_000);
     const verdicts = await settled();

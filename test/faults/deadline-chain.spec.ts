@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcError } from '../../lib/protocol/errors.js';
 import type { CallContext } from '../../lib/server/module-registry.js';
-import { Cluster, type ClusterSettings } from '../support/cluster.js';
+import { Cluster, DRIVERS, SOCKET_DRIVERS, type ClusterSettings } from '../support/cluster.js';
 import { until } from '../support/door.js';
 import { signalOf } from '../nest/support.js';
 
@@ -166,8 +166,8 @@ describe('T-04 what is called of a function', () => {
     expect(nodes.b.stats().pendingCalls + nodes.d.stats().pendingCalls).toBe(0);
   });
 
-  it('over TCP: sees what is left, and ends with it', async () => {
-    await using nodes = await Chain.start({ driver: 'tcp' });
+  it.each(SOCKET_DRIVERS)('over %s: sees what is left, and ends with it', async (driver) => {
+    await using nodes = await Chain.start({ driver });
     let leftAtB = Infinity;
     nodes.relay = async (_, context) => {
       await until(() => context.remainingMs() < 5_000 - 20);
@@ -186,7 +186,7 @@ describe('T-04 what is called of a function', () => {
     expect(nodes.inner.error).toMatchObject({ code: 'cancelled', maybeExecuted: true });
   });
 
-  it.each(['tcp', 'memory'] as const)('ends with the connection of the caller, over %s', async (driver) => {
+  it.each(DRIVERS)('ends with the connection of the caller, over %s', async (driver) => {
     await using nodes = await Chain.start({ driver });
     nodes.relay = () => {
       const call = waitAtC(nodes.b);
@@ -327,24 +327,27 @@ describe('T-04 what is not bound', () => {
     expect(await laterCall(relay, true)).toEqual({ value: 'here' });
   });
 
-  it('is what others ask of a connection that a function was the first to need', async () => {
-    await using nodes = await Chain.start({ driver: 'tcp' });
-    nodes.relay = () => waitAtC(nodes.d);
-    const caller = new AbortController();
-    const first = nodes.call({ signal: caller.signal });
-    await until(() => nodes.left.length > 0);
-    caller.abort();
-    await until(() => first.error !== undefined && nodes.stopped.length === 2);
-    // Callbacks of its socket, outside of any promise.
-    const { promise, resolve } = signalOf<unknown>();
-    const invocation = { name: nodes.d.functionName('c', 'echo'), args: [1], single: false, headers: undefined };
-    const echo = (then: (value: unknown) => void): void => {
-      const sink = { item() {}, done: then, failed: (error: GenRpcError) => resolve(error) };
-      nodes.d.request({ node: C }, invocation, {}, sink);
-    };
-    echo(() => echo(resolve));
-    expect(await promise).toBe(1);
-  });
+  it.each(SOCKET_DRIVERS)(
+    'is what others ask of a connection that a function was the first to need, over %s',
+    async (driver) => {
+      await using nodes = await Chain.start({ driver });
+      nodes.relay = () => waitAtC(nodes.d);
+      const caller = new AbortController();
+      const first = nodes.call({ signal: caller.signal });
+      await until(() => nodes.left.length > 0);
+      caller.abort();
+      await until(() => first.error !== undefined && nodes.stopped.length === 2);
+      // Callbacks of its socket, outside of any promise.
+      const { promise, resolve } = signalOf<unknown>();
+      const invocation = { name: nodes.d.functionName('c', 'echo'), args: [1], single: false, headers: undefined };
+      const echo = (then: (value: unknown) => void): void => {
+        const sink = { item() {}, done: then, failed: (error: GenRpcError) => resolve(error) };
+        nodes.d.request({ node: C }, invocation, {}, sink);
+      };
+      echo(() => echo(resolve));
+      expect(await promise).toBe(1);
+    },
+  );
 
   it('is what other calls do about their failure, at the same time', async () => {
     await using nodes = await Chain.virtual();

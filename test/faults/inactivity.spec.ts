@@ -5,6 +5,7 @@ import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { FrameType, GOAWAY_NOTHING_REFUSED, type Frame } from '../../lib/protocol/frame.js';
 import {
   DRIVERS,
+  SECRET,
   SOCKET_DRIVERS,
   twoNodes,
   type DriverName,
@@ -425,8 +426,8 @@ describe.each(SOCKET_DRIVERS)('S-10 a peer that speaks bytes, over %s', (driver)
 
   it('S-10 that is told so before its first call could leave: the attempt has failed, and the next one waits', async () => {
     await using nodes = await twoNodes({ driver, options: { reconnect: { min: 30_000, max: 30_000 } } });
-    const goAway = bytesOf({ type: FrameType.GoAway, lastId: GOAWAY_NOTHING_REFUSED });
-    await using server = await RawServer.listen(driver, (peer) => void peer.welcome(B).then(() => peer.send(goAway)));
+    const goAway: Frame = { type: FrameType.GoAway, lastId: GOAWAY_NOTHING_REFUSED };
+    await using server = await RawServer.listen(driver, (peer) => void peer.welcome(B, SECRET, goAway));
     redirect(nodes, B, server.port);
     const call = nodes.a.call(B, 'math', 'add', [1, 2], { timeout: 1000 });
     await expect(call).rejects.toMatchObject({ code: 'node_down', maybeExecuted: false });

@@ -7,7 +7,7 @@ import { FrameType, type CallFrame } from '../../lib/protocol/frame.js';
 import { NO_PAYLOAD } from '../../lib/protocol/payload.js';
 import type { CallContext } from '../../lib/server/module-registry.js';
 import { Cluster, DRIVERS, SOCKET_DRIVERS, type ClusterSettings, type NodeSettings } from '../support/cluster.js';
-import { redirect, until } from '../support/door.js';
+import { redirect, socketDriverOf, until } from '../support/door.js';
 import { Proxy } from '../support/proxy.js';
 import { bytesOf, RawServer, type RawPeer } from '../support/raw-peer.js';
 
@@ -313,7 +313,7 @@ class Refuser {
   private constructor(private readonly server: RawServer) {}
 
   static async listen(cluster: Cluster): Promise<Refuser> {
-    const server = await RawServer.listen('tcp', (peer) => void refuser.serve(peer).catch(() => {}));
+    const server = await RawServer.listen(socketDriverOf(cluster), (peer) => void refuser.serve(peer).catch(() => {}));
     const refuser = new Refuser(server);
     redirect(cluster, RAW, server.port);
     return refuser;

@@ -9,6 +9,7 @@ import { numbers, readOf, upTo, type Read, type Rude } from '../support/streams.
 /** Ways from a caller to a function. */
 const WAYS: readonly { way: string; driver: DriverName; target: 'a' | 'b' }[] = [
   { way: 'over tcp', driver: 'tcp', target: 'b' },
+  { way: 'over tls', driver: 'tls', target: 'b' },
   { way: 'over memory', driver: 'memory', target: 'b' },
   { way: 'within a node', driver: 'memory', target: 'a' },
 ];

@@ -78,8 +78,8 @@ export class NetNode {
     return this.process.ask('stats');
   }
 
-  /** Resolves once every socket that it has is gone; says when (`machineNow`) the last one was. */
-  allGone(): Promise<{ at: number; destroyed: boolean }> {
+  /** Resolves once every socket that it has is gone; says when (`machineNow`) that was seen. */
+  allGone(): Promise<number> {
     return this.process.ask('allGone');
   }
 

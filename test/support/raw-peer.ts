@@ -224,8 +224,11 @@ export class RawPeer {
     return this;
   }
 
-  /** The whole handshake as a server named `node` that knows the secret. */
-  async welcome(node: string, secret = SECRET): Promise<this> {
+  /**
+   * The whole handshake as a server named `node` that knows the secret.
+   * @param behind sent in the same breath as its last frame
+   */
+  async welcome(node: string, secret = SECRET, ...behind: readonly Frame[]): Promise<this> {
     const keys = deriveKeys(Buffer.from(secret));
     const hello = await this.handshake(HandshakeType.ClientHello);
     const answer = serverHello(node);
@@ -233,7 +236,8 @@ export class RawPeer {
     const proof = await this.handshake(HandshakeType.Proof);
     const script = transcript(hello.frame, answer, this.binding);
     if (verifyClient([keys], script, proof.body) === undefined) throw new Error('the client proved nothing');
-    this.send(handshakeFrame(HandshakeType.Accept, proveServer(keys, script, proof.body)));
+    const accept = handshakeFrame(HandshakeType.Accept, proveServer(keys, script, proof.body));
+    this.send(Buffer.concat([accept, bytesOf(...behind)]));
     this.startFrames();
     return this;
   }

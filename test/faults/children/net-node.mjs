@@ -1,5 +1,4 @@
 /** A node in a network that a test breaks: makes the calls that it is told to make, and says what it has seen. */
-import { subscribe } from 'node:diagnostics_channel';
 import { createNode } from 'nestjs-gen-rpc/core';
 import { tcpSockets } from '../../support/tcp-sockets.mjs';
 
@@ -10,16 +9,6 @@ process.on('disconnect', () => process.exit());
 
 /** ms of a clock that all processes of a machine share. */
 const now = () => Number(process.hrtime.bigint() / 1000n) / 1000;
-
-/** Every socket that there was, and when it was gone. */
-const sockets = [];
-for (const role of ['client', 'server']) {
-  subscribe(`net.${role}.socket`, ({ socket }) => {
-    const entry = { role, socket, goneAt: undefined };
-    sockets.push(entry);
-    socket.on('close', () => (entry.goneAt = now()));
-  });
-}
 
 const node = createNode(JSON.parse(OPTIONS));
 /** How often each call has run, by its id. */
@@ -84,16 +73,10 @@ const verbs = {
   },
   drain: ({ gracePeriod }) => node.drain(gracePeriod),
   stats: () => ({ ...node.stats(), ran, bytesRead: tcpSockets().reduce((sum, socket) => sum + socket.bytesRead, 0) }),
-  /** Resolves with the time at which the last of all sockets was gone. */
+  /** Resolves with the time at which the last of all sockets is gone. */
   allGone: async () => {
-    const open = sockets.filter(({ goneAt }) => goneAt === undefined);
-    await Promise.all(open.map(({ socket }) => new Promise((resolve) => socket.once('close', resolve))));
-    // What was TLS over one of them hears of it behind that.
-    await new Promise(setImmediate);
-    return {
-      at: Math.max(...sockets.map(({ goneAt }) => goneAt)),
-      destroyed: sockets.every(({ socket }) => socket.destroyed),
-    };
+    while (tcpSockets().some(({ closed }) => !closed)) await new Promise((resolve) => setTimeout(resolve, 1));
+    return now();
   },
 };
 
