@@ -204,8 +204,11 @@ export class Server {
     });
   }
 
+  /** Who shows no certificate replaces nobody who has shown one: over TCP a name is what somebody says. */
   private admits(peer: Peer): boolean {
-    return this.options.duplicateNodes === 'newest' || this.namesakesOf(peer).length === 0;
+    const namesakes = this.namesakesOf(peer);
+    if (this.options.duplicateNodes === 'refuse') return namesakes.length === 0;
+    return peer.certificate !== undefined || namesakes.every(({ peer: known }) => known.certificate === undefined);
   }
 
   /** Connections of the same name from another life. */

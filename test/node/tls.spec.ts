@@ -46,6 +46,23 @@ describe('a node that listens at several places', () => {
     expect(subjects).toEqual(['CN=any@localhost', undefined]);
   });
 
+  it('lets nobody without a certificate replace a node that has shown one', async () => {
+    await using cluster = new Cluster({ driver: 'tls' });
+    const edge = await cluster.start('b', { listen: [{ port: 0 }, { driver: 'tcp', port: 0 }] });
+    edge.register('who', { calls: (_args, { caller }) => caller.certificate?.subject });
+    const [outside, inside] = edge.endpoints().map(({ driver, port }) => ({ [B]: { driver, port } }));
+    const namesake = (nodes = outside): GenRpcNode => cluster.create('a', { listen: false, nodes: nodes ?? {} }, OWN);
+    const first = namesake(inside);
+    await expect(first.call(B, 'who', 'calls')).resolves.toBeUndefined();
+    const real = namesake(outside);
+    await expect(real.call(B, 'who', 'calls')).resolves.toBe('CN=any@localhost');
+    await until(() => first.nodes().length === 0);
+    await expect(namesake(inside).call(B, 'who', 'calls')).rejects.toThrow('already has a connection');
+    await expect(namesake(outside).call(B, 'who', 'calls')).resolves.toBe('CN=any@localhost');
+    await until(() => real.nodes().length === 0);
+    expect(edge.stats()).toMatchObject({ acceptedConnections: 1, counts: { duplicate_node: 3 } });
+  });
+
   it('opens all of them or none', async () => {
     await using cluster = new Cluster({ driver: 'tls' });
     const taken = await cluster.start('taken');
