@@ -22,11 +22,8 @@ export class SocketReads implements OnReadOpts {
 }
 
 interface Handled {
-  _handle: { useUserBuffer?: (buffer: Buffer) => void } | null;
+  _handle: { useUserBuffer?: unknown } | null;
 }
-
-/** The symbols by which a socket has its `onread`, as Node calls them: the buffer, and the callback. */
-const ONREAD = ['kBuffer', 'kBufferCb'];
 
 /**
  * A server's sockets know no `onread`, which is an option of the constructor. So an accepted one, which must not have
@@ -42,20 +39,4 @@ export function readingInto(reads: SocketReads, accepted: Socket): Socket | unde
   // The server counts the one that it accepted.
   socket.once('close', () => accepted.destroy());
   return socket;
-}
-
-/**
- * What the socket of a TLS server reads from here on: it is made by the server, and reads by the time that it is shown.
- * Node would make a buffer of 16 KiB for every record: without them an echo of 500 KB takes a fifth less of CPU time at
- * each end. `undefined` where Node's insides are not what they were: then it is read as Node does.
- */
-export function readsOf(secured: Socket): SocketReads | undefined {
-  const { _handle: handle } = secured as unknown as Handled;
-  const symbols = new Map(Object.getOwnPropertySymbols(secured).map((symbol) => [symbol.description, symbol]));
-  const [buffer, callback] = ONREAD.map((name) => symbols.get(name));
-  if (buffer === undefined || callback === undefined || typeof handle?.useUserBuffer !== 'function') return undefined;
-  const reads = new SocketReads();
-  Object.assign(secured, { [buffer]: reads.buffer, [callback]: reads.callback });
-  handle.useUserBuffer(reads.buffer);
-  return reads;
 }

@@ -18,7 +18,7 @@ import { DialledTlsChannel } from './dialled-tls-channel.js';
 import type { Channel, Driver, Endpoint, ListenAt, Listener } from './driver.js';
 import { PeersCertificate } from './peer-certificate.js';
 import { SocketChannel, type Security } from './socket-channel.js';
-import { readsOf, SocketReads } from './socket-reads.js';
+import { SocketReads } from './socket-reads.js';
 import { listenOn, SOCKET_OPTIONS, systemError, whenOpen, type SystemError } from './sockets.js';
 import { TlsDoor } from './tls-door.js';
 import { meaningOf } from './tls-failure.js';
@@ -97,7 +97,7 @@ export class TlsDriver implements Driver {
     door.visit(socket, {
       secured: (tls) => {
         try {
-          channel.secure(new SocketChannel(tls, this.clock, readsOf(tls), this.securityOf(tls)));
+          channel.secure(new SocketChannel(tls, this.clock, undefined, this.securityOf(tls)));
         } catch (cause) {
           tls.destroy();
           channel.fail(notSecured(cause as SystemError));
