@@ -1,29 +1,43 @@
 /** Every system and every workload there is. To add one, write its file and name it here. */
 import type { System } from './system.js';
 import type { Way } from './systems/broadcast.js';
+import type { Wire, Wired } from './systems/wire.js';
 import type { Workload } from './workload.js';
 import { add } from './workloads/add.js';
 import { besideBulk, besideBulkSlow } from './workloads/beside-bulk.js';
 import { broadcast } from './workloads/broadcast.js';
 import { buffers } from './workloads/buffers.js';
+import { connect } from './workloads/connect.js';
 import { events } from './workloads/events.js';
 import { notReading } from './workloads/not-reading.js';
 import { stream } from './workloads/stream.js';
+import { tlsAdd, tlsBuffers } from './workloads/tls.js';
 import { workers } from './workloads/workers.js';
+
+/** Each of them is two systems: `name`, and `name-tls`. */
+const WIRED: Readonly<Record<string, () => Promise<Wired>>> = {
+  'gen-rpc': () => import('./systems/gen-rpc.js'),
+  core: () => import('./systems/core.js'),
+  'nest-tcp': () => import('./systems/nest-tcp.js'),
+  'grpc-js': () => import('./systems/grpc-js.js'),
+  raw: () => import('./systems/raw.js'),
+  'raw-bytes': () => import('./systems/raw-bytes.js'),
+};
+
+function wired(wire: Wire): [string, () => Promise<System>][] {
+  const suffix = wire === 'tcp' ? '' : `-${wire}`;
+  return Object.entries(WIRED).map(([name, load]) => [`${name}${suffix}`, async () => (await load()).over(wire)]);
+}
 
 const toldBy = async (way: Way): Promise<System> => (await import('./systems/broadcast.js')).toldBy(way);
 
 /** Loaded only in the processes that run them. */
 export const SYSTEMS: ReadonlyMap<string, () => Promise<System>> = new Map([
-  ['gen-rpc', (): Promise<System> => import('./systems/gen-rpc.js')],
+  ...wired('tcp'),
+  ...wired('tls'),
   ['gen-rpc-iterable', (): Promise<System> => import('./systems/gen-rpc-iterable.js')],
-  ['core', (): Promise<System> => import('./systems/core.js')],
-  ['core-unscheduled', (): Promise<System> => import('./systems/core-unscheduled.js')],
-  ['nest-tcp', (): Promise<System> => import('./systems/nest-tcp.js')],
+  ['core-unscheduled', async (): Promise<System> => (await import('./systems/core-unscheduled.js')).over('tcp')],
   ['nest-grpc', (): Promise<System> => import('./systems/nest-grpc.js')],
-  ['grpc-js', (): Promise<System> => import('./systems/grpc-js.js')],
-  ['raw', (): Promise<System> => import('./systems/raw.js')],
-  ['raw-bytes', (): Promise<System> => import('./systems/raw-bytes.js')],
   ['one-process', (): Promise<System> => import('./systems/one-process.js')],
   ['two-workers', (): Promise<System> => import('./systems/two-workers.js')],
   ['calls', (): Promise<System> => toldBy('calls')],
@@ -42,6 +56,9 @@ export const WORKLOADS: ReadonlyMap<string, Workload> = new Map<string, Workload
   ['not-reading', notReading],
   ['workers', workers],
   ['broadcast', broadcast],
+  ['tls-add', tlsAdd],
+  ['tls-buffers', tlsBuffers],
+  ['connect', connect],
 ]);
 
 /** The entry called `name`. @throws Error that names those there are. */

@@ -3,6 +3,7 @@ import { mkdtemp } from 'node:fs/promises';
 import { constants, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pick, WORKLOADS } from './catalog.js';
+import { CERTIFICATES, makeCertificates } from './certificates.js';
 import { readCommandLine, USAGE, type BenchOptions } from './command-line.js';
 import { Contest, type ContestOptions } from './contest.js';
 import { goalLines } from './goals.js';
@@ -90,11 +91,12 @@ async function profile(options: BenchOptions, workers: Workers): Promise<Failure
 }
 
 async function run(options: BenchOptions): Promise<void> {
-  const workers = new Workers(options.heapMiB);
-  process.once('exit', () => workers.killAll());
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
     process.once(signal, () => process.exit(128 + constants.signals[signal]));
   }
+  const certificates = await makeCertificates();
+  const workers = new Workers({ BENCH_HEAP_MIB: String(options.heapMiB), [CERTIFICATES]: certificates });
+  process.once('exit', () => workers.killAll());
   console.log(`${describeMachine()}, ${describeLoad()}`);
   const workloads = options.workloads.filter(isPossible);
   const failures = await (options.profile ? profile : compare)({ ...options, workloads }, workers);

@@ -9,6 +9,8 @@ export interface Operations {
   note(value: number): void;
   /** How many events the server's handler has seen since it started. */
   notes(): Promise<number>;
+  /** Makes `count` connections beside that of the client, one after another, and ends them. */
+  connect(count: number): Promise<void>;
   /** Makes connections to the same node, each by a key of its own, until there are `count`. */
   open(count: number): Promise<void>;
   /** As `add`, over one of the connections: they count from 0. */

@@ -19,8 +19,8 @@ interface Asker {
 export class Workers {
   private readonly alive = new Set<WorkerProcess>();
 
-  /** @param heapMiB what lives in each of them beside what it measures */
-  constructor(private readonly heapMiB: number) {}
+  /** @param env what all of them are told */
+  constructor(private readonly env: Readonly<Record<string, string>>) {}
 
   /** `args` are those of `worker.ts`, `nodeArgs` further ones of Node. */
   start(args: readonly string[], nodeArgs: readonly string[], place?: Place): WorkerProcess {
@@ -28,7 +28,7 @@ export class Workers {
     const child = fork(WORKER, args, {
       execPath: program,
       execArgv: [...prefix, '--expose-gc', ...nodeArgs],
-      env: { ...process.env, BENCH_HEAP_MIB: String(this.heapMiB), ...(host !== undefined && { BENCH_HOST: host }) },
+      env: { ...process.env, ...this.env, ...(host !== undefined && { BENCH_HOST: host }) },
       stdio: ['ignore', 2, 2, 'ipc'],
     });
     const worker = new WorkerProcess(child, `${args[0]} of ${args[1]}`);

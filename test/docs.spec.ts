@@ -15,6 +15,8 @@ const genRpc = await Page.read('docs/GEN_RPC.md');
 const settings = await Page.read('docs/SETTINGS.md');
 const workers = await Page.read('docs/WORKERS.md');
 const counts = await Page.read('docs/COUNTS.md');
+const certificates = await Page.read('docs/CERTIFICATES.md');
+const security = await Page.read('docs/SECURITY.md');
 const journal = await Page.read('lib/connection/journal.ts');
 const COOKIE = randomBytes(32).toString('base64');
 
@@ -168,7 +170,7 @@ describe('docs/COUNTS.md', () => {
   });
 });
 
-describe.each([genRpc, settings, workers, counts])('$path', (page) => {
+describe.each([genRpc, settings, workers, counts, certificates, security])('$path', (page) => {
   it('links to what there is', async () => {
     for (const link of page.links()) expect(existsSync(join(ROOT, dirname(page.path), link)), link).toBe(true);
     for (const [, path = '', anchor = ''] of page.text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {

@@ -20,6 +20,18 @@ async function snippet(file: string): Promise<string> {
   return code;
 }
 
+/** Starts the application of `app.module.ts`, and tells how long its certificates last. */
+const BOOT = `
+import { NestFactory } from '@nestjs/core';
+import { GenRpcNode } from 'nestjs-gen-rpc';
+import { AppModule } from './app.module.js';
+
+const app = await NestFactory.createApplicationContext(AppModule, { logger: false });
+const node = app.get(GenRpcNode);
+console.log(node.name, node.stats().certificateDays);
+await app.close();
+`;
+
 async function accepting(port: number): Promise<void> {
   for (;;) {
     const open = await new Promise<boolean>((resolve) => {
@@ -46,6 +58,21 @@ describe("the README's code", () => {
   ])('shows %s by code that compiles strictly', { timeout: 60_000 }, async (_, files) => {
     for (const file of files) await writeFile(join(folder, file), await snippet(file));
     expect(compile(files.map((file) => join(folder, file)))).toEqual([]);
+  });
+
+  it('makes certificates by the commands shown, with which the node shown starts', { timeout: 60_000 }, async () => {
+    const readme = await readFile(join(ROOT, 'README.md'), 'utf8');
+    const here = (text: string): string => text.replaceAll('10.0.0.1', '127.0.0.1');
+    const commands = [...readme.matchAll(/^npx nestjs-gen-rpc (certs .*)$/gm)].map(([, args = '']) => here(args));
+    expect(commands).toHaveLength(3);
+    for (const args of commands) {
+      await run(process.execPath, [join(ROOT, 'dist/esm/cli/main.js'), ...args.split(' ')], { cwd: folder });
+    }
+    await writeFile(join(folder, 'app.module.ts'), here(await snippet('app.module.ts')));
+    await writeFile(join(folder, 'boot.ts'), BOOT);
+    expect(compile(['app.module.ts', 'boot.ts'].map((file) => join(folder, file)))).toEqual([]);
+    const { stdout } = await run(process.execPath, [join(folder, 'boot.js')], { env, cwd: folder });
+    expect(stdout).toBe('orders@127.0.0.1 364\n');
   });
 
   it('is as short as it says, compiles strictly, and prints 42', { timeout: 60_000 }, async () => {

@@ -105,6 +105,23 @@ const STORIES: Readonly<Record<string, readonly string[]>> = {
     "the same call, { idempotent: true, waitForReady: true }, is made again → its successor answers → '40 of tea'",
     'drain stock drains and starts again while 20 callers never pause → none of their # calls is lost',
   ],
+  '09-tls': [
+    "call orders asks stock: stock.count('tea') → 40",
+    'seen stock knows that this was orders@127.0.0.1, by a certificate that names',
+    'IP Address:127.0.0.1',
+    'URI:genrpc:orders@127.0.0.1',
+    "impostor guest, which knows the secret, is found at stock's address",
+    `stock.count('tea') → node_certificate_mismatch: The certificate at 127.0.0.1 does not speak for stock@127.0.0.1: it is not for node stock@127.0.0.1, but for "guest@127.0.0.1". Next attempt in # ms.`,
+    'borrowed guest calls itself orders, with the certificate that it has → its node does not start',
+    'tls.cert: expected a certificate of this node; it is not for node orders@127.0.0.1, but for "guest@127.0.0.1"',
+    'forged a node whose certificate names orders, but was issued by an authority that stock does not know',
+    "stock.count('tea') → node_down: stock@127.0.0.1 is down. 127.0.0.1 closed the connection as soon as it had seen the certificate of this node: it may not accept it. Its log says why. Next attempt in # ms.",
+    'stock has counted it, certificate_refused: 1, and its log says why',
+    "renewed orders' certificate is good for 6 days more; one for 90 is written over it",
+    'it is in use, good for 89 days: the node has seen its files change',
+    'the connection that was open was made with the old one: stock sees 6 days; on a new one 89',
+    '20 callers have called all the while → none of their # calls was lost',
+  ],
 };
 
 /** Its lines, without what differs from run to run. Fails if it does not end well, or leaves a process behind. */

@@ -1,5 +1,7 @@
 /** The nodes of the systems that are ours. */
+import { credentials } from '../certificates.js';
 import { HOST } from '../host.js';
+import type { Wire } from './wire.js';
 
 export const SERVER_NAME = 'bench@127.0.0.1';
 
@@ -17,10 +19,15 @@ export const SERVER_OPTIONS = {
   concurrency: { loopDelay: Infinity },
 } as const;
 
-export const clientOptions = (port: number) => ({
+export const serverOptions = (wire: Wire) => {
+  return wire === 'tcp' ? SERVER_OPTIONS : { ...SERVER_OPTIONS, tls: credentials(), listen: { host: HOST, port: 0 } };
+};
+
+export const clientOptions = (port: number, wire: Wire = 'tcp') => ({
   name: `caller-${process.pid}@127.0.0.1`,
   secret: SECRET,
   listen: false as const,
   nodes: { [SERVER_NAME]: { host: HOST, port } },
   maxQueuedBytes: MAX_QUEUED_BYTES,
+  ...(wire === 'tls' && { tls: credentials() }),
 });

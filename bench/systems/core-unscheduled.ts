@@ -2,7 +2,7 @@
  * This library without its scheduler and without credit: what is large is written as soon as it is there. What that
  * costs small calls beside it is what the scheduler is for.
  */
-export { connect, serve } from './core.js';
+export { over } from './core.js';
 
 type Prototype = Record<string, () => unknown>;
 

@@ -1,15 +1,21 @@
 /** This library without Nest. */
 import { createNode, type GenRpcNode } from 'nestjs-gen-rpc/core';
-import type { BenchClient, BenchServer } from '../system.js';
-import { clientOptions, SERVER_NAME, SERVER_OPTIONS } from './bench-nodes.js';
+import type { BenchClient, BenchServer, System } from '../system.js';
+import { clientOptions, SERVER_NAME, serverOptions } from './bench-nodes.js';
+import { openLanes } from './lanes.js';
+import type { Wire } from './wire.js';
 
 /** As far as the library has it. */
 interface Streaming {
   stream?(target: string, module: string, fn: string, args: readonly unknown[]): AsyncIterable<unknown>;
 }
 
-export async function serve(): Promise<BenchServer> {
-  const node = createNode(SERVER_OPTIONS);
+export function over(wire: Wire): System {
+  return { serve: () => serve(wire), connect: (port) => connect(port, wire) };
+}
+
+async function serve(wire: Wire): Promise<BenchServer> {
+  const node = createNode(serverOptions(wire));
   let notes = 0;
   node.register('math', {
     add: (args) => {
@@ -27,8 +33,8 @@ export async function serve(): Promise<BenchServer> {
   return { port: address.port, close: () => node.close() };
 }
 
-export async function connect(port: number): Promise<BenchClient> {
-  const node: GenRpcNode & Streaming = createNode(clientOptions(port));
+async function connect(port: number, wire: Wire): Promise<BenchClient> {
+  const node: GenRpcNode & Streaming = createNode(clientOptions(port, wire));
   const notes = (): Promise<number> => node.call(SERVER_NAME, 'math', 'notes');
   await notes();
   const client: BenchClient = {
@@ -37,6 +43,11 @@ export async function connect(port: number): Promise<BenchClient> {
     notes,
     echo: (bytes) => node.call(SERVER_NAME, 'math', 'echo', [bytes]),
     fetch: (size) => node.call(SERVER_NAME, 'math', 'fetch', [size]),
+    connect: async (count) => {
+      const another = createNode(clientOptions(port, wire));
+      await openLanes(another, count);
+      await another.close();
+    },
     close: () => node.close(),
   };
   return node.stream === undefined ? client : { ...client, count: (items) => count(node, items) };

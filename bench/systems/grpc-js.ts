@@ -1,6 +1,6 @@
 /** gRPC by `@grpc/grpc-js`, without Nest. */
 import {
-  credentials,
+  ChannelCredentials,
   loadPackageDefinition,
   Server,
   ServerCredentials,
@@ -10,8 +10,9 @@ import {
   type requestCallback,
   type ServiceClientConstructor,
 } from '@grpc/grpc-js';
+import { credentials } from '../certificates.js';
 import { HOST } from '../host.js';
-import type { BenchClient, BenchServer } from '../system.js';
+import type { BenchClient, BenchServer, System } from '../system.js';
 import {
   PACKAGE,
   PACKAGE_NAME,
@@ -22,6 +23,7 @@ import {
   type Sum,
   type Wish,
 } from './grpc-bench.js';
+import type { Wire } from './wire.js';
 
 type Unary<Request, Reply> = (request: Request, callback: requestCallback<Reply>) => void;
 
@@ -54,11 +56,15 @@ function count(call: ServerWritableStream<Wish, Item>): void {
   writeSome();
 }
 
-export async function serve(): Promise<BenchServer> {
+export function over(wire: Wire): System {
+  return { serve: () => serve(wire), connect: (port) => connect(port, wire) };
+}
+
+async function serve(wire: Wire): Promise<BenchServer> {
   const server = new Server();
   server.addService(mathOf().service, { add, echo, fetch, count });
   const port = await new Promise<number>((resolve, reject) => {
-    server.bindAsync(`${HOST}:0`, ServerCredentials.createInsecure(), (error, bound) => {
+    server.bindAsync(`${HOST}:0`, serverCredentials(wire), (error, bound) => {
       if (error === null) resolve(bound);
       else reject(error);
     });
@@ -66,9 +72,11 @@ export async function serve(): Promise<BenchServer> {
   return { port, close: () => server.forceShutdown() };
 }
 
-export async function connect(port: number): Promise<BenchClient> {
+async function connect(port: number, wire: Wire): Promise<BenchClient> {
   const Client = mathOf();
-  const client = new Client(`${HOST}:${port}`, credentials.createInsecure()) as unknown as MathClient;
+  // It would give an address for a name in its hello, which has to be a name.
+  const options = wire === 'tls' ? { 'grpc.ssl_target_name_override': 'localhost' } : {};
+  const client = new Client(`${HOST}:${port}`, channelCredentials(wire), options) as unknown as MathClient;
   await new Promise<void>((resolve, reject) => {
     client.waitForReady(Date.now() + READY_MS, (error) => (error === undefined ? resolve() : reject(error)));
   });
@@ -79,6 +87,24 @@ export async function connect(port: number): Promise<BenchClient> {
     count: async (items) => await sumOf(client.count({ items })),
     close: () => client.close(),
   };
+}
+
+/** Over TLS by certificate, too. */
+function serverCredentials(wire: Wire): ServerCredentials {
+  if (wire === 'tcp') return ServerCredentials.createInsecure();
+  const { ca, cert, key } = inBytes();
+  return ServerCredentials.createSsl(ca, [{ cert_chain: cert, private_key: key }], true);
+}
+
+function channelCredentials(wire: Wire): ChannelCredentials {
+  if (wire === 'tcp') return ChannelCredentials.createInsecure();
+  const { ca, cert, key } = inBytes();
+  return ChannelCredentials.createSsl(ca, key, cert);
+}
+
+function inBytes(): { ca: Buffer; cert: Buffer; key: Buffer } {
+  const { ca, cert, key } = credentials();
+  return { ca: Buffer.from(ca), cert: Buffer.from(cert), key: Buffer.from(key) };
 }
 
 function mathOf(): ServiceClientConstructor {

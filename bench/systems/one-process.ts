@@ -2,7 +2,8 @@
 import { createNode, type Target } from 'nestjs-gen-rpc/core';
 import { spin } from '../spin.js';
 import type { BenchClient, BenchServer } from '../system.js';
-import { clientOptions, SERVER_NAME, SERVER_OPTIONS } from './bench-nodes.js';
+import { clientOptions, SERVER_OPTIONS } from './bench-nodes.js';
+import { openLanes } from './lanes.js';
 
 /** @param life of a node that other processes serve, too */
 export async function serve(life?: string): Promise<BenchServer> {
@@ -22,19 +23,12 @@ export async function serve(life?: string): Promise<BenchServer> {
 export async function connect(port: number): Promise<BenchClient> {
   const node = createNode(clientOptions(port));
   const targets: Target[] = [];
+  const open = async (count: number): Promise<void> =>
+    void targets.push(...(await openLanes(node, count - targets.length)));
   const targetAt = (connection: number): Target => {
     const target = targets[connection];
     if (target === undefined) throw new Error(`Connection ${connection} was not opened.`);
     return target;
-  };
-  /** Keys that share a connection are passed over. */
-  const open = async (count: number): Promise<void> => {
-    for (let number = 0; targets.length < count; number++) {
-      const target = { node: SERVER_NAME, key: `customer-${number}` };
-      if (node.isConnected(target)) continue;
-      await node.connect(target);
-      targets.push(target);
-    }
   };
   await open(1);
   return {

@@ -1,31 +1,21 @@
 /** The floor for buffers: `node:net`, a number and a length in front of the bytes, and nothing else. */
-import { once } from 'node:events';
-import { connect as connectSocket, createServer, type AddressInfo, type Socket } from 'node:net';
-import { HOST } from '../host.js';
-import type { BenchClient, BenchServer } from '../system.js';
+import type { Socket } from 'node:net';
+import type { BenchClient, BenchServer, System } from '../system.js';
+import { dial, listen, type Wire } from './wire.js';
 
 /** The number that a reply is matched by, the length of the bytes. */
 const HEAD_BYTES = 8;
 
-export async function serve(): Promise<BenchServer> {
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
-    read(socket, (id, bytes) => write(socket, id, bytes));
-  });
-  server.listen(0, HOST);
-  await once(server, 'listening');
-  const close = (): void => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  };
-  return { port: (server.address() as AddressInfo).port, close };
+export function over(wire: Wire): System {
+  return { serve: () => serve(wire), connect: (port) => connect(port, wire) };
 }
 
-export async function connect(port: number): Promise<BenchClient> {
-  const socket = connectSocket(port, HOST);
-  await once(socket, 'connect');
+function serve(wire: Wire): Promise<BenchServer> {
+  return listen(wire, (socket) => read(socket, (id, bytes) => write(socket, id, bytes)));
+}
+
+async function connect(port: number, wire: Wire): Promise<BenchClient> {
+  const socket = await dial(wire, port);
   const waiting = new Map<number, (bytes: Buffer) => void>();
   read(socket, (id, bytes) => {
     waiting.get(id)?.(bytes);

@@ -1,8 +1,7 @@
 /** The floor: `node:net` and msgpackr, without names to look up, deadlines, limits or authentication. */
-import { once } from 'node:events';
-import { connect as connectSocket, createServer, type AddressInfo, type Socket } from 'node:net';
-import type { BenchClient, BenchServer } from '../system.js';
+import type { BenchClient, BenchServer, System } from '../system.js';
 import { FramedSocket } from './framed-socket.js';
+import { dial, listen, type Wire } from './wire.js';
 
 /** As a message of any RPC: a number to match the reply by, a name, and data. */
 type Request = { id: number } & (
@@ -24,12 +23,13 @@ interface Waiting {
 /** The number of a message that wants no reply. */
 const EVENT = 0;
 
-export async function serve(): Promise<BenchServer> {
-  const sockets = new Set<Socket>();
+export function over(wire: Wire): System {
+  return { serve: () => serve(wire), connect: (port) => connect(port, wire) };
+}
+
+function serve(wire: Wire): Promise<BenchServer> {
   let notes = 0;
-  const server = createServer((socket) => {
-    sockets.add(socket);
-    socket.on('close', () => sockets.delete(socket));
+  return listen(wire, (socket) => {
     const frames = new FramedSocket(socket, (message) => {
       const request = message as Request;
       const { id } = request;
@@ -39,13 +39,6 @@ export async function serve(): Promise<BenchServer> {
       else frames.send({ id, value: notes } satisfies Reply);
     });
   });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const close = (): void => {
-    for (const socket of sockets) socket.destroy();
-    server.close();
-  };
-  return { port: (server.address() as AddressInfo).port, close };
 }
 
 /** An item a frame; they leave in writes of several. The reply ends them. */
@@ -54,9 +47,8 @@ function count(frames: FramedSocket, id: number, items: number): void {
   frames.send({ id, value: items } satisfies Reply);
 }
 
-export async function connect(port: number): Promise<BenchClient> {
-  const socket = connectSocket(port, '127.0.0.1');
-  await once(socket, 'connect');
+async function connect(port: number, wire: Wire): Promise<BenchClient> {
+  const socket = await dial(wire, port);
   const waiting = new Map<number, Waiting>();
   const frames = new FramedSocket(socket, (message) => {
     const reply = message as Reply;
@@ -84,6 +76,14 @@ export async function connect(port: number): Promise<BenchClient> {
         ({ n }) => (sum += n),
       );
       return sum;
+    },
+    connect: async (count) => {
+      for (let made = 0; made < count; made++) {
+        const another = await connect(port, wire);
+        // A TLS client is ready before its server has looked at it.
+        await another.notes?.();
+        await another.close();
+      }
     },
     close: () => void socket.destroy(),
   };

@@ -16,6 +16,14 @@ export class AcceptedTlsChannel implements Channel {
 
   constructor(private readonly raw: Socket) {
     this.remoteAddress = addressOf(raw);
+    raw.on('error', () => {});
+    // Whoever sets TLS up speaks behind this, if he has anything to say.
+    raw.once('close', () => setImmediate(() => this.fail(lost())));
+  }
+
+  /** Has its owner, or the peer, ended it before TLS was set up? */
+  get isOver(): boolean {
+    return this.raw.destroyed;
   }
 
   get channelBinding(): Uint8Array {
@@ -73,9 +81,10 @@ export class AcceptedTlsChannel implements Channel {
     if (waiting.length > 0 && channel.send(waiting)) events?.drain();
   }
 
-  /** It will not be; the socket is gone. */
+  /** It will not be. */
   fail(reason: GenRpcError): void {
     if (this.state.name !== 'securing') return;
+    this.raw.destroy();
     this.state = { name: 'closed', reason: this.reason ?? reason };
     this.events?.closed(this.state.reason);
   }

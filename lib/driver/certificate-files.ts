@@ -45,16 +45,17 @@ export class CertificateFiles implements Credentials {
   /** What was last refused, until something else is taken. */
   private refusal: string | undefined;
   private isUnwatched = false;
+  // They hold keys: nothing that is printed has them.
+  readonly #parts: CertificateFilesParts;
+  #inUse: CertificateDraft;
   private settling: Timer | undefined;
   private ticking: Timer | undefined;
   private judgedAt = -Infinity;
   private warnedAt = -Infinity;
 
-  private constructor(
-    private readonly parts: CertificateFilesParts,
-    private inUse: CertificateDraft,
-    fingerprint: string,
-  ) {
+  private constructor(parts: CertificateFilesParts, first: CertificateDraft, fingerprint: string) {
+    this.#parts = parts;
+    this.#inUse = first;
     this.paths = filesOf(parts.options);
     this.used = this.seen = fingerprint;
   }
@@ -67,19 +68,19 @@ export class CertificateFiles implements Credentials {
   }
 
   material(role: TlsRole): TlsMaterial {
-    const found = this.inUse.materials.get(role);
+    const found = this.#inUse.materials.get(role);
     if (found === undefined) throw new TypeError(`This node has no certificate as a ${role}.`);
     return found;
   }
 
   /** Whole days that the node's certificate is good for, and whoever vouches for it; below 0 when it no longer is. */
   get daysLeft(): number {
-    return daysLeft(this.inUse, this.parts.calendar());
+    return daysLeft(this.#inUse, this.#parts.calendar());
   }
 
   /** Watches from now on, until `close`. Keeps no process alive. */
   start(): void {
-    const { reloadSignal, signals } = this.parts;
+    const { reloadSignal, signals } = this.#parts;
     this.close();
     if (reloadSignal !== undefined) this.signal = signals.on(reloadSignal, () => void this.reload());
     if (this.paths.length > 0) this.look();
@@ -98,11 +99,11 @@ export class CertificateFiles implements Credentials {
   /** Reads everything again. What is wrong with it, which then is not used: what was in use stays so, and it is told. */
   reload(): readonly CredentialProblem[] {
     const fingerprint = this.fingerprint();
-    return this.take(draftOf(this.parts), fingerprint);
+    return this.take(draftOf(this.#parts), fingerprint);
   }
 
   private take(draft: CertificateDraft, fingerprint: string): readonly CredentialProblem[] {
-    const { events, node } = this.parts;
+    const { events, node } = this.#parts;
     this.seen = fingerprint;
     this.refusal = undefined;
     if (draft.problems.length > 0) {
@@ -111,7 +112,7 @@ export class CertificateFiles implements Credentials {
       events.refused(this.refusal);
     } else if (fingerprint !== this.used) {
       this.used = fingerprint;
-      this.inUse = draft;
+      this.#inUse = draft;
       events.renewed(`New certificates of ${node} are in use, good for ${this.daysLeft} days.`);
       this.warn();
     }
@@ -124,9 +125,9 @@ export class CertificateFiles implements Credentials {
     const fingerprint = this.fingerprint();
     const isOld = fingerprint === this.seen;
     // What was refused for its dates may be good by now.
-    if (isOld && (this.refusal === undefined || this.parts.clock.now() - this.judgedAt < JUDGE_EVERY_MS)) return;
-    this.judgedAt = this.parts.clock.now();
-    const draft = draftOf(this.parts);
+    if (isOld && (this.refusal === undefined || this.#parts.clock.now() - this.judgedAt < JUDGE_EVERY_MS)) return;
+    this.judgedAt = this.#parts.clock.now();
+    const draft = draftOf(this.#parts);
     const isGood = draft.problems.length === 0;
     if (isOld && !isGood) return;
     if (isGood || again !== undefined) this.take(draft, fingerprint);
@@ -134,12 +135,12 @@ export class CertificateFiles implements Credentials {
   }
 
   private fingerprint(): string {
-    return fingerprintOf(this.paths, this.parts.files);
+    return fingerprintOf(this.paths, this.#parts.files);
   }
 
   private settle(again?: 'settled'): void {
     this.settling?.cancel();
-    this.settling = this.parts.clock.after(SETTLE_MS, () => {
+    this.settling = this.#parts.clock.after(SETTLE_MS, () => {
       this.settling = undefined;
       this.look(again);
     });
@@ -149,23 +150,23 @@ export class CertificateFiles implements Credentials {
   private watch(): void {
     const before = this.watching;
     let failure: Error | undefined;
-    this.watching = this.parts.files.watch(
+    this.watching = this.#parts.files.watch(
       this.paths,
       () => (this.settling === undefined ? this.settle() : undefined),
       (cause) => (failure = cause),
     );
     before?.close();
     if (failure !== undefined && !this.isUnwatched) {
-      this.parts.events.unwatched('Certificate files cannot be watched: they are looked at every minute.', failure);
+      this.#parts.events.unwatched('Certificate files cannot be watched: they are looked at every minute.', failure);
     }
     this.isUnwatched = failure !== undefined;
   }
 
   private tick(): void {
-    const { clock } = this.parts;
+    const { clock } = this.#parts;
     if (clock.now() - this.warnedAt >= DAY_MS) {
       this.warn();
-      if (this.refusal !== undefined) this.parts.events.refused(this.refusal);
+      if (this.refusal !== undefined) this.#parts.events.refused(this.refusal);
     }
     this.ticking = clock.after(LOOK_EVERY_MS, () => {
       if (this.paths.length > 0) this.look();
@@ -174,9 +175,9 @@ export class CertificateFiles implements Credentials {
   }
 
   private warn(): void {
-    const { clock, calendar, events, expiryWarning, node } = this.parts;
+    const { clock, calendar, events, expiryWarning, node } = this.#parts;
     this.warnedAt = clock.now();
-    const warnings = warningsOf(this.inUse, calendar(), expiryWarning);
+    const warnings = warningsOf(this.#inUse, calendar(), expiryWarning);
     if (warnings.length > 0) events.expiring(`Certificates of ${node}: ${warnings.join('; ')}.`);
   }
 }

@@ -36,8 +36,10 @@ export function readCredentials(options: RoleOptions, files: Files, node: string
     listOf(options.given[option]).flatMap((source) => {
       const text = textOf(source, files);
       if ('text' in text) return [text];
-      const expected = `PEM text, or a file that can be read (${text.code}); ${adviceOf(option, text.path, node)}`;
-      problems.push({ path: options.pathOf(option), expected, got: text.path });
+      const expected = `PEM text, or a file that can be read (${text.code})`;
+      const path = options.pathOf(option);
+      if (NO_PATH.test(text.path)) problems.push({ path, expected: `${expected}; this seems to be neither` });
+      else problems.push({ path, expected: `${expected}; ${adviceOf(option, text.path, node)}`, got: text.path });
       return [];
     });
   const found = { cert: read('cert'), key: read('key'), ca: read('ca'), crl: read('crl') };
@@ -56,6 +58,9 @@ export function readCredentials(options: RoleOptions, files: Files, node: string
   const texts = { cert: textsOf(found.cert), key: textsOf(found.key), ca: textsOf(found.ca), crl: textsOf(found.crl) };
   return { options, texts, own, key, authorities, lists, problems };
 }
+
+/** Text that is no path, but may be a key without its head and foot, or PEM in base64: it is not repeated. */
+const NO_PATH = /\n|^[\w+/=-]{100,}$/;
 
 interface Text {
   readonly text: string;

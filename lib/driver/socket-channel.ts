@@ -49,6 +49,8 @@ export class SocketChannel implements Channel {
     // Below its own mark a socket would not tell when it has room again.
     this.holdBytes = Math.max(HOLD_BYTES, socket.writableHighWaterMark);
     this.remoteAddress = addressOf(socket);
+    // What comes before there is an owner is kept by the socket, as far as it has room.
+    if (reads !== undefined) reads.onBytes = (bytes) => socket.push(Buffer.from(bytes));
     socket.on('error', (cause) => this.onError(cause));
     socket.on('close', () => this.onClose());
   }
@@ -62,11 +64,12 @@ export class SocketChannel implements Channel {
     this.events = events;
     if (this.closed) return events.closed(this.reason ?? lost());
     if (!first) return;
-    const onBytes = (bytes: Buffer): void => {
+    const onBytes = (bytes: Buffer): true => {
       if (this.closeTimer === undefined) this.events?.data(bytes);
+      return true;
     };
-    if (this.reads === undefined) this.socket.on('data', onBytes);
-    else this.reads.onBytes = onBytes;
+    this.socket.on('data', onBytes);
+    if (this.reads !== undefined) this.reads.onBytes = onBytes;
     this.socket.on('drain', () => this.onDrain());
     // Whoever ends its half hears no answer: waiting until it takes what is left could be for ever.
     this.socket.on('end', () => this.socket.destroy());

@@ -1,7 +1,14 @@
 /** Channels over TLS: encrypted, and by certificate of both ends. There is no way to have it with less. */
 import { constants } from 'node:crypto';
 import { createServer, isIP, type Socket } from 'node:net';
-import { connect, createSecureContext, type SecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import {
+  connect,
+  createSecureContext,
+  type ConnectionOptions,
+  type SecureContext,
+  type SecureContextOptions,
+  type TLSSocket,
+} from 'node:tls';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock } from '../ports/clock.js';
 import { AcceptedTlsChannel } from './accepted-tls-channel.js';
@@ -11,6 +18,7 @@ import { DialledTlsChannel } from './dialled-tls-channel.js';
 import type { Channel, Driver, Endpoint, ListenAt, Listener } from './driver.js';
 import { PeersCertificate } from './peer-certificate.js';
 import { SocketChannel, type Security } from './socket-channel.js';
+import { readsOf, SocketReads } from './socket-reads.js';
 import { listenOn, SOCKET_OPTIONS, systemError, whenOpen, type SystemError } from './sockets.js';
 import { TlsDoor } from './tls-door.js';
 import { meaningOf } from './tls-failure.js';
@@ -39,27 +47,35 @@ interface Context {
 
 export class TlsDriver implements Driver {
   readonly name = 'tls';
-  private readonly contexts = new Map<TlsRole, Context>();
+  // They hold keys: nothing that is printed has them.
+  readonly #credentials: Credentials;
+  readonly #contexts = new Map<TlsRole, Context>();
 
   constructor(
     private readonly clock: Clock,
-    private readonly credentials: Credentials,
+    credentials: Credentials,
     private readonly rules: TlsRules,
-  ) {}
+  ) {
+    this.#credentials = credentials;
+  }
 
   connect(endpoint: Endpoint, signal: AbortSignal): Promise<Channel> {
     const context = this.context('client');
-    const socket = connect({
+    const reads = new SocketReads();
+    // Node has `onread` for TLS, too; its types do not say so.
+    const options: ConnectionOptions & { onread: SocketReads } = {
       ...endpoint,
       ...SOCKET_OPTIONS,
+      onread: reads,
       ...(isIP(endpoint.host) === 0 ? { servername: endpoint.host } : {}),
       secureContext: (context.secure ??= createSecureContext(context.options)),
       rejectUnauthorized: true,
       // What counts is not the host that is dialled but the node that is wanted there: see `VerifiedCertificate`.
       checkServerIdentity: () => undefined,
-    });
+    };
+    const socket = connect(options);
     const opening = { socket, ready: 'secureConnect', endpoint, signal, explain: meaningOf } as const;
-    return whenOpen(opening, () => new DialledTlsChannel(socket, this.clock, undefined, this.securityOf(socket)));
+    return whenOpen(opening, () => new DialledTlsChannel(socket, this.clock, reads, this.securityOf(socket)));
   }
 
   listen(
@@ -68,16 +84,20 @@ export class TlsDriver implements Driver {
     onError: (error: Error) => void,
   ): Promise<Listener> {
     const door = new TlsDoor(() => this.context('server').options);
-    const server = createServer(SOCKET_OPTIONS, (socket) => onChannel(this.accept(door, socket)));
+    const server = createServer(SOCKET_OPTIONS, (socket) => {
+      const channel = new AcceptedTlsChannel(socket);
+      onChannel(channel);
+      // Whoever is sent away unheard does not even cost the beginning of TLS.
+      if (!channel.isOver) this.setUp(channel, socket, door);
+    });
     return listenOn(server, endpoint, onError);
   }
 
-  private accept(door: TlsDoor, socket: Socket): Channel {
-    const channel = new AcceptedTlsChannel(socket);
+  private setUp(channel: AcceptedTlsChannel, socket: Socket, door: TlsDoor): void {
     door.visit(socket, {
       secured: (tls) => {
         try {
-          channel.secure(new SocketChannel(tls, this.clock, undefined, this.securityOf(tls)));
+          channel.secure(new SocketChannel(tls, this.clock, readsOf(tls), this.securityOf(tls)));
         } catch (cause) {
           tls.destroy();
           channel.fail(notSecured(cause as SystemError));
@@ -85,7 +105,6 @@ export class TlsDriver implements Driver {
       },
       failed: (cause) => channel.fail(notSecured(cause)),
     });
-    return channel;
   }
 
   /** @throws on a socket that is gone by now, and on one that was not set up from the beginning. */
@@ -102,11 +121,11 @@ export class TlsDriver implements Driver {
   }
 
   private context(role: TlsRole): Context {
-    const material = this.credentials.material(role);
-    let context = this.contexts.get(role);
+    const material = this.#credentials.material(role);
+    let context = this.#contexts.get(role);
     if (context?.material !== material) {
       context = { material, options: this.optionsOf(material), secure: undefined };
-      this.contexts.set(role, context);
+      this.#contexts.set(role, context);
     }
     return context;
   }

@@ -40,8 +40,8 @@ const SWITCHED_OFF = new Set([
   ...['verify', 'verify_fun', 'fail_if_no_peer_cert', 'server_name_indication', 'versions'],
 ]);
 
-/** Options whose value must not be repeated. */
-const SECRETS = /(^|\.)(key|passphrase)$/;
+/** Options whose value must not be repeated: a key may stand in any PEM, beside what was meant. */
+const SECRETS = /(^|\.)(key|passphrase|cert|ca|crl)$/;
 
 /** Runs class-validator; each rule's message says what is allowed. */
 export function check(type: new () => object, given: unknown, path: string): Problem[] {

@@ -13,7 +13,7 @@ import type { CertificateFiles } from '../driver/certificate-files.js';
 import { systemCalendar, systemClock, systemRandom, systemSignals } from '../driver/system.js';
 import { systemFiles } from '../driver/system-files.js';
 import { TcpDriver } from '../driver/tcp.driver.js';
-import { TlsDriver } from '../driver/tls.driver.js';
+import { TlsDriver, type TlsRules } from '../driver/tls.driver.js';
 import { deriveKeys } from '../protocol/handshake.js';
 import { FunctionNames } from '../protocol/invocation.js';
 import { hashKey } from '../protocol/key-hash.js';
@@ -37,6 +37,7 @@ import { GenRpcNode, type StatusListener } from './gen-rpc-node.js';
 import { LocalCalls } from './local-call.js';
 import type { GenRpcOptions } from './options.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
+import type { ResolvedTls } from './resolve-tls.js';
 import { Retries } from './retry.js';
 
 /** What a node takes from its surroundings. Everything has a default. */
@@ -114,8 +115,13 @@ function driversOf(
   given: readonly Driver[] = [],
 ): ReadonlyMap<string, Driver> {
   const known: Driver[] = [new TcpDriver(clock)];
-  if (tls !== undefined && certificates !== undefined) known.push(new TlsDriver(clock, certificates, tls));
+  if (tls !== undefined && certificates !== undefined) known.push(new TlsDriver(clock, certificates, rulesOf(tls)));
   return new Map([...known, ...given].map((driver) => [driver.name, driver]));
+}
+
+/** Without the key. */
+function rulesOf({ minVersion, allowWildcards, allowCommonName }: ResolvedTls): TlsRules {
+  return { minVersion, allowWildcards, allowCommonName };
 }
 
 /** Not watched yet. @throws GenRpcConfigError where the certificates will not do. */

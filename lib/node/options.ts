@@ -233,7 +233,10 @@ export class GenRpcOptions {
   @Matches((value) => typeof value === 'string' && value.length >= 1 && value.length <= 255, '1 to 255 characters')
   life?: string;
 
-  /** A stranger with a connected node's name: replaces it (`newest`, default) or is sent away (`refuse`). */
+  /**
+   * A stranger with a connected node's name: replaces it (`newest`, default) or is sent away (`refuse`). One without a
+   * certificate never replaces one that has shown its own.
+   */
   @Optional()
   @IsIn(['newest', 'refuse'], { message: 'newest or refuse' })
   duplicateNodes?: 'newest' | 'refuse';

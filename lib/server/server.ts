@@ -57,6 +57,7 @@ export class Server {
   private readonly acceptorPorts: AcceptorPorts;
   private closing = false;
   private readonly whenIdle = new Idle();
+  private readonly whenNoStrangers = new Idle();
 
   constructor(private readonly options: ServerOptions) {
     this.admission = new Admission(options.admission, options.clock);
@@ -134,27 +135,27 @@ export class Server {
     const listening = Promise.all([...this.listeners].map((listener) => listener.close()));
     for (const acceptor of this.acceptors) acceptor.drain();
     this.casts.drain();
-    this.dropUnproven();
+    const alone = this.dropUnproven();
     if (this.acceptors.size > 0) await this.whenIdle.next();
     await this.casts.idle();
-    await listening;
+    await Promise.all([listening, alone]);
   }
 
   /** Ends everything now. Safe to repeat, and during `drain`. */
   async close(reason: GenRpcError): Promise<void> {
     this.closing = true;
     this.concurrency.stop();
-    this.dropUnproven();
+    const alone = this.dropUnproven();
     this.abortCasts(reason);
     const ended = [...this.acceptors].map((acceptor) => acceptor.close(reason));
-    await Promise.all([...ended, ...[...this.listeners].map((listener) => listener.close())]);
+    await Promise.all([alone, ...ended, ...[...this.listeners].map((listener) => listener.close())]);
   }
 
   /** As `close`, without a last word to the peers. */
   abort(reason: GenRpcError): void {
     this.closing = true;
     this.concurrency.stop();
-    this.dropUnproven();
+    void this.dropUnproven();
     this.abortCasts(reason);
     for (const acceptor of [...this.acceptors]) acceptor.abort(reason);
     for (const listener of this.listeners) void listener.close();
@@ -165,8 +166,10 @@ export class Server {
     this.casts.abort(reason);
   }
 
-  private dropUnproven(): void {
+  /** Resolves once they are gone: a channel over TLS tells of its end later than the listener tells of its own. */
+  private async dropUnproven(): Promise<void> {
     for (const channel of this.unproven) channel.abort(new GenRpcError('cancelled', 'The node is shutting down.'));
+    if (this.unproven.size > 0) await this.whenNoStrangers.next();
   }
 
   private async accept(channel: Channel): Promise<void> {
@@ -186,6 +189,7 @@ export class Server {
     } finally {
       this.unproven.delete(channel);
       this.admission.leave(address);
+      if (this.unproven.size === 0) this.whenNoStrangers.tell();
     }
   }
 
@@ -200,8 +204,11 @@ export class Server {
     });
   }
 
+  /** Who shows no certificate replaces nobody who has shown one: over TCP a name is what somebody says. */
   private admits(peer: Peer): boolean {
-    return this.options.duplicateNodes === 'newest' || this.namesakesOf(peer).length === 0;
+    const namesakes = this.namesakesOf(peer);
+    if (this.options.duplicateNodes === 'refuse') return namesakes.length === 0;
+    return peer.certificate !== undefined || namesakes.every(({ peer: known }) => known.certificate === undefined);
   }
 
   /** Connections of the same name from another life. */

@@ -21,7 +21,7 @@ describe('an error that the peer sent', () => {
     ['shutting_down', true],
   ])('%s says whether the function may have run: %s', async (code, maybeExecuted) => {
     await using cluster = new Cluster();
-    await using server = await RawServer.listen();
+    await using server = await RawServer.listen('tcp');
     cluster.discovery.locations.set(RAW, { driver: 'tcp', host: '127.0.0.1', port: server.port });
     const reply = cluster.create('a', { listen: false }).call(RAW, 'math', 'add');
     const peer = await (await server.accept()).welcome(RAW);
@@ -57,7 +57,7 @@ describe('an error that the peer sent', () => {
       return { unsubscribe: () => void (stopped = true) };
     };
     nodes.b.register('flood', { open: () => ({ subscribe: flood }) });
-    const peer = await RawPeer.dial(nodes.discovery.locations.get(B)?.port ?? 0);
+    const peer = await RawPeer.dial('tcp', nodes.discovery.locations.get(B)?.port ?? 0);
     await peer.login(RAW, B);
     const name = { module: 'flood', fn: 'open', version: '' };
     const payload = { kind: 'codec', bytes: Buffer.of(0x90) } as const;

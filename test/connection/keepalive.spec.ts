@@ -119,7 +119,7 @@ describe('keepalive over real sockets', () => {
   it('asks a silent peer by PING, and answers one by PONG', async () => {
     await using cluster = new Cluster();
     const b = await cluster.start('b', FAST);
-    const peer = await new PeerAt(await RawPeer.dial(portOf(cluster, b.name))).login();
+    const peer = await new PeerAt(await RawPeer.dial('tcp', portOf(cluster, b.name))).login();
     await peer.until(() => peer.frames.some(({ type }) => type === FrameType.Ping));
     peer.send(bytesOf({ type: FrameType.Ping }));
     await peer.until(() => peer.frames.some(({ type }) => type === FrameType.Pong));
@@ -131,7 +131,7 @@ describe('keepalive over real sockets', () => {
   it('takes any byte for an answer: half a frame, a PONG that nobody asked for', async () => {
     await using cluster = new Cluster();
     const b = await cluster.start('b', { keepalive: { idle: 400, interval: 200, count: 1 } });
-    const peer = await new PeerAt(await RawPeer.dial(portOf(cluster, b.name))).login();
+    const peer = await new PeerAt(await RawPeer.dial('tcp', portOf(cluster, b.name))).login();
     const bytes = bytesOf({ type: FrameType.Pong }, { type: FrameType.Pong });
     const pingsBefore = (count: number): boolean => peer.frames.length >= count;
     for (let round = 0; round < 4; round += 1) {
@@ -146,7 +146,7 @@ describe('keepalive over real sockets', () => {
   });
 
   it('lets a peer live that reads slowly, and has not come to the question', async () => {
-    await using server = await RawServer.listen();
+    await using server = await RawServer.listen('tcp');
     await using cluster = new Cluster();
     const a = cluster.create('a', {
       listen: false,

@@ -211,6 +211,10 @@ function carrying(make: () => Rig): void {
     await turns(20);
     pair.accepted.open(pair.atAccepted);
     await until(() => pair.atAccepted.text === 'early bird');
+    pair.accepted.send([Buffer.from('worm')]);
+    await turns(20);
+    pair.dialled.open(pair.atDialled);
+    await until(() => pair.atDialled.text === 'worm');
   });
 
   it('keeps it even if the sender has left meanwhile', async () => {

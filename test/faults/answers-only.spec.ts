@@ -29,7 +29,7 @@ it('T-04 calls are bound after any number of answers', async () => {
       return b.call(c.name, 'c', 'left');
     },
   });
-  const peer = await RawPeer.dial(portOf(cluster, b.name));
+  const peer = await RawPeer.dial('tcp', portOf(cluster, b.name));
   await peer.login('stranger@127.0.0.1', b.name);
   const answered = (id: number): Promise<void> => {
     return peer.until(() => peer.frames.some((frame: Frame) => frame.type === FrameType.Result && frame.id === id));

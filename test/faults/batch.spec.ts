@@ -5,7 +5,7 @@ import { costOf } from '../../lib/connection/credit.js';
 import type { BatchingOptions } from '../../lib/node/option-groups.js';
 import { FrameType, HEADER_BYTES, STREAM_CREDIT, type Frame } from '../../lib/protocol/frame.js';
 import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';
-import { Cluster, driverOf, DRIVERS, type DriverName, type NodeSettings } from '../support/cluster.js';
+import { Cluster, driverOf, DRIVERS, SOCKET_DRIVERS, type DriverName, type NodeSettings } from '../support/cluster.js';
 import { Door, until } from '../support/door.js';
 import { bytesOf } from '../support/raw-peer.js';
 
@@ -196,11 +196,11 @@ const BAD: readonly (readonly [string, Uint8Array])[] = [
   ['too many arguments', codec.encode(upTo(256))],
 ];
 
-describe('F-16 100 casts in one packet, and one of them bad', () => {
+describe.each(SOCKET_DRIVERS)('F-16 100 casts in one packet, and one of them bad, over %s', (driver) => {
   it.each(BAD.flatMap(([what, bytes]) => [false, true].map((ordered) => ({ what, bytes, ordered }))))(
     'F-16 $what, ordered: $ordered',
     async ({ bytes, ordered }) => {
-      await using door = await Door.open();
+      await using door = await Door.open(driver);
       const ran: number[] = [];
       door.node.register('batch', { run: ([at]: [number]) => void ran.push(at) });
       const peer = await door.dial();

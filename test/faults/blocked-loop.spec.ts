@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { ChildNode } from '../support/child-node.js';
-import { Cluster } from '../support/cluster.js';
+import { Cluster, SOCKET_DRIVERS } from '../support/cluster.js';
 import { until } from '../support/door.js';
 
 const A = 'a@127.0.0.1';
@@ -21,10 +21,10 @@ function callOverAll(from: GenRpcNode, to: string): Promise<unknown[]> {
   return Promise.all(keys.map((key) => from.call({ node: to, key }, 'child', 'echo', [key])));
 }
 
-describe('T-14 an event loop that is blocked for 2 s', () => {
+describe.each(SOCKET_DRIVERS)('T-14 an event loop that is blocked for 2 s, over %s', (driver) => {
   it('T-14 in the caller: it reads what has come meanwhile before it judges anybody', async () => {
     // One that asked would send signs of life meanwhile, and hide what becomes of an answer that was not read.
-    await using cluster = new Cluster({ options: { keepalive: false } });
+    await using cluster = new Cluster({ driver, options: { keepalive: false } });
     const a = await cluster.start('a');
     const waiting: (() => void)[] = [];
     a.register('slow', { fn: ([value]: [number]) => new Promise((resolve) => waiting.push(() => resolve(value))) });
@@ -43,7 +43,7 @@ describe('T-14 an event loop that is blocked for 2 s', () => {
   });
 
   it('T-14 in the callee: neither does it take its callers for dead, nor do patient callers take it for dead', async () => {
-    await using cluster = new Cluster({ options: PATIENT });
+    await using cluster = new Cluster({ driver, options: PATIENT });
     await using child = await ChildNode.start(cluster, CHILD, QUICK);
     const a = cluster.create('a', { listen: false });
     await expect(callOverAll(a, CHILD)).resolves.toEqual(keys);
@@ -56,7 +56,7 @@ describe('T-14 an event loop that is blocked for 2 s', () => {
   });
 
   it('T-14 in a call: the others of its connection wait, and are answered', async () => {
-    await using cluster = new Cluster({ options: PATIENT });
+    await using cluster = new Cluster({ driver, options: PATIENT });
     await using child = await ChildNode.start(cluster, CHILD, QUICK);
     const a = cluster.create('a', { listen: false });
     const blocking = a.call(CHILD, 'child', 'standStill', [BLOCKED_MS]);

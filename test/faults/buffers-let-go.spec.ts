@@ -93,7 +93,7 @@ describe('half a message that nobody waits for', () => {
   }
 
   it('B-12 an item of an argument is let go of when its call is answered, and one that comes later is not kept', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open('tcp');
     let answer = (): void => {};
     let begun = false;
     door.node.register('stream', {

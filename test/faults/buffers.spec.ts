@@ -90,7 +90,7 @@ describe('B-12 a large reply that is abandoned half-way', { timeout: 120_000 }, 
   });
 
   it('B-12 of a peer that counts: it may have as much on the way as at the beginning', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open('tcp');
     const large = Buffer.alloc(2 * MIB, 1);
     door.node.register('large', { reply: () => large });
     const peer = (await (await door.dial()).login('counting@127.0.0.1', door.name)).count();
@@ -135,7 +135,7 @@ describe('B-13 messages of which little has come', () => {
   }
 
   it('B-13 sixteen of a connection, and no more: memory by what has arrived', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open('tcp');
     const heads = Array.from({ length: 17 }, (_, index) => head(index + 1));
     const peer = await (await door.dial()).login('stingy@127.0.0.1', door.name);
     const before = await heldBytes();
@@ -150,7 +150,7 @@ describe('B-13 messages of which little has come', () => {
 
   it('B-13 1,000 of them over many connections hold a byte each', async () => {
     const admission = { perAddress: 512, failuresPerMinute: 1000 };
-    await using door = await Door.open({ admission });
+    await using door = await Door.open('tcp', { admission });
     const heads = Array.from({ length: 16 }, (_, index) => head(index + 1));
     // A byte of a chunk: the rest of it is to come.
     const crumb = chunk(16, 1024).subarray(0, 13);
@@ -163,7 +163,7 @@ describe('B-13 messages of which little has come', () => {
   });
 
   it('B-13 what comes in crumbs takes no more than a few times its size', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open('tcp');
     const peer = await (await door.dial()).login('crumbs@127.0.0.1', door.name);
     peer.send(head(1));
     await until(() => door.node.stats().acceptedConnections === 2);
@@ -179,7 +179,7 @@ describe('B-13 messages of which little has come', () => {
   });
 
   it('B-13 one that stands still while nothing else comes ends its connection at frameReadTimeout', async () => {
-    await using door = await Door.open({ frameReadTimeout: 200, keepalive: false });
+    await using door = await Door.open('tcp', { frameReadTimeout: 200, keepalive: false });
     const peer = await (await door.dial()).login('silent@127.0.0.1', door.name);
     peer.send(head(1), chunk(1, 2048));
     await peer.closed();
@@ -188,7 +188,7 @@ describe('B-13 messages of which little has come', () => {
   });
 
   it('B-13 half a reply: its call fails at its deadline, and what had come is let go of', async () => {
-    await using server = await RawServer.listen();
+    await using server = await RawServer.listen('tcp');
     await using cluster = new Cluster({ driver: 'tcp' });
     redirect(cluster, B, server.port);
     const a = cluster.create('a', { listen: false });

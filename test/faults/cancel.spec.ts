@@ -6,7 +6,7 @@ import { isItemStream } from '../../lib/connection/item-stream.js';
 import type { GenRpcError } from '../../lib/protocol/errors.js';
 import { FrameType } from '../../lib/protocol/frame.js';
 import type { CallContext } from '../../lib/server/module-registry.js';
-import { Cluster, DRIVERS, twoNodes, type DriverName } from '../support/cluster.js';
+import { Cluster, DRIVERS, SOCKET_DRIVERS, twoNodes, type DriverName } from '../support/cluster.js';
 import { redirect, until } from '../support/door.js';
 import { HeldNodes, turns } from '../support/held.js';
 import { bytesOf, RawServer } from '../support/raw-peer.js';
@@ -275,25 +275,27 @@ describe.each(DRIVERS)('T-07 a reader that leaves, over %s', (driver) => {
   });
 });
 
-it('T-07 a reader that leaves says so once, by CANCEL; one that has read all says nothing', async () => {
-  await using cluster = new Cluster({ driver: 'tcp' });
-  await using server = await RawServer.listen();
-  redirect(cluster, B, server.port);
-  const a = cluster.create('a', { listen: false });
-  const reads = [readOf(a.stream(B, 'work', 'items'), 1), readOf(a.stream(B, 'work', 'items'))];
-  const peer = await (await server.accept()).welcome(B);
-  const typesOf = (id: number): number[] =>
-    peer.frames.flatMap((one) => ('id' in one && one.id === id ? one.type : []));
-  await peer.until(() => typesOf(2).length === 1);
-  const payload = { kind: 'codec', bytes: Buffer.of(1) } as const;
-  const items = [1, 2].map((id) => ({ type: FrameType.Item, id, sequence: 0, payload }) as const);
-  peer.send(bytesOf(...items, { type: FrameType.End, id: 2, count: 1 }));
-  expect(await Promise.all(reads)).toEqual([{ items: [1] }, { items: [1] }]);
-  await peer.until(() => typesOf(1).length === 2);
-  await a.close();
-  await peer.closed();
-  expect(typesOf(1)).toEqual([FrameType.Call, FrameType.Cancel]);
-  expect(typesOf(2)).toEqual([FrameType.Call]);
+describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+  it('T-07 a reader that leaves says so once, by CANCEL; one that has read all says nothing', async () => {
+    await using cluster = new Cluster({ driver });
+    await using server = await RawServer.listen(driver);
+    redirect(cluster, B, server.port);
+    const a = cluster.create('a', { listen: false });
+    const reads = [readOf(a.stream(B, 'work', 'items'), 1), readOf(a.stream(B, 'work', 'items'))];
+    const peer = await (await server.accept()).welcome(B);
+    const typesOf = (id: number): number[] =>
+      peer.frames.flatMap((one) => ('id' in one && one.id === id ? one.type : []));
+    await peer.until(() => typesOf(2).length === 1);
+    const payload = { kind: 'codec', bytes: Buffer.of(1) } as const;
+    const items = [1, 2].map((id) => ({ type: FrameType.Item, id, sequence: 0, payload }) as const);
+    peer.send(bytesOf(...items, { type: FrameType.End, id: 2, count: 1 }));
+    expect(await Promise.all(reads)).toEqual([{ items: [1] }, { items: [1] }]);
+    await peer.until(() => typesOf(1).length === 2);
+    await a.close();
+    await peer.closed();
+    expect(typesOf(1)).toEqual([FrameType.Call, FrameType.Cancel]);
+    expect(typesOf(2)).toEqual([FrameType.Call]);
+  });
 });
 
 /** What a function answers while its caller gives up. */

@@ -4,7 +4,15 @@ import { costOf } from '../../lib/connection/credit.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { STREAM_CREDIT } from '../../lib/protocol/frame.js';
 import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';
-import { Cluster, twoNodes, type ClusterSettings, type NodeSettings, type TwoNodes } from '../support/cluster.js';
+import {
+  Cluster,
+  SOCKET_DRIVERS,
+  twoNodes,
+  type ClusterSettings,
+  type NodeSettings,
+  type SocketDriver,
+  type TwoNodes,
+} from '../support/cluster.js';
 import { portOf, redirect, until } from '../support/door.js';
 import { Proxy } from '../support/proxy.js';
 import { RawServer } from '../support/raw-peer.js';
@@ -168,10 +176,10 @@ describe('R-07 a call that waits for a node', () => {
 
 describe('R-08 a thousand casts that wait for a dial', () => {
   /** A peer that lets everybody in and says nothing. */
-  const pairWithMute = async (options: NodeSettings = {}) => {
-    const nodes = await pair({ driver: 'tcp', options });
+  const pairWithMute = async (driver: SocketDriver, options: NodeSettings = {}) => {
+    const nodes = await pair({ driver, options });
     const home = portOf(nodes, B);
-    const mute = await RawServer.listen();
+    const mute = await RawServer.listen(driver);
     redirect(nodes, B, mute.port);
     return { nodes, mute, home };
   };
@@ -242,39 +250,41 @@ describe('R-08 a thousand casts that wait for a dial', () => {
     },
   );
 
-  it('R-08 are counted over tcp when the peer hangs up in the middle of the handshake', async () => {
-    const { nodes, mute } = await pairWithMute();
-    await using _cluster = nodes;
-    await using _server = mute;
-    const accepted = castMany(nodes.a, CASTS);
-    (await mute.accept()).destroy();
-    await until(() => countsOf(nodes.a).dropped > 0);
-    expect(countsOf(nodes.a)).toEqual({ refused: 0, dropped: CASTS });
-    expectAccounted(nodes.a, CASTS, accepted, nodes.got);
-  });
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('R-08 are counted when the peer hangs up in the middle of the handshake', async () => {
+      const { nodes, mute } = await pairWithMute(driver);
+      await using _cluster = nodes;
+      await using _server = mute;
+      const accepted = castMany(nodes.a, CASTS);
+      (await mute.accept()).destroy();
+      await until(() => countsOf(nodes.a).dropped > 0);
+      expect(countsOf(nodes.a)).toEqual({ refused: 0, dropped: CASTS });
+      expectAccounted(nodes.a, CASTS, accepted, nodes.got);
+    });
 
-  it('R-08 are counted over tcp when the peer is mute', async () => {
-    const { nodes, mute } = await pairWithMute({ handshakeTimeout: 100 });
-    await using _cluster = nodes;
-    await using _server = mute;
-    const accepted = castMany(nodes.a, CASTS);
-    await mute.accept();
-    await until(() => countsOf(nodes.a).dropped > 0);
-    expect(countsOf(nodes.a)).toEqual({ refused: 0, dropped: CASTS });
-    expectAccounted(nodes.a, CASTS, accepted, nodes.got);
-  });
+    it('R-08 are counted when the peer is mute', async () => {
+      const { nodes, mute } = await pairWithMute(driver, { handshakeTimeout: 100 });
+      await using _cluster = nodes;
+      await using _server = mute;
+      const accepted = castMany(nodes.a, CASTS);
+      await mute.accept();
+      await until(() => countsOf(nodes.a).dropped > 0);
+      expect(countsOf(nodes.a)).toEqual({ refused: 0, dropped: CASTS });
+      expectAccounted(nodes.a, CASTS, accepted, nodes.got);
+    });
 
-  it.each(['close', 'abort'] as const)('R-08 are counted over tcp when their own node ends by %s', async (how) => {
-    const { nodes, mute } = await pairWithMute();
-    await using _cluster = nodes;
-    await using _server = mute;
-    castMany(nodes.a, CASTS);
-    await mute.accept();
-    if (how === 'abort') nodes.a.abort();
-    else await nodes.a.close();
-    expect(countsOf(nodes.a)).toEqual({ refused: 0, dropped: CASTS });
-    expect(castMany(nodes.a, 10)).toEqual([]);
-    expect(countsOf(nodes.a)).toEqual({ refused: 10, dropped: CASTS });
+    it.each(['close', 'abort'] as const)('R-08 are counted when their own node ends by %s', async (how) => {
+      const { nodes, mute } = await pairWithMute(driver);
+      await using _cluster = nodes;
+      await using _server = mute;
+      castMany(nodes.a, CASTS);
+      await mute.accept();
+      if (how === 'abort') nodes.a.abort();
+      else await nodes.a.close();
+      expect(countsOf(nodes.a)).toEqual({ refused: 0, dropped: CASTS });
+      expect(castMany(nodes.a, 10)).toEqual([]);
+      expect(countsOf(nodes.a)).toEqual({ refused: 10, dropped: CASTS });
+    });
   });
 });
 
@@ -365,12 +375,12 @@ describe('R-08 a thousand casts on a connection that is stuck, over memory', () 
   });
 });
 
-describe('R-08 a thousand casts to a peer that does not read, over tcp', () => {
+describe.each(SOCKET_DRIVERS)('R-08 a thousand casts to a peer that does not read, over %s', (driver) => {
   const BALLAST = 16 * 1024;
 
   /** Connected by a proxy whose far side is paused: the system takes what it has room for, and no more. */
   async function paused(options: NodeSettings = {}) {
-    const nodes = await pair({ driver: 'tcp', options });
+    const nodes = await pair({ driver, options });
     const proxy = await Proxy.to({ port: portOf(nodes, B) });
     redirect(nodes, B, proxy.port);
     await nodes.a.connect(B);

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Location } from '../../lib/discovery/discovery.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcError } from '../../lib/protocol/errors.js';
-import { Cluster, DRIVERS, SECRET, twoNodes } from '../support/cluster.js';
+import { Cluster, DRIVERS, SECRET, SOCKET_DRIVERS, twoNodes } from '../support/cluster.js';
 import { helloFrom, portOf, redirect, until } from '../support/door.js';
 import { turns } from '../support/held.js';
 import { RawServer } from '../support/raw-peer.js';
@@ -107,29 +107,31 @@ describe.each(DRIVERS)('G-05 a node over %s', (driver) => {
 });
 
 describe.each(Object.entries(ENDS))('G-05 a node %s', (_, end) => {
-  it('G-05 in the middle of a handshake that it began', async () => {
-    await using cluster = new Cluster({ driver: 'tcp' });
-    await using server = await RawServer.listen();
-    redirect(cluster, B, server.port);
-    const a = cluster.create('a', { listen: false });
-    const told = expect(a.call(B, 'math', 'add', [1, 2])).rejects.toMatchObject({
-      ...{ code: 'cancelled', maybeExecuted: false },
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('G-05 in the middle of a handshake that it began', async () => {
+      await using cluster = new Cluster({ driver });
+      await using server = await RawServer.listen(driver);
+      redirect(cluster, B, server.port);
+      const a = cluster.create('a', { listen: false });
+      const told = expect(a.call(B, 'math', 'add', [1, 2])).rejects.toMatchObject({
+        ...{ code: 'cancelled', maybeExecuted: false },
+      });
+      const peer = await server.accept();
+      await peer.until(() => peer.received.length > 0);
+      await end(a);
+      await told;
+      await peer.closed();
     });
-    const peer = await server.accept();
-    await peer.until(() => peer.received.length > 0);
-    await end(a);
-    await told;
-    await peer.closed();
-  });
 
-  it('G-05 in the middle of handshakes that others began', async () => {
-    await using cluster = new Cluster({ driver: 'tcp' });
-    const b = await cluster.start('b');
-    const strangers = await Promise.all(numbers(5).map(() => helloFrom(cluster, B)));
-    await until(() => b.stats().handshakes === 5);
-    await end(b);
-    await Promise.all(strangers.map((peer) => peer.closed()));
-    await until(() => b.stats().handshakes === 0);
+    it('G-05 in the middle of handshakes that others began', async () => {
+      await using cluster = new Cluster({ driver });
+      const b = await cluster.start('b');
+      const strangers = await Promise.all(numbers(5).map(() => helloFrom(cluster, B)));
+      await until(() => b.stats().handshakes === 5);
+      await end(b);
+      await Promise.all(strangers.map((peer) => peer.closed()));
+      await until(() => b.stats().handshakes === 0);
+    });
   });
 
   it('G-05 that never listened nor called', async () => {

@@ -27,7 +27,7 @@ class Bench {
 
   static async open(): Promise<Bench> {
     const nodes = await twoNodes();
-    const peer = await RawPeer.dial(nodes.discovery.locations.get(B)?.port ?? 0);
+    const peer = await RawPeer.dial('tcp', nodes.discovery.locations.get(B)?.port ?? 0);
     await peer.login('raw@127.0.0.1', B);
     return new Bench(nodes, peer);
   }
@@ -424,7 +424,7 @@ async function callerOf(
   answer: (peer: RawPeer) => unknown,
 ): Promise<{ cluster: Cluster; server: RawServer; a: GenRpcNode }> {
   const cluster = new Cluster();
-  const server = await RawServer.listen((peer) => void peer.welcome(B).then(() => answer(peer)));
+  const server = await RawServer.listen('tcp', (peer) => void peer.welcome(B).then(() => answer(peer)));
   cluster.discovery.locations.set(B, { driver: 'tcp', host: '127.0.0.1', port: server.port });
   return { cluster, server, a: cluster.create('a', { listen: false }) };
 }

@@ -7,7 +7,7 @@ import { GenRpcError } from '../../lib/protocol/errors.js';
 import { FrameFlag, FrameType, type Frame } from '../../lib/protocol/frame.js';
 import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';
 import type { Payload, PayloadKind } from '../../lib/protocol/payload.js';
-import { Cluster, type NodeSettings } from '../support/cluster.js';
+import { Cluster, SOCKET_DRIVERS, type NodeSettings, type SocketDriver } from '../support/cluster.js';
 import { admit, answerAs, Door, redirect, until } from '../support/door.js';
 import { bytesOf, RawServer } from '../support/raw-peer.js';
 
@@ -78,8 +78,8 @@ const BROKEN: readonly (readonly [string, Buffer, string])[] = [
 ];
 
 /** `b` with `door.echo`, and a peer of it that may compress. */
-async function doorWith(options: NodeSettings, features = COMPRESSION) {
-  const door = await Door.open(options);
+async function doorWith(driver: SocketDriver, options: NodeSettings, features = COMPRESSION) {
+  const door = await Door.open(driver, options);
   const ran: unknown[] = [];
   const echo = ([value]: [unknown]): unknown => {
     ran.push(value);
@@ -107,66 +107,68 @@ describe('F-15 a server that is sent compressed arguments', () => {
     expect(inflated(payload(zeros(3)), 3 * MiB).bytes).toHaveLength(3 * MiB);
   });
 
-  it.each(BROKEN)('F-15 %s: fails that call alone', async (_, bytes, code) => {
-    await using at = await doorWith({ compression: {} });
-    at.peer.send(bytesOf(call(1, payload(HELLO)), call(2, payload(bytes)), call(3, payload(HELLO))));
-    expect((await at.answers(3)).toSorted()).toEqual([code, 'result', 'result'].toSorted());
-    expect(at.ran).toHaveLength(2);
-    expect(at.door.node.stats()).toMatchObject({ acceptedConnections: 2, runningCalls: 0 });
-  });
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it.each(BROKEN)('F-15 %s: fails that call alone', async (_, bytes, code) => {
+      await using at = await doorWith(driver, { compression: {} });
+      at.peer.send(bytesOf(call(1, payload(HELLO)), call(2, payload(bytes)), call(3, payload(HELLO))));
+      expect((await at.answers(3)).toSorted()).toEqual([code, 'result', 'result'].toSorted());
+      expect(at.ran).toHaveLength(2);
+      expect(at.door.node.stats()).toMatchObject({ acceptedConnections: 2, runningCalls: 0 });
+    });
 
-  it.each(BROKEN)('F-15 %s: is refused to an sbcast, and counted of a cast', async (_, bytes, code) => {
-    await using at = await doorWith({ compression: {} });
-    at.peer.send(bytesOf(cast(payload(bytes)), call(1, payload(bytes), 'echo', true), call(2, payload(HELLO))));
-    expect(await at.answers(2)).toEqual([code, 'result']);
-    expect(at.door.counts).toMatchObject({ cast_failed: 2 });
-    expect(at.ran).toHaveLength(1);
-  });
+    it.each(BROKEN)('F-15 %s: is refused to an sbcast, and counted of a cast', async (_, bytes, code) => {
+      await using at = await doorWith(driver, { compression: {} });
+      at.peer.send(bytesOf(cast(payload(bytes)), call(1, payload(bytes), 'echo', true), call(2, payload(HELLO))));
+      expect(await at.answers(2)).toEqual([code, 'result']);
+      expect(at.door.counts).toMatchObject({ cast_failed: 2 });
+      expect(at.ran).toHaveLength(1);
+    });
 
-  it('F-15 1 GiB again and again: never holds more of it than one message', { timeout: 60_000 }, async () => {
-    await using at = await doorWith({ compression: {} });
-    const frame = bytesOf(call(1, payload(BOMB, 'raw')));
-    for (let sent = 1; sent <= 20; sent += 1) {
-      at.peer.send(frame);
-      expect(await at.answers(1)).toEqual(['message_too_large']);
-    }
-    expect(peakMemory() - PEAK_BEFORE).toBeLessThan(LIMIT + SLACK);
-    expect(at.ran).toEqual([]);
-    expect(at.door.node.stats().acceptedConnections).toBe(2);
-  });
+    it('F-15 1 GiB again and again: never holds more of it than one message', { timeout: 60_000 }, async () => {
+      await using at = await doorWith(driver, { compression: {} });
+      const frame = bytesOf(call(1, payload(BOMB, 'raw')));
+      for (let sent = 1; sent <= 20; sent += 1) {
+        at.peer.send(frame);
+        expect(await at.answers(1)).toEqual(['message_too_large']);
+      }
+      expect(peakMemory() - PEAK_BEFORE).toBeLessThan(LIMIT + SLACK);
+      expect(at.ran).toEqual([]);
+      expect(at.door.node.stats().acceptedConnections).toBe(2);
+    });
 
-  it('F-15 1 MiB in 1 KiB: stops at a limit that is below it', async () => {
-    await using at = await doorWith({ compression: {}, maxMessageBytes: 64 * 1024 });
-    at.peer.send(bytesOf(call(1, payload(SMALL_BOMB, 'raw')), call(2, payload(HELLO))));
-    expect((await at.answers(2)).toSorted()).toEqual(['message_too_large', 'result']);
-  });
+    it('F-15 1 MiB in 1 KiB: stops at a limit that is below it', async () => {
+      await using at = await doorWith(driver, { compression: {}, maxMessageBytes: 64 * 1024 });
+      at.peer.send(bytesOf(call(1, payload(SMALL_BOMB, 'raw')), call(2, payload(HELLO))));
+      expect((await at.answers(2)).toSorted()).toEqual(['message_too_large', 'result']);
+    });
 
-  it('F-15 raw bytes of exactly the limit arrive whole', async () => {
-    await using at = await doorWith({ compression: {} });
-    const bytes = deflateRawSync(Buffer.alloc(LIMIT, 7));
-    const single = { ...call(1, payload(bytes, 'raw'), 'keep'), single: true } as Frame;
-    at.peer.send(bytesOf(single));
-    expect(await at.answers(1)).toEqual(['result']);
-    expect(Buffer.alloc(LIMIT, 7).equals(at.ran[0] as Buffer)).toBe(true);
-  });
+    it('F-15 raw bytes of exactly the limit arrive whole', async () => {
+      await using at = await doorWith(driver, { compression: {} });
+      const bytes = deflateRawSync(Buffer.alloc(LIMIT, 7));
+      const single = { ...call(1, payload(bytes, 'raw'), 'keep'), single: true } as Frame;
+      at.peer.send(bytesOf(single));
+      expect(await at.answers(1)).toEqual(['result']);
+      expect(Buffer.alloc(LIMIT, 7).equals(at.ran[0] as Buffer)).toBe(true);
+    });
 
-  it.each([
-    ['the server does not compress', {}, COMPRESSION],
-    ['the client did not offer it', { compression: {} }, 0],
-  ] as const)('F-15 where %s, the flag ends the connection', async (_, options, features) => {
-    await using at = await doorWith(options, features);
-    at.peer.send(bytesOf(call(1, payload(HELLO))));
-    await at.peer.closed();
-    expect(at.door.counts).toMatchObject({ protocol_error: 1 });
-    expect(at.peer.frames).toEqual([]);
-    expect(at.ran).toEqual([]);
+    it.each([
+      ['the server does not compress', {}, COMPRESSION],
+      ['the client did not offer it', { compression: {} }, 0],
+    ] as const)('F-15 where %s, the flag ends the connection', async (_, options, features) => {
+      await using at = await doorWith(driver, options, features);
+      at.peer.send(bytesOf(call(1, payload(HELLO))));
+      await at.peer.closed();
+      expect(at.door.counts).toMatchObject({ protocol_error: 1 });
+      expect(at.peer.frames).toEqual([]);
+      expect(at.ran).toEqual([]);
+    });
   });
 });
 
 /** `a`, which compresses, connected to a server that answers what the test says. */
-async function callerOf(features: number, options: NodeSettings = { compression: {} }) {
-  const cluster = new Cluster();
-  const server = await RawServer.listen();
+async function callerOf(driver: SocketDriver, features: number, options: NodeSettings = { compression: {} }) {
+  const cluster = new Cluster({ driver });
+  const server = await RawServer.listen(driver);
   const a = cluster.create('a', { listen: false, ...options });
   redirect(cluster, RAW, server.port);
   const connected = a.connect(RAW);
@@ -203,13 +205,13 @@ const error =
   };
 const VALUE = ['hello hello hello hello'];
 
-describe('F-15 a client that is sent a compressed answer', () => {
+describe.each(SOCKET_DRIVERS)('F-15 a client that is sent a compressed answer, over %s', (driver) => {
   it.each([
     ['RESULT', result],
     ['ITEM', item],
     ['ERROR', error],
   ])('F-15 in a %s, broken in any way: fails that call alone', async (_, frame) => {
-    await using caller = await callerOf(COMPRESSION);
+    await using caller = await callerOf(driver, COMPRESSION);
     for (const [what, bytes, code] of BROKEN) {
       const end = await caller.answered(frame(payload(bytes)));
       expect(end, what).toMatchObject({ code, maybeExecuted: true });
@@ -219,7 +221,7 @@ describe('F-15 a client that is sent a compressed answer', () => {
   });
 
   it('F-15 reads results, items and the details of errors', async () => {
-    await using caller = await callerOf(COMPRESSION);
+    await using caller = await callerOf(driver, COMPRESSION);
     const bytes = Buffer.alloc(5000, 'ab');
     expect(await caller.answered(result(payload(deflateRawSync(bytes), 'raw')))).toEqual(bytes);
     expect(await caller.answered(item(payload(HELLO)), result({ kind: 'none', bytes: Buffer.alloc(0) }))).toEqual(
@@ -230,7 +232,7 @@ describe('F-15 a client that is sent a compressed answer', () => {
   });
 
   it('F-15 1 GiB again and again: never holds more of it than one message', { timeout: 60_000 }, async () => {
-    await using caller = await callerOf(COMPRESSION);
+    await using caller = await callerOf(driver, COMPRESSION);
     for (let sent = 0; sent < 20; sent += 1) {
       expect(await caller.answered(result(payload(BOMB, 'raw')))).toMatchObject({ code: 'message_too_large' });
     }
@@ -238,47 +240,49 @@ describe('F-15 a client that is sent a compressed answer', () => {
   });
 
   it('F-15 loses the connection where it was not agreed on', async () => {
-    await using caller = await callerOf(0);
+    await using caller = await callerOf(driver, 0);
     const end = await caller.answered(result(payload(HELLO)));
     expect(end).toMatchObject({ code: 'connection_lost', maybeExecuted: true });
   });
 
   it('F-15 ends the handshake with a server that agrees to what was not offered', async () => {
-    await using caller = await callerOf(COMPRESSION, {});
+    await using caller = await callerOf(driver, COMPRESSION, {});
     const end = await caller.answered(result(payload(HELLO)));
     expect(end).toMatchObject({ code: 'connection_lost' });
   });
 });
 
 describe('F-15 two nodes that compress', () => {
-  it('F-15 send large values compressed, both ways, and agree on every byte', async () => {
-    await using cluster = new Cluster({ options: { compression: { threshold: 64 } } });
-    const b = await cluster.start('b');
-    const heard: unknown[] = [];
-    b.register('door', {
-      echo: ([value]: [unknown]) => value,
-      fail: ([value]: [unknown]) => {
-        throw new GenRpcError('handler_failed', 'no', { details: value });
-      },
-      hear: ([value]: [unknown]) => heard.push(value),
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('F-15 send large values compressed, both ways, and agree on every byte', async () => {
+      await using cluster = new Cluster({ driver, options: { compression: { threshold: 64 } } });
+      const b = await cluster.start('b');
+      const heard: unknown[] = [];
+      b.register('door', {
+        echo: ([value]: [unknown]) => value,
+        fail: ([value]: [unknown]) => {
+          throw new GenRpcError('handler_failed', 'no', { details: value });
+        },
+        hear: ([value]: [unknown]) => heard.push(value),
+      });
+      const a = cluster.create('a', { listen: false });
+      const values = ['x'.repeat(100_000), Buffer.alloc(100_000, 3), Array.from({ length: 1000 }, (_, i) => ({ i }))];
+      for (const value of values) {
+        expect(await a.call(b.name, 'door', 'echo', [value])).toEqual(value);
+        await expect(a.call(b.name, 'door', 'fail', [value])).rejects.toMatchObject({ details: value });
+        expect(a.cast(b.name, 'door', 'hear', [value])).toBe(true);
+      }
+      await until(() => heard.length === values.length);
+      expect(heard).toEqual(values);
     });
-    const a = cluster.create('a', { listen: false });
-    const values = ['x'.repeat(100_000), Buffer.alloc(100_000, 3), Array.from({ length: 1000 }, (_, i) => ({ i }))];
-    for (const value of values) {
-      expect(await a.call(b.name, 'door', 'echo', [value])).toEqual(value);
-      await expect(a.call(b.name, 'door', 'fail', [value])).rejects.toMatchObject({ details: value });
-      expect(a.cast(b.name, 'door', 'hear', [value])).toBe(true);
-    }
-    await until(() => heard.length === values.length);
-    expect(heard).toEqual(values);
-  });
 
-  it('F-15 do not, where only one of them does', async () => {
-    await using cluster = new Cluster();
-    const compressing = await cluster.start('b', { compression: { threshold: 0 } });
-    compressing.register('door', { echo: ([value]: [unknown]) => value });
-    const plain = cluster.create('a', { listen: false });
-    expect(await plain.call(compressing.name, 'door', 'echo', ['x'.repeat(10_000)])).toBe('x'.repeat(10_000));
+    it('F-15 do not, where only one of them does', async () => {
+      await using cluster = new Cluster({ driver });
+      const compressing = await cluster.start('b', { compression: { threshold: 0 } });
+      compressing.register('door', { echo: ([value]: [unknown]) => value });
+      const plain = cluster.create('a', { listen: false });
+      expect(await plain.call(compressing.name, 'door', 'echo', ['x'.repeat(10_000)])).toBe('x'.repeat(10_000));
+    });
   });
 
   it('F-15 write the flag only where it helps', () => {

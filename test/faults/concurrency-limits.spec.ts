@@ -4,7 +4,15 @@ import { describe, expect, it } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { FrameType, type CallFrame, type Frame } from '../../lib/protocol/frame.js';
 import { ConnectionCalls } from '../../lib/server/connection-calls.js';
-import { Cluster, DRIVERS, type ClusterSettings, type DriverName, type NodeSettings } from '../support/cluster.js';
+import {
+  Cluster,
+  DRIVERS,
+  SOCKET_DRIVERS,
+  type ClusterSettings,
+  type DriverName,
+  type NodeSettings,
+  type SocketDriver,
+} from '../support/cluster.js';
 import { portOf, until } from '../support/door.js';
 import { bytesOf, RawPeer } from '../support/raw-peer.js';
 
@@ -243,7 +251,7 @@ describe('casts over the limit', () => {
 
   it('keep nothing else of what arrived with them', async () => {
     await using nodes = await gated({ concurrency: { casts: 1 } }, { driver: 'tcp' });
-    const peer = await strangerOf(nodes);
+    const peer = await strangerOf('tcp', nodes);
     const { name, single, headers, payload } = callFrame(0);
     const cast: Frame = { type: FrameType.Cast, name, single, headers, payload, order: undefined };
     const ballast = { kind: 'raw', bytes: Buffer.alloc(60_000) } as const;
@@ -321,8 +329,8 @@ function numberOf(peer: RawPeer, type: Frame['type']): number {
 }
 
 /** A peer that knows the secret, and does what it likes. */
-async function strangerOf(nodes: Cluster): Promise<RawPeer> {
-  const peer = await RawPeer.dial(portOf(nodes, B));
+async function strangerOf(driver: SocketDriver, nodes: Cluster): Promise<RawPeer> {
+  const peer = await RawPeer.dial(driver, portOf(nodes, B));
   return peer.login('stranger@127.0.0.1', B);
 }
 
@@ -339,15 +347,15 @@ function arrayBuffers(): number {
   return process.memoryUsage().arrayBuffers;
 }
 
-describe('T-10 a peer that opens and cancels', { timeout: 60_000 }, () => {
+describe.each(SOCKET_DRIVERS)('T-10 a peer that opens and cancels, over %s', { timeout: 60_000 }, (driver) => {
   const LIMIT = 500;
   const OPENED = process.env['GEN_RPC_SOAK'] === '1' ? 1_000_000 : 100_000;
 
   it(`T-10 ${OPENED} calls whose functions do not care runs no more than the limit, is asked to go, and harms nobody`, async () => {
-    await using nodes = await gated({ concurrency: { callsPerConnection: LIMIT } }, { driver: 'tcp' });
+    await using nodes = await gated({ concurrency: { callsPerConnection: LIMIT } }, { driver });
     const good = nodes.caller('good');
     await good.connect(B);
-    const peer = await strangerOf(nodes);
+    const peer = await strangerOf(driver, nodes);
     const latencies: number[] = [];
     let flooding = true;
     const pings = (async () => {
@@ -382,8 +390,8 @@ describe('T-10 a peer that opens and cancels', { timeout: 60_000 }, () => {
   });
 
   it('T-10 a connection that waits for most of its calls is refused, and stays', async () => {
-    await using nodes = await gated({ concurrency: { callsPerConnection: 100 } }, { driver: 'tcp' });
-    const peer = await strangerOf(nodes);
+    await using nodes = await gated({ concurrency: { callsPerConnection: 100 } }, { driver });
+    const peer = await strangerOf(driver, nodes);
     const cancels = Array.from({ length: 50 }, (_, at): Frame => ({ type: FrameType.Cancel, id: at + 1 }));
     const calls = Array.from({ length: 100 }, (_, at) => callFrame(at + 1));
     await write(peer, bytesOf(...calls, ...cancels, callFrame(101)));
@@ -400,7 +408,7 @@ describe('T-10 a peer that opens and cancels', { timeout: 60_000 }, () => {
   });
 
   it('T-10 a node that is asked to go makes its next call over another connection', async () => {
-    await using nodes = await gated({ concurrency: { callsPerConnection: 4 } }, { driver: 'tcp' });
+    await using nodes = await gated({ concurrency: { callsPerConnection: 4 } }, { driver });
     const a = nodes.caller('a');
     const tired = new AbortController();
     const given = Array.from({ length: 4 }, (_, at) => {

@@ -7,7 +7,7 @@ import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcError } from '../../lib/protocol/errors.js';
 import type { CallContext } from '../../lib/server/module-registry.js';
 import { ChildNode } from '../support/child-node.js';
-import { Cluster, DRIVERS, twoNodes } from '../support/cluster.js';
+import { Cluster, DRIVERS, SOCKET_DRIVERS, twoNodes } from '../support/cluster.js';
 import { portOf, until } from '../support/door.js';
 import { HeldNodes, turns } from '../support/held.js';
 import { numbers, readOf } from '../support/streams.js';
@@ -117,14 +117,16 @@ describe('T-02 what is no deadline', () => {
     expect(a.stats().counts).toEqual({});
   });
 
-  it.each([2 ** 31 - 1, 2 ** 31 - 1 - 0.5, 1e9])('T-02 %d ms are waited for, not passed at once', async (timeout) => {
-    await using nodes = await twoNodes();
-    const call = nodes.a.call(B, 'math', 'never', [], { timeout }).catch((error: GenRpcError) => error.code);
-    await until(() => nodes.ran.length === 1);
-    await turns(100);
-    expect(nodes.a.stats().pendingCalls).toBe(1);
-    await nodes.a.close();
-    expect(await call).toBe('cancelled');
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it.each([2 ** 31 - 1, 2 ** 31 - 1 - 0.5, 1e9])('T-02 %d ms are waited for, not passed at once', async (timeout) => {
+      await using nodes = await twoNodes({ driver });
+      const call = nodes.a.call(B, 'math', 'never', [], { timeout }).catch((error: GenRpcError) => error.code);
+      await until(() => nodes.ran.length === 1);
+      await turns(100);
+      expect(nodes.a.stats().pendingCalls).toBe(1);
+      await nodes.a.close();
+      expect(await call).toBe('cancelled');
+    });
   });
 });
 
@@ -245,12 +247,12 @@ describe.each(DRIVERS)('T-03 a deadline that passes, over %s', (driver) => {
   });
 });
 
-describe('T-05 clocks of the wall', () => {
+describe.each(SOCKET_DRIVERS)('T-05 clocks of the wall, over %s', (driver) => {
   afterEach(() => void vi.useRealTimers());
 
   it('T-05 that are set while a call is on its way, forth in the function and back in the caller: no effect', async () => {
     vi.useFakeTimers({ toFake: ['Date'], now: Date.now() });
-    await using nodes = await twoNodes();
+    await using nodes = await twoNodes({ driver });
     const left: number[] = [];
     nodes.b.register('clock', {
       leap: ([ms]: [number], context: CallContext) => {
@@ -285,7 +287,7 @@ describe('T-05 clocks of the wall', () => {
     ['an hour behind', -HOUR],
   ])('T-05 of two processes, of which one is %s: calls and their deadlines are what they were', async (_, ms) => {
     const shifted = `data:text/javascript,const now = Date.now; Date.now = () => now() + ${ms};`;
-    await using cluster = new Cluster({ driver: 'tcp' });
+    await using cluster = new Cluster({ driver });
     const a = await cluster.start('a');
     const nodes = { [a.name]: { port: portOf(cluster, a.name) } };
     await using child = await ChildNode.start(cluster, B, { nodes }, ['--import', shifted]);

@@ -136,7 +136,7 @@ describe('Z-01 names that are too long to be sent', () => {
   it('Z-01 are no function of the node that gets them all the same, and its answer stays short', async () => {
     const birds = await aviary('tcp', ['math']);
     await using _ = birds.cluster;
-    const peer = await RawPeer.dial(birds.cluster.discovery.locations.get(B)?.port ?? 0);
+    const peer = await RawPeer.dial('tcp', birds.cluster.discovery.locations.get(B)?.port ?? 0);
     await peer.login('raw@127.0.0.1', B);
     const name = { module: 'math', fn: 'a'.repeat(10 * 1024), version: '' };
     const payload = { kind: 'none', bytes: new Uint8Array(0) } as const;

@@ -1,9 +1,15 @@
 /** How a node that drains, and those who call it, part: what runs ends, what is new goes elsewhere, nothing is silent. */
 import { describe, expect, it } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
-import { FrameType, GOAWAY_NOTHING_REFUSED, type CallFrame, type Frame } from '../../lib/protocol/frame.js';
+import {
+  CONNECTION_CREDIT,
+  FrameType,
+  GOAWAY_NOTHING_REFUSED,
+  type CallFrame,
+  type Frame,
+} from '../../lib/protocol/frame.js';
 import type { CallContext } from '../../lib/server/module-registry.js';
-import { Cluster, DRIVERS, twoNodes, type DriverName } from '../support/cluster.js';
+import { Cluster, DRIVERS, SOCKET_DRIVERS, twoNodes, type DriverName, type SocketDriver } from '../support/cluster.js';
 import { portOf, redirect, until } from '../support/door.js';
 import { Proxy } from '../support/proxy.js';
 import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
@@ -182,7 +188,7 @@ describe.each(DRIVERS)('G-03 a node that drains, over %s', (driver) => {
   });
 });
 
-describe('G-03 a node that drains among callers that do not read', () => {
+describe.each(SOCKET_DRIVERS)('G-03 a node that drains among callers that do not read, over %s', (driver) => {
   const large = Buffer.alloc(4 * 1024 * 1024);
   /** Calls that are never done, because nobody takes what they answer. */
   const functions = {
@@ -193,10 +199,10 @@ describe('G-03 a node that drains among callers that do not read', () => {
   };
 
   it.each(Object.keys(functions))('G-03 what they asked for (%s): is done with its grace period', async (fn) => {
-    await using cluster = new Cluster({ driver: 'tcp' });
+    await using cluster = new Cluster({ driver });
     const b = await cluster.start('b', { sendTimeout: 60_000 });
     b.register('large', functions);
-    const peer = await RawPeer.dial(portOf(cluster, B));
+    const peer = await RawPeer.dial(driver, portOf(cluster, B));
     try {
       await peer.login('deaf@127.0.0.1', B);
       peer.socket.pause();
@@ -219,9 +225,9 @@ function callOf(id: number, module: string, fn: string): CallFrame {
 }
 
 /** A node `b` of which the test writes every byte, and `a` that calls it. */
-async function rawServer() {
-  const cluster = new Cluster({ driver: 'tcp' });
-  const server = await RawServer.listen();
+async function rawServer(driver: SocketDriver) {
+  const cluster = new Cluster({ driver });
+  const server = await RawServer.listen(driver);
   redirect(cluster, B, server.port);
   const a = cluster.create('a', { listen: false });
   return {
@@ -263,52 +269,54 @@ describe('G-07 a node that says that it goes', () => {
     await drained;
   });
 
-  it('G-07 twice, with a lower number: what is above it was not started either', async () => {
-    await using raw = await rawServer();
-    const calls = [1, 2, 3].map((n) => raw.a.call(B, 'math', 'add', [n, n]));
-    const first = await (await raw.server.accept()).welcome(B);
-    await first.until(() => callsOf(first).length === 3);
-    first.send(bytesOf(result(1), goAway(2), goAway(2), goAway(1)));
-    expect(await calls[0]).toBe(7);
-    // A connection that answered was a good one: the two others go over the next.
-    const next = await (await raw.server.accept()).welcome(B);
-    await next.until(() => callsOf(next).length === 2);
-    next.send(bytesOf(...callsOf(next).map(({ id }) => result(id))));
-    expect(await Promise.all(calls)).toEqual([7, 7, 7]);
-    await first.closed();
-  });
-
-  it.each([
-    ['a larger number than before', [goAway(1), goAway(2)]],
-    ['that it refuses nothing after all', [goAway(2), goAway(GOAWAY_NOTHING_REFUSED)]],
-  ])('G-07 twice, with %s: a protocol error, and what was pending has perhaps run', async (_, frames) => {
-    await using raw = await rawServer();
-    const call = expect(raw.a.call(B, 'math', 'add', [1, 2])).rejects.toMatchObject({
-      ...{ code: 'connection_lost', maybeExecuted: true },
-      cause: { code: 'protocol_error' },
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('G-07 twice, with a lower number: what is above it was not started either', async () => {
+      await using raw = await rawServer(driver);
+      const calls = [1, 2, 3].map((n) => raw.a.call(B, 'math', 'add', [n, n]));
+      const first = await (await raw.server.accept()).welcome(B);
+      await first.until(() => callsOf(first).length === 3);
+      first.send(bytesOf(result(1), goAway(2), goAway(2), goAway(1)));
+      expect(await calls[0]).toBe(7);
+      // A connection that answered was a good one: the two others go over the next.
+      const next = await (await raw.server.accept()).welcome(B);
+      await next.until(() => callsOf(next).length === 2);
+      next.send(bytesOf(...callsOf(next).map(({ id }) => result(id))));
+      expect(await Promise.all(calls)).toEqual([7, 7, 7]);
+      await first.closed();
     });
-    const peer = await (await raw.server.accept()).welcome(B);
-    await peer.until(() => callsOf(peer).length === 1);
-    peer.send(bytesOf(...frames));
-    await call;
-    await peer.closed();
-  });
 
-  it('G-07 first that it refuses nothing, and then from where it does', async () => {
-    await using raw = await rawServer();
-    const call = raw.a.call(B, 'math', 'add', [1, 2]);
-    const peer = await (await raw.server.accept()).welcome(B);
-    await peer.until(() => callsOf(peer).length === 1);
-    peer.send(bytesOf(goAway(GOAWAY_NOTHING_REFUSED), goAway(GOAWAY_NOTHING_REFUSED), goAway(1), result(1)));
-    await expect(call).resolves.toBe(7);
-    await peer.closed();
+    it.each([
+      ['a larger number than before', [goAway(1), goAway(2)]],
+      ['that it refuses nothing after all', [goAway(2), goAway(GOAWAY_NOTHING_REFUSED)]],
+    ])('G-07 twice, with %s: a protocol error, and what was pending has perhaps run', async (_, frames) => {
+      await using raw = await rawServer(driver);
+      const call = expect(raw.a.call(B, 'math', 'add', [1, 2])).rejects.toMatchObject({
+        ...{ code: 'connection_lost', maybeExecuted: true },
+        cause: { code: 'protocol_error' },
+      });
+      const peer = await (await raw.server.accept()).welcome(B);
+      await peer.until(() => callsOf(peer).length === 1);
+      peer.send(bytesOf(...frames));
+      await call;
+      await peer.closed();
+    });
+
+    it('G-07 first that it refuses nothing, and then from where it does', async () => {
+      await using raw = await rawServer(driver);
+      const call = raw.a.call(B, 'math', 'add', [1, 2]);
+      const peer = await (await raw.server.accept()).welcome(B);
+      await peer.until(() => callsOf(peer).length === 1);
+      peer.send(bytesOf(goAway(GOAWAY_NOTHING_REFUSED), goAway(GOAWAY_NOTHING_REFUSED), goAway(1), result(1)));
+      await expect(call).resolves.toBe(7);
+      await peer.closed();
+    });
   });
 });
 
-describe('G-08 a node that sends every new connection away', () => {
+describe.each(SOCKET_DRIVERS)('G-08 a node that sends every new connection away, over %s', (driver) => {
   /** Answers `answered` calls of each connection, if any, and does not start the rest. */
   async function sentAway(answered: number) {
-    const raw = await rawServer();
+    const raw = await rawServer(driver);
     let seen = 0;
     const serve = async (): Promise<void> => {
       for (;;) {
@@ -337,7 +345,7 @@ describe('G-08 a node that sends every new connection away', () => {
   });
 
   it('G-08 in the middle of a call with a stream: it is told that the rest of the call will not come', async () => {
-    await using raw = await rawServer();
+    await using raw = await rawServer(driver);
     const args = [Buffer.alloc(400_000), upTo(3)];
     const call = expect(raw.a.call(B, 'math', 'sum', args)).rejects.toMatchObject({
       ...{ code: 'refused', maybeExecuted: false },
@@ -345,14 +353,15 @@ describe('G-08 a node that sends every new connection away', () => {
     const peer = await raw.server.accept();
     peer.granting = false;
     await peer.welcome(B);
-    await peer.until(() => Buffer.concat(peer.received).length > 250_000);
+    // All that it may send while nothing is granted.
+    await peer.until(() => Buffer.concat(peer.received).length > CONNECTION_CREDIT);
     peer.send(bytesOf(goAway(0)));
     await call;
     await peer.until(() => peer.frames.some((frame) => frame.type === FrameType.Cancel && frame.id === 1));
   });
 
   it('G-08 once: a call that waits for a node that is down waits for the next connection too', async () => {
-    await using raw = await rawServer();
+    await using raw = await rawServer(driver);
     const call = raw.a.call(B, 'math', 'add', [1, 2], { waitForReady: true });
     const first = await (await raw.server.accept()).welcome(B);
     await first.until(() => callsOf(first).length === 1);

@@ -233,7 +233,7 @@ describe('E-06 nothing is left unhandled of peers that misbehave', () => {
     ['a hello for another', (peer) => peer.send(helloFor('x@y', 'c@127.0.0.1'))],
   ])('E-06 before they have proved anything: %s', async (_, misbehave) => {
     await using nodes = await twoNodes();
-    const peer = await RawPeer.dial(nodes.discovery.locations.get(B)?.port ?? 0);
+    const peer = await RawPeer.dial('tcp', nodes.discovery.locations.get(B)?.port ?? 0);
     misbehave(peer);
     await stillWorks(nodes);
     peer.destroy();
@@ -248,7 +248,7 @@ describe('E-06 nothing is left unhandled of peers that misbehave', () => {
     ['half a frame and an end', (peer) => peer.socket.end(rawFrame(FrameType.Call, 0, 1, Buffer.alloc(3), 100))],
   ])('E-06 after they have: %s', async (_, misbehave) => {
     await using nodes = await twoNodes();
-    const peer = await RawPeer.dial(nodes.discovery.locations.get(B)?.port ?? 0);
+    const peer = await RawPeer.dial('tcp', nodes.discovery.locations.get(B)?.port ?? 0);
     await peer.login('raw@127.0.0.1', B);
     misbehave(peer);
     await stillWorks(nodes);
@@ -263,7 +263,7 @@ describe('E-06 nothing is left unhandled of peers that misbehave', () => {
     ['a goaway', (peer) => peer.send(bytesOf({ type: FrameType.GoAway, lastId: 0 }))],
   ])('E-06 when they answer: %s', async (_, misbehave) => {
     await using cluster = new Cluster();
-    await using server = await RawServer.listen();
+    await using server = await RawServer.listen('tcp');
     cluster.discovery.locations.set(B, { driver: 'tcp', host: '127.0.0.1', port: server.port });
     const a = cluster.create('a', { listen: false });
     const reply = codeOf(a.call(B, 'm', 'fn'));

@@ -291,7 +291,7 @@ describe('E-03 names that would forge log lines', () => {
 
   it('E-03 are cut when they are long', async () => {
     await using nodes = await twoNodes();
-    const peer = await RawPeer.dial(nodes.discovery.locations.get(B)?.port ?? 0);
+    const peer = await RawPeer.dial('tcp', nodes.discovery.locations.get(B)?.port ?? 0);
     await peer.login('raw@127.0.0.1', B);
     const name = { module: 'm'.repeat(255), fn: `\n${'f'.repeat(30_000)}`, version: '' };
     const payload = { kind: 'none', bytes: new Uint8Array(0) } as const;
@@ -308,7 +308,7 @@ describe('E-03 names that would forge log lines', () => {
     ['garbage', () => Buffer.from('GET / HTTP/1.1\r\nHost: \u001b[31m\r\n\r\n')],
   ])('E-03 are escaped when they come before the handshake is done: %s', async (_, bytes) => {
     await using nodes = await twoNodes();
-    const peer = await RawPeer.dial(nodes.discovery.locations.get(B)?.port ?? 0);
+    const peer = await RawPeer.dial('tcp', nodes.discovery.locations.get(B)?.port ?? 0);
     peer.send(rawFrame(1, 0, 0, bytes()));
     await peer.closed();
     while (nodes.log.lines.length === 0) await new Promise(setImmediate);

@@ -49,7 +49,7 @@ interface Pair extends AsyncDisposable {
 }
 
 async function client(): Promise<Pair & { readonly door: Door }> {
-  const door = await Door.open();
+  const door = await Door.open('tcp');
   door.node.register('stream', {
     keep: ([items]: [unknown]) => new Promise(() => items),
     async *two() {
@@ -68,7 +68,7 @@ async function client(): Promise<Pair & { readonly door: Door }> {
 }
 
 async function server(): Promise<Pair & { readonly cluster: Cluster; readonly a: ReturnType<Cluster['create']> }> {
-  const raw = await RawServer.listen();
+  const raw = await RawServer.listen('tcp');
   const cluster = new Cluster({ driver: 'tcp' });
   redirect(cluster, B, raw.port);
   const a = cluster.create('a', { listen: false });

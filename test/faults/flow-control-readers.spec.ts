@@ -16,7 +16,7 @@ function callOf(id: number, fn: string, timeoutMs = 60_000): Frame {
 
 /** A door with functions that answer with a MiB. */
 async function largeDoor(options: NodeSettings) {
-  const door = await Door.open(options);
+  const door = await Door.open('tcp', options);
   const mib = Buffer.alloc(MIB, 1);
   const begun = { sync: 0, async: 0 };
   const open: (() => void)[] = [];

@@ -112,7 +112,7 @@ describe('B-02 a reader that takes an item a second', () => {
 describe('B-03 a peer that gives no credit', () => {
   /** A server that reads, and answers nothing at all. */
   async function miser(options: NodeSettings) {
-    const server = await RawServer.listen();
+    const server = await RawServer.listen('tcp');
     const cluster = new Cluster({ driver: 'tcp', options: { keepalive: false, ...options } });
     redirect(cluster, B, server.port);
     const a = cluster.create('a', { listen: false });

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Assembler } from '../../lib/connection/assembler.js';
 import { FrameType, type CallFrame, type CastFrame, type ChunkFrame, type Frame } from '../../lib/protocol/frame.js';
 import { FrameDecoder } from '../../lib/protocol/frame-decoder.js';
-import { Cluster } from '../support/cluster.js';
+import { Cluster, SOCKET_DRIVERS, type SocketDriver } from '../support/cluster.js';
 import { Door, until } from '../support/door.js';
 import { Messages } from '../support/frames.js';
 import { heldBytes } from '../support/heap.js';
@@ -45,8 +45,8 @@ const sizeOf = (id: number, length: number, fill: number): object => {
 };
 
 /** `b` behind a door, and a peer that has logged in. */
-async function doorWithPeer() {
-  const door = await Door.open();
+async function doorWithPeer(driver: SocketDriver) {
+  const door = await Door.open(driver);
   const taken: [number, number | undefined][] = [];
   door.node.register('bytes', {
     size: ([bytes]: [Buffer]) => said(bytes.length, bytes[0]),
@@ -63,8 +63,8 @@ async function doorWithPeer() {
 }
 
 /** It is the end of the connection, counted as such, and nothing ran. */
-async function endsTheConnection(bytes: Buffer, count: object = {}): Promise<void> {
-  const { door, peer, taken } = await doorWithPeer();
+async function endsTheConnection(driver: SocketDriver, bytes: Buffer, count: object = {}): Promise<void> {
+  const { door, peer, taken } = await doorWithPeer(driver);
   await using _ = door;
   peer.send(bytes, bytesOf(callOf(99, 'size', 1)));
   await peer.closed();
@@ -75,10 +75,10 @@ async function endsTheConnection(bytes: Buffer, count: object = {}): Promise<voi
 }
 
 /** `a`, whose call a raw server has received. */
-async function callerOf(stream: boolean) {
-  const cluster = new Cluster();
-  const server = await RawServer.listen();
-  cluster.discovery.locations.set(RAW, { driver: 'tcp', host: '127.0.0.1', port: server.port });
+async function callerOf(driver: SocketDriver, stream: boolean) {
+  const cluster = new Cluster({ driver });
+  const server = await RawServer.listen(driver);
+  cluster.discovery.locations.set(RAW, { driver, host: '127.0.0.1', port: server.port });
   const a = cluster.create('a', { listen: false });
   const items = stream ? a.stream<unknown>(RAW, 'bytes', 'list')[Symbol.asyncIterator]() : undefined;
   const first = items?.next();
@@ -92,7 +92,7 @@ async function callerOf(stream: boolean) {
   return { a, peer, items, first, call, [Symbol.asyncDispose]: dispose };
 }
 
-describe('F-06 a part of a stream that was never opened', () => {
+describe.each(SOCKET_DRIVERS)('F-06 a part of a stream that was never opened, over %s', (driver) => {
   it.each<[string, Frame]>([
     ['a CHUNK', chunk(7, 2000, false)],
     ['a CHUNK of the stream of casts', chunk(0, 2000, true)],
@@ -102,27 +102,29 @@ describe('F-06 a part of a stream that was never opened', () => {
       { ...item(7, 0), total: 20_000, payload: { kind: 'raw', bytes: Buffer.alloc(0) } } as Frame,
     ],
     ['an END', { type: FrameType.End, id: 7, count: 0 }],
-  ])('F-06 %s is the end of the connection, towards the server', (_, frame) => endsTheConnection(bytesOf(frame)));
+  ])('F-06 %s is the end of the connection, towards the server', (_, frame) =>
+    endsTheConnection(driver, bytesOf(frame)),
+  );
 
   it.each<[string, Frame]>([
     ['a CHUNK', chunk(7, 2000, false)],
     ['an ITEM', item(7, 0)],
     ['an END', { type: FrameType.End, id: 7, count: 0 }],
   ])('F-06 %s is the end of the connection, towards the client', async (_, frame) => {
-    await using caller = await callerOf(false);
+    await using caller = await callerOf(driver, false);
     caller.peer.send(bytesOf(frame));
     expect(await caller.call).toMatchObject({ code: 'connection_lost', maybeExecuted: true });
     await caller.peer.closed();
   });
 
   it('F-06 an ITEM for a call that has no stream is the end of the connection', async () => {
-    await endsTheConnection(bytesOf(callOf(1, 'never', 1), item(1, 0)));
+    await endsTheConnection(driver, bytesOf(callOf(1, 'never', 1), item(1, 0)));
   });
 });
 
-describe('F-06 a part of a stream that was just given up', () => {
+describe.each(SOCKET_DRIVERS)('F-06 a part of a stream that was just given up, over %s', (driver) => {
   it('F-06 is dropped and counted by the client, and the connection lives', async () => {
-    await using caller = await callerOf(true);
+    await using caller = await callerOf(driver, true);
     const { a, peer, items, first } = caller;
     peer.send(bytesOf(item(1, 0)));
     await first;
@@ -145,7 +147,7 @@ describe('F-06 a part of a stream that was just given up', () => {
   });
 
   it('F-06 is dropped and counted by the server, and the connection lives', async () => {
-    const { door, peer, answered } = await doorWithPeer();
+    const { door, peer, answered } = await doorWithPeer(driver);
     await using _ = door;
     const large = { ...LARGE, id: 1, sequence: 1 };
     const [begin, middle, end] = chunksOf(large);
@@ -173,7 +175,7 @@ describe('F-06 a part of a stream that was just given up', () => {
   });
 });
 
-describe('F-07 chunks that are not what was announced', () => {
+describe.each(SOCKET_DRIVERS)('F-07 chunks that are not what was announced, over %s', (driver) => {
   const head = (total: number): Buffer => headOf(callOf(1, 'size', 0), total);
 
   it.each<[string, Buffer]>([
@@ -188,15 +190,15 @@ describe('F-07 chunks that are not what was announced', () => {
     ['the same total again, at once', Buffer.concat([head(20_000), head(20_000)])],
     ['a total above the largest message', head(4 * KiB * KiB + 1)],
     ['a total of nothing', head(0)],
-  ])('F-07 %s: the connection ends, and nothing of it is kept', (_, bytes) => endsTheConnection(bytes));
+  ])('F-07 %s: the connection ends, and nothing of it is kept', (_, bytes) => endsTheConnection(driver, bytes));
 });
 
-describe('F-08 empty chunks', () => {
+describe.each(SOCKET_DRIVERS)('F-08 empty chunks, over %s', (driver) => {
   it('F-08 a million of them: the first one ends the connection, and is counted', async () => {
     const empty = rawFrame(FrameType.Chunk, 0x10, 1, Buffer.alloc(0));
     const million = Buffer.alloc(empty.length * 1_000_000, empty);
     const bytes = Buffer.concat([headOf(callOf(1, 'size', 0), 20_000), million]);
-    await endsTheConnection(bytes, { empty_frame_flood: 1 });
+    await endsTheConnection(driver, bytes, { empty_frame_flood: 1 });
   });
 
   it('F-08 a last one that is empty is none either', () => {
@@ -204,7 +206,7 @@ describe('F-08 empty chunks', () => {
       headOf(callOf(1, 'size', 0), 20_000),
       rawFrame(FrameType.Chunk, 0, 1, Buffer.alloc(0)),
     ]);
-    return endsTheConnection(bytes, { empty_frame_flood: 1 });
+    return endsTheConnection(driver, bytes, { empty_frame_flood: 1 });
   });
 });
 
@@ -212,27 +214,32 @@ describe('F-09 a message of 4 MiB in crumbs', () => {
   const TOTAL = 4 * KiB * KiB;
   const whole = callOf(1, 'size', TOTAL);
 
-  it('F-09 chunks of one byte are refused at the first', () => {
-    return endsTheConnection(Buffer.concat([headOf(whole, TOTAL), rawFrame(FrameType.Chunk, 0x10, 1, Buffer.of(1))]));
-  });
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('F-09 chunks of one byte are refused at the first', () => {
+      return endsTheConnection(
+        driver,
+        Buffer.concat([headOf(whole, TOTAL), rawFrame(FrameType.Chunk, 0x10, 1, Buffer.of(1))]),
+      );
+    });
 
-  it('F-09 chunks of 1 KiB are accepted', async () => {
-    const { door, peer, answered } = await doorWithPeer();
-    await using _ = door;
-    peer.send(headOf(whole, TOTAL));
-    let credit = 256 * KiB;
-    let granted = 0;
-    for (const part of chunksOf(whole, KiB)) {
-      while (credit < KiB) {
-        await peer.until(() => peer.grants.length > granted);
-        for (const { connection } of peer.grants.slice(granted)) credit += connection;
-        granted = peer.grants.length;
+    it('F-09 chunks of 1 KiB are accepted', async () => {
+      const { door, peer, answered } = await doorWithPeer(driver);
+      await using _ = door;
+      peer.send(headOf(whole, TOTAL));
+      let credit = 256 * KiB;
+      let granted = 0;
+      for (const part of chunksOf(whole, KiB)) {
+        while (credit < KiB) {
+          await peer.until(() => peer.grants.length > granted);
+          for (const { connection } of peer.grants.slice(granted)) credit += connection;
+          granted = peer.grants.length;
+        }
+        credit -= KiB;
+        peer.send(bytesOf(part));
       }
-      credit -= KiB;
-      peer.send(bytesOf(part));
-    }
-    await peer.until(() => answered(1));
-    expect(peer.frames).toMatchObject([sizeOf(1, TOTAL, 1)]);
+      await peer.until(() => answered(1));
+      expect(peer.frames).toMatchObject([sizeOf(1, TOTAL, 1)]);
+    });
   });
 
   it.each([7, 100, KiB, 64 * KiB])('F-09 costs less than four times its size, in reads of %i bytes', async (size) => {
@@ -252,7 +259,7 @@ describe('F-09 a message of 4 MiB in crumbs', () => {
   });
 });
 
-describe('F-12 two messages at once', () => {
+describe.each(SOCKET_DRIVERS)('F-12 two messages at once, over %s', (driver) => {
   const [one, other] = [callOf(1, 'size', 40_000), callOf(2, 'size', 50_000)];
   const parts = (frame: CallFrame | CastFrame): Buffer[] => [
     headOf(frame, frame.payload.bytes.length),
@@ -264,7 +271,7 @@ describe('F-12 two messages at once', () => {
   };
 
   it('F-12 on two streams are both right', async () => {
-    const { door, peer } = await doorWithPeer();
+    const { door, peer } = await doorWithPeer(driver);
     await using _ = door;
     peer.send(interleaved(parts(one), parts(other)));
     await peer.until(() => peer.frames.length === 2);
@@ -272,7 +279,7 @@ describe('F-12 two messages at once', () => {
   });
 
   it('F-12 a call and a cast are both right', async () => {
-    const { door, peer, taken } = await doorWithPeer();
+    const { door, peer, taken } = await doorWithPeer(driver);
     await using _ = door;
     peer.send(interleaved(parts(one), parts(castOf(30_000, 9))));
     await peer.until(() => peer.frames.length === 1);
@@ -289,13 +296,13 @@ describe('F-12 two messages at once', () => {
       'of which the second is the end of the stream',
       interleaved(parts(one), [bytesOf({ type: FrameType.End, id: 1, count: 0 })]),
     ],
-  ])('F-12 %s end the connection', (_, bytes) => endsTheConnection(bytes));
+  ])('F-12 %s end the connection', (_, bytes) => endsTheConnection(driver, bytes));
 
   it('F-12 sixteen are both right, and a seventeenth ends the connection', async () => {
     const heads = Array.from({ length: 17 }, (_, at) => headOf(callOf(at + 1, 'size', 20_000), 20_000));
     const chunks = Array.from({ length: 16 }, (_, at) => bytesOf(chunk(at + 1, 12_000, true)));
     const ends = Array.from({ length: 16 }, (_, at) => bytesOf(chunk(at + 1, 8000, false)));
-    const { door, peer } = await doorWithPeer();
+    const { door, peer } = await doorWithPeer(driver);
     await using _ = door;
     peer.send(...heads.slice(0, 16), ...chunks);
     peer.send(...ends.slice(0, 8));
@@ -303,13 +310,13 @@ describe('F-12 two messages at once', () => {
     peer.send(...ends.slice(8));
     await peer.until(() => peer.frames.length === 16);
     expect(peer.frames).toMatchObject(Array.from({ length: 16 }, (_, at) => sizeOf(at + 1, 20_000, at + 1)));
-    await endsTheConnection(Buffer.concat(heads));
+    await endsTheConnection(driver, Buffer.concat(heads));
   });
 });
 
 describe('W-01 numbers of calls that go round', () => {
   it('W-01 are all right towards the server, large calls among them', async () => {
-    const { door, peer } = await doorWithPeer();
+    const { door, peer } = await doorWithPeer('tcp');
     await using _ = door;
     const ids = Array.from({ length: 100 }, (_unused, at) => (at < 10 ? 2 ** 32 - 10 + at : at - 9));
     for (const [at, id] of ids.entries()) {

@@ -1,12 +1,13 @@
 /** Frames that the protocol does not know, or not here: what ends the connection, and what is only passed over. */
 import { connect as connectTls } from 'node:tls';
 import { describe, expect, it } from 'vitest';
+import type { Occurrence } from '../../lib/connection/journal.js';
 import { FrameType, MAX_BODY_BYTES, type Frame } from '../../lib/protocol/frame.js';
 import { FrameDecoder } from '../../lib/protocol/frame-decoder.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
-import { Cluster } from '../support/cluster.js';
+import { Cluster, SOCKET_DRIVERS, type SocketDriver } from '../support/cluster.js';
 import { Door, until } from '../support/door.js';
-import { bytesOf, rawFrame, RawServer, type RawPeer } from '../support/raw-peer.js';
+import { bytesOf, rawFrame, RawPeer, RawServer } from '../support/raw-peer.js';
 
 const B = 'b@127.0.0.1';
 const RAW = 'raw@127.0.0.1';
@@ -134,13 +135,13 @@ const SUM = bytesOf({
 });
 
 /** The decoder refuses it, and a node that receives it closes the connection, with one count and one line. */
-async function endsTheConnection(bytes: Buffer): Promise<void> {
+async function endsTheConnection(driver: SocketDriver, bytes: Buffer): Promise<void> {
   const frames: Frame[] = [];
   expect(() => new FrameDecoder(1024).push(bytes, (frame) => frames.push(frame))).toThrow(
     expect.objectContaining({ code: 'protocol_error' }) as Error,
   );
   expect(frames).toEqual([]);
-  await using door = await Door.open();
+  await using door = await Door.open(driver);
   const peer = await login(door);
   peer.send(bytes, SUM);
   await peer.closed();
@@ -151,7 +152,9 @@ async function endsTheConnection(bytes: Buffer): Promise<void> {
 }
 
 describe('F-04 a length that its type cannot have', () => {
-  it.each(SHORT)('F-04 %s ends the connection', (_, bytes) => endsTheConnection(bytes));
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it.each(SHORT)('F-04 %s ends the connection', (_, bytes) => endsTheConnection(driver, bytes));
+  });
 
   it('F-04 the least of every type is a frame', () => {
     for (const type of TYPES) {
@@ -163,10 +166,12 @@ describe('F-04 a length that its type cannot have', () => {
 });
 
 describe('F-05 what is reserved', () => {
-  it.each(RESERVED)('F-05 %s ends the connection', (_, bytes) => endsTheConnection(bytes));
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it.each(RESERVED)('F-05 %s ends the connection', (_, bytes) => endsTheConnection(driver, bytes));
 
-  it.each(UNKNOWN)('F-05 unknown type %i ends the connection', (type) => {
-    return endsTheConnection(rawFrame(type, 0, 0, Buffer.alloc(0)));
+    it.each(UNKNOWN)('F-05 unknown type %i ends the connection', (type) => {
+      return endsTheConnection(driver, rawFrame(type, 0, 0, Buffer.alloc(0)));
+    });
   });
 
   it.each(SKIPPABLE)('F-05 skippable type %i is passed over and counted, in one piece or many', (type) => {
@@ -181,13 +186,15 @@ describe('F-05 what is reserved', () => {
     }
   });
 
-  it('F-05 a connection lives on behind frames that it passes over', async () => {
-    await using door = await Door.open();
-    const peer = await login(door);
-    peer.send(...SKIPPABLE.map((type) => rawFrame(type, 0xff, 77, Buffer.alloc(500, 9))), SUM);
-    await peer.until(() => peer.frames.length > 0);
-    expect(peer.frames).toMatchObject([{ type: FrameType.Result, id: 5, payload: { bytes: Buffer.of(3) } }]);
-    expect(door.counts).toEqual({ accepted: 2 });
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('F-05 a connection lives on behind frames that it passes over', async () => {
+      await using door = await Door.open(driver);
+      const peer = await login(door);
+      peer.send(...SKIPPABLE.map((type) => rawFrame(type, 0xff, 77, Buffer.alloc(500, 9))), SUM);
+      await peer.until(() => peer.frames.length > 0);
+      expect(peer.frames).toMatchObject([{ type: FrameType.Result, id: 5, payload: { bytes: Buffer.of(3) } }]);
+      expect(door.counts).toEqual({ accepted: 2 });
+    });
   });
 
   it('F-05 a frame to pass over may not be longer than any other', () => {
@@ -196,33 +203,49 @@ describe('F-05 what is reserved', () => {
   });
 });
 
-describe('F-14 the flag of compression, which was not negotiated', () => {
-  it.each(TYPES)('F-14 on %s ends the connection', (type) => endsTheConnection(frameOf(type, { flags: 0x20 })));
+describe.each(SOCKET_DRIVERS)('F-14 the flag of compression, which was not negotiated, over %s', (driver) => {
+  it.each(TYPES)('F-14 on %s ends the connection', (type) => endsTheConnection(driver, frameOf(type, { flags: 0x20 })));
 });
 
-describe('F-10 something else than this protocol on the TCP port', () => {
+describe('F-10 something else than this protocol', () => {
   const garbage = (seed: number): Buffer => Buffer.from(new SeededRandom(seed).bytes(4096));
 
-  it.each([
+  const ELSE: readonly (readonly [string, Buffer])[] = [
     ['an HTTP request', Buffer.from('GET / HTTP/1.1\r\nHost: b\r\nConnection: keep-alive\r\n\r\n')],
     ['4 KiB of garbage, seed 1', garbage(1)],
     ['4 KiB of garbage, seed 2', garbage(2)],
     ['4 KiB of garbage, seed 3', garbage(3)],
     ['frames without a handshake', SUM],
-  ])('F-10 %s is cut off at once, without an answer', async (_, bytes) => {
-    await using door = await Door.open();
-    const peer = await door.dial();
+  ];
+
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it.each(ELSE)('F-10 %s is cut off at once, without an answer', async (_, bytes) => {
+      await using door = await Door.open(driver);
+      const peer = await door.dial();
+      const since = performance.now();
+      peer.send(bytes);
+      await peer.closed();
+      // 100 ms where the machine is not busy. What would be wrong is to wait for the handshake's 5 s.
+      expect(performance.now() - since).toBeLessThan(1500);
+      expect(peer.received).toEqual([]);
+      await expectOneCount(door);
+    });
+  });
+
+  it.each(ELSE)('F-10 %s on a port of TLS is cut off at once, without an answer of ours', async (_, bytes) => {
+    await using door = await Door.open('tls');
+    const peer = await RawPeer.dial('tcp', door.port);
     const since = performance.now();
     peer.send(bytes);
     await peer.closed();
-    // 100 ms where the machine is not busy. What would be wrong is to wait for the handshake's 5 s.
     expect(performance.now() - since).toBeLessThan(1500);
-    expect(peer.received).toEqual([]);
-    await expectOneCount(door);
+    // An alert, if that: seven bytes of TLS.
+    expect(Buffer.concat(peer.received).length).toBeLessThanOrEqual(7);
+    await expectOneCount(door, 'tls_failed');
   });
 
-  it('F-10 a TLS client is cut off at once, without an answer', async () => {
-    await using door = await Door.open();
+  it('F-10 a TLS client on a port of TCP is cut off at once, without an answer', async () => {
+    await using door = await Door.open('tcp');
     const since = performance.now();
     const socket = connectTls({ port: door.port, host: '127.0.0.1', rejectUnauthorized: false });
     const error = await new Promise<unknown>((resolve) => socket.once('error', resolve));
@@ -231,16 +254,16 @@ describe('F-10 something else than this protocol on the TCP port', () => {
     await expectOneCount(door);
   });
 
-  async function expectOneCount(door: Door): Promise<void> {
-    await until(() => door.counts.handshake_failed !== undefined);
-    expect(door.counts).toEqual({ accepted: 2, handshake_failed: 1 });
+  async function expectOneCount(door: Door, count: Occurrence = 'handshake_failed'): Promise<void> {
+    await until(() => door.counts[count] !== undefined);
+    expect(door.counts).toEqual({ accepted: 2, [count]: 1 });
     expect(door.cluster.log.lines).toHaveLength(1);
     expect(door.cluster.log.lines[0]).not.toMatch(/^\s+at |\.ts|\.js|node:/m);
     expect(door.cluster.log.causes).toEqual([]);
   }
 });
 
-describe('F-13 an answer that nobody waits for', () => {
+describe.each(SOCKET_DRIVERS)('F-13 an answer that nobody waits for, over %s', (driver) => {
   const NONE = { kind: 'none', bytes: Buffer.alloc(0) } as const;
   const result = (id: number, value: number): Frame => {
     return { type: FrameType.Result, id, payload: { kind: 'codec', bytes: Buffer.of(value) } };
@@ -267,9 +290,9 @@ describe('F-13 an answer that nobody waits for', () => {
       1,
     ],
   ])('F-13 %s is dropped and counted; the caller is told once', async (_, answersTo, late, outcome) => {
-    await using cluster = new Cluster();
-    await using server = await RawServer.listen();
-    cluster.discovery.locations.set(RAW, { driver: 'tcp', host: '127.0.0.1', port: server.port });
+    await using cluster = new Cluster({ driver });
+    await using server = await RawServer.listen(driver);
+    cluster.discovery.locations.set(RAW, { driver, host: '127.0.0.1', port: server.port });
     const a = cluster.create('a', { listen: false });
     const told: unknown[] = [];
     const call = (): Promise<unknown> =>

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { FrameType, MAX_BODY_BYTES, type CallFrame, type Frame } from '../../lib/protocol/frame.js';
 import { FrameDecoder } from '../../lib/protocol/frame-decoder.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
-import { twoNodes } from '../support/cluster.js';
+import { SOCKET_DRIVERS, twoNodes, type NodeSettings, type SocketDriver } from '../support/cluster.js';
 import { Door, until } from '../support/door.js';
 import { framesIn, slicesOf } from '../support/frames.js';
 import { Proxy } from '../support/proxy.js';
@@ -47,8 +47,8 @@ const ANSWERS: readonly Frame[] = [
 ];
 
 /** `b` behind a door, with the functions that the conversation asks for. */
-async function openDoor(options: Parameters<typeof Door.open>[0] = {}): Promise<Door> {
-  const door = await Door.open(options);
+async function openDoor(driver: SocketDriver, options: NodeSettings = {}): Promise<Door> {
+  const door = await Door.open(driver, options);
   door.node.register('math', {
     add: (args) => (args as number[]).reduce((sum, one) => sum + one, 0),
     echo: (args) => (args as unknown[])[0],
@@ -78,42 +78,44 @@ describe('F-01 a conversation of three calls', () => {
     expect(framesIn(RECORDED)).toEqual(CONVERSATION);
   });
 
-  it('F-01 is answered the same by a node, cut at every byte offset, byte by byte and whole', async () => {
-    await using door = await openDoor();
-    const peer = await login(door);
-    const cuts = Array.from({ length: RECORDED.length - 1 }, (_, at) => slicesOf(RECORDED, at + 1, RECORDED.length));
-    for (const pieces of [...cuts, slicesOf(RECORDED, 1), [RECORDED]]) {
-      await sendApart(peer, pieces);
-      await peer.until(() => peer.frames.length >= ANSWERS.length);
-      expect(peer.frames.splice(0)).toEqual(ANSWERS);
-    }
-  });
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('F-01 is answered the same by a node, cut at every byte offset, byte by byte and whole', async () => {
+      await using door = await openDoor(driver);
+      const peer = await login(door);
+      const cuts = Array.from({ length: RECORDED.length - 1 }, (_, at) => slicesOf(RECORDED, at + 1, RECORDED.length));
+      for (const pieces of [...cuts, slicesOf(RECORDED, 1), [RECORDED]]) {
+        await sendApart(peer, pieces);
+        await peer.until(() => peer.frames.length >= ANSWERS.length);
+        expect(peer.frames.splice(0)).toEqual(ANSWERS);
+      }
+    });
 
-  it('F-01 is understood by a caller, however its answers are cut', async () => {
-    await using nodes = await twoNodes();
-    await using server = await RawServer.listen();
-    nodes.discovery.locations.set('raw@127.0.0.1', { driver: 'tcp', host: '127.0.0.1', port: server.port });
-    const accepted = server.accept();
-    await Promise.all([nodes.a.connect('raw@127.0.0.1'), accepted.then((peer) => peer.welcome('raw@127.0.0.1'))]);
-    const peer = await accepted;
-    const answer = (ids: readonly number[]): Buffer =>
-      bytesOf(...ANSWERS.map((frame, index) => ({ ...frame, id: ids[index] ?? 0 }) as Frame));
-    for (let at = 1; at <= answer([1, 2, 3]).length; at += 1) {
-      const [sum, unknown, echo] = [
-        nodes.a.call('raw@127.0.0.1', 'math', 'add', [1, 2]),
-        nodes.a.call('raw@127.0.0.1', 'math', 'sub'),
-        nodes.a.call('raw@127.0.0.1', 'math', 'echo', [Buffer.of(0, 255, 16)]),
-      ];
-      await peer.until(() => peer.frames.length >= 3);
-      const ids = peer.frames.splice(0).map((frame) => ('id' in frame ? frame.id : 0));
-      const replies = Promise.allSettled([sum, unknown, echo]);
-      await sendApart(peer, slicesOf(answer(ids), at));
-      expect(await replies).toMatchObject([
-        { value: 3 },
-        { reason: { code: 'undefined_function' } },
-        { value: Buffer.of(0, 255, 16) },
-      ]);
-    }
+    it('F-01 is understood by a caller, however its answers are cut', async () => {
+      await using nodes = await twoNodes({ driver });
+      await using server = await RawServer.listen(driver);
+      nodes.discovery.locations.set('raw@127.0.0.1', { driver, host: '127.0.0.1', port: server.port });
+      const accepted = server.accept();
+      await Promise.all([nodes.a.connect('raw@127.0.0.1'), accepted.then((peer) => peer.welcome('raw@127.0.0.1'))]);
+      const peer = await accepted;
+      const answer = (ids: readonly number[]): Buffer =>
+        bytesOf(...ANSWERS.map((frame, index) => ({ ...frame, id: ids[index] ?? 0 }) as Frame));
+      for (let at = 1; at <= answer([1, 2, 3]).length; at += 1) {
+        const [sum, unknown, echo] = [
+          nodes.a.call('raw@127.0.0.1', 'math', 'add', [1, 2]),
+          nodes.a.call('raw@127.0.0.1', 'math', 'sub'),
+          nodes.a.call('raw@127.0.0.1', 'math', 'echo', [Buffer.of(0, 255, 16)]),
+        ];
+        await peer.until(() => peer.frames.length >= 3);
+        const ids = peer.frames.splice(0).map((frame) => ('id' in frame ? frame.id : 0));
+        const replies = Promise.allSettled([sum, unknown, echo]);
+        await sendApart(peer, slicesOf(answer(ids), at));
+        expect(await replies).toMatchObject([
+          { value: 3 },
+          { reason: { code: 'undefined_function' } },
+          { value: Buffer.of(0, 255, 16) },
+        ]);
+      }
+    });
   });
 });
 
@@ -142,37 +144,39 @@ describe('F-02 the length in a header', () => {
     expect(decoders.every(({ midFrame }) => midFrame)).toBe(true);
   });
 
-  it.each([0xffffffff, MAX + 1])('F-02 of %i closes the connection at once', async (length) => {
-    await using door = await openDoor({ maxMessageBytes: MAX_MESSAGE });
-    const peer = await login(door);
-    const before = process.memoryUsage().arrayBuffers;
-    peer.send(headerOf(length));
-    await peer.closed();
-    expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4 * 1024 * 1024);
-    expect(door.counts.protocol_error).toBe(1);
-  });
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it.each([0xffffffff, MAX + 1])('F-02 of %i closes the connection at once', async (length) => {
+      await using door = await openDoor(driver, { maxMessageBytes: MAX_MESSAGE });
+      const peer = await login(door);
+      const before = process.memoryUsage().arrayBuffers;
+      peer.send(headerOf(length));
+      await peer.closed();
+      expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(4 * 1024 * 1024);
+      expect(door.counts.protocol_error).toBe(1);
+    });
 
-  it.each([
-    ['the largest message is accepted', MAX_MESSAGE, { type: FrameType.Result, id: 1 }],
-    ['a larger one in a frame of the most allowed fails its call alone', undefined, { type: FrameType.Error, id: 1 }],
-  ])('F-02 %s', async (_, payload, answer) => {
-    await using door = await openDoor({ maxMessageBytes: MAX_MESSAGE });
-    const peer = await login(door);
-    const head = Buffer.from('00001388046d617468000473697a6500', 'hex');
-    const bytes = Buffer.alloc(payload ?? MAX - head.length);
-    peer.send(rawFrame(FrameType.Call, 0x0a, 1, Buffer.concat([head, bytes])));
-    await peer.until(() => peer.frames.length > 0);
-    expect(peer.frames).toMatchObject([answer]);
-    expect(door.counts.protocol_error).toBeUndefined();
+    it.each([
+      ['the largest message is accepted', MAX_MESSAGE, { type: FrameType.Result, id: 1 }],
+      ['a larger one in a frame of the most allowed fails its call alone', undefined, { type: FrameType.Error, id: 1 }],
+    ])('F-02 %s', async (_, payload, answer) => {
+      await using door = await openDoor(driver, { maxMessageBytes: MAX_MESSAGE });
+      const peer = await login(door);
+      const head = Buffer.from('00001388046d617468000473697a6500', 'hex');
+      const bytes = Buffer.alloc(payload ?? MAX - head.length);
+      peer.send(rawFrame(FrameType.Call, 0x0a, 1, Buffer.concat([head, bytes])));
+      await peer.until(() => peer.frames.length > 0);
+      expect(peer.frames).toMatchObject([answer]);
+      expect(door.counts.protocol_error).toBeUndefined();
+    });
   });
 });
 
-describe('F-03 a body that does not come', () => {
+describe.each(SOCKET_DRIVERS)('F-03 a body that does not come, over %s', (driver) => {
   const HEADER = rawFrame(FrameType.Call, 0, 9, Buffer.alloc(0), 100);
 
   async function slowPeer(frameReadTimeout: number) {
-    const nodes = await twoNodes({ driver: 'tcp', virtual: { seed: 1 }, options: { frameReadTimeout } });
-    const peer = await RawPeer.dial(nodes.discovery.locations.get(B)?.port ?? 0);
+    const nodes = await twoNodes({ driver, virtual: { seed: 1 }, options: { frameReadTimeout } });
+    const peer = await RawPeer.dial(driver, nodes.discovery.locations.get(B)?.port ?? 0);
     await peer.login('raw@127.0.0.1', B);
     /** A round trip on the healthy connection: what was sent before it has been read. */
     const settle = (): Promise<unknown> => nodes.a.call(B, 'math', 'add', [1, 2]);
@@ -220,10 +224,10 @@ describe('F-03 a body that does not come', () => {
   });
 });
 
-describe('F-11 a connection sliced at random', () => {
+describe.each(SOCKET_DRIVERS)('F-11 a connection sliced at random, over %s', (driver) => {
   it.each([1, 2, 3, 4, 5])('F-11 gives the same results as an unsliced one, seed %i', async (seed) => {
     const random = new SeededRandom(seed);
-    await using nodes = await twoNodes();
+    await using nodes = await twoNodes({ driver });
     const home = nodes.discovery.locations.get(B);
     if (home === undefined) throw new Error('b listens');
     const slice = (): number => (random.fraction() < 0.7 ? 1 + random.below(24) : 1 + random.below(16 * 1024));

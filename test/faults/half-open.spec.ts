@@ -1,12 +1,13 @@
 /** Peers that read hardly anything, end only their half of a connection, or whose end arrives late. */
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { FrameType, type Frame } from '../../lib/protocol/frame.js';
-import { Cluster } from '../support/cluster.js';
+import { Cluster, SOCKET_DRIVERS, type SocketDriver } from '../support/cluster.js';
 import { Door, redirect, until } from '../support/door.js';
 import { Proxied } from '../support/proxied.js';
 import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
+import { dialSocket } from '../support/raw-socket.js';
 
 const B = 'b@127.0.0.1';
 const PAYLOAD = { kind: 'codec', bytes: Buffer.of(0x90) } as const;
@@ -27,9 +28,10 @@ class ByteReader {
   readonly socket: Socket;
   readonly peer: RawPeer;
 
-  constructor(port: number) {
-    this.socket = connect({
-      ...{ port, host: '127.0.0.1' },
+  readonly ready: Promise<void>;
+
+  constructor(driver: SocketDriver, port: number) {
+    const { socket, ready } = dialSocket(driver, port, {
       onread: {
         buffer: Buffer.alloc(1),
         callback: (_length, byte) => {
@@ -39,16 +41,26 @@ class ByteReader {
         },
       },
     });
-    this.peer = new RawPeer(this.socket);
+    this.socket = socket;
+    this.ready = ready;
+    this.peer = new RawPeer(socket);
   }
 }
 
-describe('S-06 a peer that reads a byte a second', () => {
+/** A client that has logged in, and whose half of the connection stays open when the other one ends. */
+async function halfOpen(driver: SocketDriver, { port, name }: Door): Promise<RawPeer> {
+  const { socket, under, ready } = dialSocket(driver, port, { allowHalfOpen: true });
+  const peer = new RawPeer(socket, under);
+  await ready;
+  return peer.login('raw@127.0.0.1', name);
+}
+
+describe.each(SOCKET_DRIVERS)('S-06 a peer that reads a byte a second, over %s', (driver) => {
   it('S-06 is cut off by sendTimeout, counted from what the system took last', async () => {
-    await using door = await Door.open({ sendTimeout: 700, keepalive: false, maxQueuedBytes: 2 ** 26 });
+    await using door = await Door.open(driver, { sendTimeout: 700, keepalive: false, maxQueuedBytes: 2 ** 26 });
     door.node.register('files', { get: () => FILE });
-    const reader = new ByteReader(door.port);
-    await once(reader.socket, 'connect');
+    const reader = new ByteReader(driver, door.port);
+    await reader.ready;
     await reader.peer.login('raw@127.0.0.1', door.name);
     reader.slow = true;
     const reading = setInterval(() => reader.socket.resume(), 1000);
@@ -65,12 +77,12 @@ describe('S-06 a peer that reads a byte a second', () => {
   });
 });
 
-describe('S-14 a peer that ends its half', () => {
+describe.each(SOCKET_DRIVERS)('S-14 a peer that ends its half, over %s', (driver) => {
   it('S-14 of a connection that is idle, as a client: the other half ends too', async () => {
-    await using door = await Door.open();
-    const socket = connect({ port: door.port, host: '127.0.0.1', allowHalfOpen: true });
-    const peer = await new RawPeer(socket).login('raw@127.0.0.1', door.name);
-    peer.socket.end();
+    await using door = await Door.open(driver);
+    const peer = await halfOpen(driver, door);
+    const { socket } = peer;
+    socket.end();
     await once(socket, 'end');
     await until(() => door.node.stats().acceptedConnections === 1);
     expect(door.counts.protocol_error).toBeUndefined();
@@ -78,16 +90,16 @@ describe('S-14 a peer that ends its half', () => {
   });
 
   it('S-14 with a call running: the function is told, and nothing is answered', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const told: unknown[] = [];
     door.node.register('slow', {
       fn: (_args, { signal }) => new Promise(() => signal.addEventListener('abort', () => told.push(signal.reason))),
     });
-    const socket = connect({ port: door.port, host: '127.0.0.1', allowHalfOpen: true });
-    const peer = await new RawPeer(socket).login('raw@127.0.0.1', door.name);
+    const peer = await halfOpen(driver, door);
+    const { socket } = peer;
     peer.send(bytesOf(callOf('slow', 'fn')));
     await until(() => door.node.stats().runningCalls === 1);
-    peer.socket.end();
+    socket.end();
     await once(socket, 'end');
     await until(() => told.length === 1);
     expect(told).toMatchObject([{ code: 'connection_lost' }]);
@@ -96,10 +108,10 @@ describe('S-14 a peer that ends its half', () => {
   });
 
   it('S-14 while it reads nothing: the half that cannot be flushed is no reason to wait', async () => {
-    await using door = await Door.open({ sendTimeout: 60_000, keepalive: false, maxQueuedBytes: 2 ** 26 });
+    await using door = await Door.open(driver, { sendTimeout: 60_000, keepalive: false, maxQueuedBytes: 2 ** 26 });
     door.node.register('files', { get: () => FILE });
-    const socket = connect({ port: door.port, host: '127.0.0.1', allowHalfOpen: true });
-    const peer = await new RawPeer(socket).login('raw@127.0.0.1', door.name);
+    const peer = await halfOpen(driver, door);
+    const { socket } = peer;
     socket.pause();
     peer.send(bytesOf(...MANY));
     await until(() => door.node.stats().counts.accepted === 2 && door.node.stats().runningCalls === 0);
@@ -109,8 +121,8 @@ describe('S-14 a peer that ends its half', () => {
   });
 
   it('S-14 as a server: pending calls end, later ones take a new connection', async () => {
-    await using server = await RawServer.listen();
-    await using cluster = new Cluster();
+    await using server = await RawServer.listen(driver);
+    await using cluster = new Cluster({ driver });
     const a = cluster.create('a', { listen: false });
     redirect(cluster, B, server.port);
     const reply = a.call(B, 'math', 'add', [1, 2]);
@@ -128,11 +140,11 @@ describe('S-14 a peer that ends its half', () => {
   });
 });
 
-describe('S-14 an end that arrives late', () => {
+describe.each(SOCKET_DRIVERS)('S-14 an end that arrives late, over %s', (driver) => {
   const PATIENT = { callTimeout: 60_000, sendTimeout: 60_000 };
 
   it('S-14 of a node that is gone: calls wait for it no longer than its silence is borne', async () => {
-    await using way = await Proxied.start({ ...PATIENT, keepalive: { idle: 200, interval: 200, count: 1 } });
+    await using way = await Proxied.start(driver, { ...PATIENT, keepalive: { idle: 200, interval: 200, count: 1 } });
     const { nodes, proxy } = way;
     await nodes.a.call(B, 'math', 'add', [1, 2]);
     proxy.holdEnds();
@@ -146,7 +158,7 @@ describe('S-14 an end that arrives late', () => {
   });
 
   it('S-14 of a caller that is gone: its functions are told when it comes', async () => {
-    await using way = await Proxied.start(PATIENT);
+    await using way = await Proxied.start(driver, PATIENT);
     const { nodes, proxy } = way;
     const told: unknown[] = [];
     nodes.b.register('slow', {

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { Channel, ChannelEvents } from '../../lib/driver/driver.js';
 import { HandshakeType } from '../../lib/protocol/handshake-frames.js';
 import { isNodeName } from '../../lib/protocol/node-name.js';
-import { Cluster, SECRET } from '../support/cluster.js';
+import { Cluster, SECRET, SOCKET_DRIVERS } from '../support/cluster.js';
 import { CANARY_CALL, Door, greet, OTHER_SECRET, proofFrame } from '../support/door.js';
 import { bytesOf, helloFor, rawFrame, RawServer, serverHello } from '../support/raw-peer.js';
 
@@ -50,25 +50,27 @@ describe('H-01 a peer that says nothing', () => {
     expect(b.stats()).toMatchObject({ handshakes: 0, counts: { handshake_timeout: 1 } });
   });
 
-  it('H-01 loses its socket, and nobody else notices', async () => {
-    await using door = await Door.open({ handshakeTimeout: HANDSHAKE_TIMEOUT });
-    const since = performance.now();
-    const silent = await Promise.all(Array.from({ length: 5 }, () => door.dial()));
-    await Promise.all(silent.map((peer) => peer.closed()));
-    expect(performance.now() - since).toBeGreaterThan(HANDSHAKE_TIMEOUT - 5);
-    expect(performance.now() - since).toBeLessThan(HANDSHAKE_TIMEOUT + 2000);
-    expect(silent.flatMap((peer) => peer.received)).toEqual([]);
-    expect(door.counts.handshake_timeout).toBe(5);
-  });
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('H-01 loses its socket, and nobody else notices', async () => {
+      await using door = await Door.open(driver, { handshakeTimeout: HANDSHAKE_TIMEOUT });
+      const since = performance.now();
+      const silent = await Promise.all(Array.from({ length: 5 }, () => door.dial()));
+      await Promise.all(silent.map((peer) => peer.closed()));
+      expect(performance.now() - since).toBeGreaterThan(HANDSHAKE_TIMEOUT - 5);
+      expect(performance.now() - since).toBeLessThan(HANDSHAKE_TIMEOUT + 2000);
+      expect(silent.flatMap((peer) => peer.received)).toEqual([]);
+      expect(door.counts.handshake_timeout).toBe(5);
+    });
 
-  it('H-01 does not hold a caller beyond the deadline either', async () => {
-    await using cluster = new Cluster({ driver: 'tcp', options: { handshakeTimeout: HANDSHAKE_TIMEOUT } });
-    await using mute = await RawServer.listen();
-    cluster.discovery.locations.set('mute@127.0.0.1', { driver: 'tcp', host: '127.0.0.1', port: mute.port });
-    const a = cluster.create('a', { listen: false });
-    const reply = a.call('mute@127.0.0.1', 'canary', 'sing');
-    await expect(reply).rejects.toMatchObject({ code: 'node_down', maybeExecuted: false });
-    await (await mute.accept()).closed();
+    it('H-01 does not hold a caller beyond the deadline either', async () => {
+      await using cluster = new Cluster({ driver, options: { handshakeTimeout: HANDSHAKE_TIMEOUT } });
+      await using mute = await RawServer.listen(driver);
+      cluster.discovery.locations.set('mute@127.0.0.1', { driver, host: '127.0.0.1', port: mute.port });
+      const a = cluster.create('a', { listen: false });
+      const reply = a.call('mute@127.0.0.1', 'canary', 'sing');
+      await expect(reply).rejects.toMatchObject({ code: 'node_down', maybeExecuted: false });
+      await (await mute.accept()).closed();
+    });
   });
 });
 
@@ -99,21 +101,23 @@ describe('H-02 a HELLO a byte at a time', () => {
     expect(b.stats().counts).toMatchObject({ handshake_timeout: 1 });
   });
 
-  it('H-02 loses its socket while bytes still come', async () => {
-    await using door = await Door.open({ handshakeTimeout: HANDSHAKE_TIMEOUT });
-    const peer = await door.dial();
-    const bytes = [...helloFor('slow@127.0.0.1', door.name)];
-    const drip = setInterval(() => peer.send(Buffer.of(bytes.shift() ?? 0)), 20);
-    await peer.closed();
-    clearInterval(drip);
-    expect(bytes.length).toBeGreaterThan(0);
-    expect(door.counts.handshake_timeout).toBe(1);
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('H-02 loses its socket while bytes still come', async () => {
+      await using door = await Door.open(driver, { handshakeTimeout: HANDSHAKE_TIMEOUT });
+      const peer = await door.dial();
+      const bytes = [...helloFor('slow@127.0.0.1', door.name)];
+      const drip = setInterval(() => peer.send(Buffer.of(bytes.shift() ?? 0)), 20);
+      await peer.closed();
+      clearInterval(drip);
+      expect(bytes.length).toBeGreaterThan(0);
+      expect(door.counts.handshake_timeout).toBe(1);
+    });
   });
 });
 
-describe('H-10 a call before the verdict', () => {
+describe.each(SOCKET_DRIVERS)('H-10 a call before the verdict, over %s', (driver) => {
   it('H-10 instead of a HELLO closes the connection', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await door.dial();
     peer.send(bytesOf(CANARY_CALL));
     await peer.closed();
@@ -123,7 +127,7 @@ describe('H-10 a call before the verdict', () => {
   });
 
   it('H-10 behind the HELLO closes the connection', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await door.dial();
     peer.send(Buffer.concat([helloFor('x@127.0.0.1', door.name), bytesOf(CANARY_CALL)]));
     await peer.closed();
@@ -135,7 +139,7 @@ describe('H-10 a call before the verdict', () => {
     ['right', SECRET, 'handshake_failed'],
     ['wrong', OTHER_SECRET, 'auth_failed'],
   ] as const)('H-10 in one write with a %s proof closes the connection', async (_title, secret, counter) => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await door.dial();
     const { script } = await greet(peer, helloFor('x@127.0.0.1', door.name));
     peer.send(Buffer.concat([proofFrame(script, secret), bytesOf(CANARY_CALL)]));
@@ -146,7 +150,7 @@ describe('H-10 a call before the verdict', () => {
   });
 
   it('H-10 is a call like any other once the verdict is there', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await door.dial();
     await peer.login('x@127.0.0.1', door.name);
     peer.send(bytesOf(CANARY_CALL));
@@ -155,9 +159,9 @@ describe('H-10 a call before the verdict', () => {
   });
 
   it('H-10 the other way round: a result before the verdict makes the client hang up', async () => {
-    await using cluster = new Cluster({ driver: 'tcp' });
-    await using rude = await RawServer.listen();
-    cluster.discovery.locations.set('rude@127.0.0.1', { driver: 'tcp', host: '127.0.0.1', port: rude.port });
+    await using cluster = new Cluster({ driver });
+    await using rude = await RawServer.listen(driver);
+    cluster.discovery.locations.set('rude@127.0.0.1', { driver, host: '127.0.0.1', port: rude.port });
     const reply = cluster.create('a', { listen: false }).call('rude@127.0.0.1', 'canary', 'sing');
     const peer = await rude.accept();
     peer.send(rawFrame(0x13, 0x01, 1, Buffer.of(0xc0)));
@@ -166,12 +170,12 @@ describe('H-10 a call before the verdict', () => {
   });
 });
 
-describe('H-15 a handshake inside a connection', () => {
+describe.each(SOCKET_DRIVERS)('H-15 a handshake inside a connection, over %s', (driver) => {
   it.each([
     ['HELLO', helloFor('x@127.0.0.1', 'b@127.0.0.1')],
     ['proof', rawFrame(HandshakeType.Proof, 0, 0, Buffer.alloc(32))],
   ])('H-15 a second %s is a protocol error and closes it', async (_title, bytes) => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await door.dial();
     await peer.login('x@127.0.0.1', door.name);
     peer.send(bytes, bytesOf(CANARY_CALL));
@@ -181,7 +185,7 @@ describe('H-15 a handshake inside a connection', () => {
   });
 
   it('H-15 a HELLO in place of the proof is refused', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await door.dial();
     const hello = helloFor('x@127.0.0.1', door.name);
     await greet(peer, hello);
@@ -191,9 +195,9 @@ describe('H-15 a handshake inside a connection', () => {
   });
 
   it('H-15 a second verdict makes the client hang up', async () => {
-    await using cluster = new Cluster({ driver: 'tcp' });
-    await using server = await RawServer.listen();
-    cluster.discovery.locations.set('s@127.0.0.1', { driver: 'tcp', host: '127.0.0.1', port: server.port });
+    await using cluster = new Cluster({ driver });
+    await using server = await RawServer.listen(driver);
+    cluster.discovery.locations.set('s@127.0.0.1', { driver, host: '127.0.0.1', port: server.port });
     const a = cluster.create('a', { listen: false });
     const connected = a.connect('s@127.0.0.1');
     const peer = await server.accept();
@@ -206,8 +210,8 @@ describe('H-15 a handshake inside a connection', () => {
   });
 });
 
-describe('H-16 a name that is none', () => {
-  const longest = Buffer.from(`${'n'.repeat(250)}@host`);
+describe.each(SOCKET_DRIVERS)('H-16 a name that is none, over %s', (driver) => {
+  const longest = Buffer.from(`${'n'.repeat(245)}@127.0.0.1`);
   const names: readonly (readonly [title: string, name: Buffer])[] = [
     ['of 0 bytes', Buffer.alloc(0)],
     ['of 256 bytes', Buffer.alloc(256, 'n@')],
@@ -233,7 +237,7 @@ describe('H-16 a name that is none', () => {
   const IN_SERVER_HELLO = 12 + 4 + 1 + 4 + 32 + 16;
 
   it.each(names)('H-16 %s is refused, in one escaped line', async (_title, name) => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await door.dial();
     peer.send(named(helloFor('', door.name), IN_CLIENT_HELLO, name));
     await peer.closed();
@@ -244,7 +248,7 @@ describe('H-16 a name that is none', () => {
   });
 
   it.each(names)('H-16 %s is refused as the name that is wanted', async (_title, name) => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await door.dial();
     const from = 'x@127.0.0.1';
     peer.send(named(helloFor(from, ''), IN_CLIENT_HELLO + 1 + from.length, name));
@@ -254,9 +258,9 @@ describe('H-16 a name that is none', () => {
   });
 
   it.each(names)('H-16 %s is refused as the name of a server', async (_title, name) => {
-    await using cluster = new Cluster({ driver: 'tcp' });
-    await using server = await RawServer.listen();
-    cluster.discovery.locations.set('s@127.0.0.1', { driver: 'tcp', host: '127.0.0.1', port: server.port });
+    await using cluster = new Cluster({ driver });
+    await using server = await RawServer.listen(driver);
+    cluster.discovery.locations.set('s@127.0.0.1', { driver, host: '127.0.0.1', port: server.port });
     const reply = cluster.create('a', { listen: false }).call('s@127.0.0.1', 'canary', 'sing');
     const peer = await server.accept();
     await peer.handshake(HandshakeType.ClientHello);
@@ -270,7 +274,7 @@ describe('H-16 a name that is none', () => {
 
   it('H-16 the longest name that is one is not refused', async () => {
     expect(isNodeName(longest.toString())).toBe(true);
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await door.dial();
     await peer.login(longest.toString(), door.name);
     expect(isNodeName(`${longest.toString()}s`)).toBe(false);

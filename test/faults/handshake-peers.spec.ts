@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { isGenRpcError } from '../../lib/protocol/errors.js';
-import { Cluster, DRIVERS, SECRET, type NodeSettings } from '../support/cluster.js';
+import { Cluster, DRIVERS, SECRET, SOCKET_DRIVERS, type NodeSettings, type SocketDriver } from '../support/cluster.js';
 import { Door, helloFrom, OTHER_SECRET, until } from '../support/door.js';
 
 describe('H-14 two nodes that dial each other at once', () => {
@@ -44,8 +44,8 @@ describe('H-14 two nodes that dial each other at once', () => {
 });
 
 describe('H-17 two processes of one name', () => {
-  async function rivals(duplicateNodes: 'newest' | 'refuse') {
-    const cluster = new Cluster({ driver: 'tcp', options: { reconnect: { min: 1, max: 1 } } });
+  async function rivals(driver: SocketDriver, duplicateNodes: 'newest' | 'refuse') {
+    const cluster = new Cluster({ driver, options: { reconnect: { min: 1, max: 1 } } });
     const b = await cluster.start('b', { duplicateNodes });
     b.register('who', { calls: (_args, { caller }) => caller.node, waits: () => new Promise(() => {}) });
     const [older, newer] = [cluster.create('x', { listen: false }), cluster.create('x', { listen: false })];
@@ -53,39 +53,41 @@ describe('H-17 two processes of one name', () => {
     return Object.assign(cluster, { b, older, newer });
   }
 
-  it('H-17 newest: the older one is cut off, and its calls settle', async () => {
-    await using nodes = await rivals('newest');
-    const cutOff = expect(nodes.older.call(nodes.b.name, 'who', 'waits')).rejects.toMatchObject({
-      code: 'connection_lost',
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('H-17 newest: the older one is cut off, and its calls settle', async () => {
+      await using nodes = await rivals(driver, 'newest');
+      const cutOff = expect(nodes.older.call(nodes.b.name, 'who', 'waits')).rejects.toMatchObject({
+        code: 'connection_lost',
+      });
+      await until(() => nodes.b.stats().runningCalls === 1);
+      expect(await nodes.newer.call(nodes.b.name, 'who', 'calls')).toBe('x@127.0.0.1');
+      await cutOff;
+      expect(nodes.b.stats()).toMatchObject({ acceptedConnections: 1, runningCalls: 0, counts: { duplicate_node: 1 } });
+      expect(nodes.newer.nodes()).toEqual([nodes.b.name]);
+      expect(nodes.older.nodes()).toEqual([]);
     });
-    await until(() => nodes.b.stats().runningCalls === 1);
-    expect(await nodes.newer.call(nodes.b.name, 'who', 'calls')).toBe('x@127.0.0.1');
-    await cutOff;
-    expect(nodes.b.stats()).toMatchObject({ acceptedConnections: 1, runningCalls: 0, counts: { duplicate_node: 1 } });
-    expect(nodes.newer.nodes()).toEqual([nodes.b.name]);
-    expect(nodes.older.nodes()).toEqual([]);
-  });
 
-  it('H-17 refuse: the newer one is sent away until the older one has left', async () => {
-    await using nodes = await rivals('refuse');
-    const refused = nodes.newer.connect(nodes.b.name);
-    await expect(refused).rejects.toMatchObject({
-      code: 'node_down',
-      message: expect.stringContaining('of this name'),
+    it('H-17 refuse: the newer one is sent away until the older one has left', async () => {
+      await using nodes = await rivals(driver, 'refuse');
+      const refused = nodes.newer.connect(nodes.b.name);
+      await expect(refused).rejects.toMatchObject({
+        code: 'node_down',
+        message: expect.stringContaining('of this name'),
+      });
+      await until(() => nodes.b.stats().handshakes === 0);
+      expect(nodes.b.stats()).toMatchObject({ acceptedConnections: 1, counts: { duplicate_node: 1 } });
+      expect(await nodes.older.call(nodes.b.name, 'who', 'calls')).toBe('x@127.0.0.1');
+      await nodes.older.close();
+      await until(() => nodes.b.stats().acceptedConnections === 0);
+      expect(await nodes.newer.call(nodes.b.name, 'who', 'calls', [], { waitForReady: true })).toBe('x@127.0.0.1');
     });
-    await until(() => nodes.b.stats().handshakes === 0);
-    expect(nodes.b.stats()).toMatchObject({ acceptedConnections: 1, counts: { duplicate_node: 1 } });
-    expect(await nodes.older.call(nodes.b.name, 'who', 'calls')).toBe('x@127.0.0.1');
-    await nodes.older.close();
-    await until(() => nodes.b.stats().acceptedConnections === 0);
-    expect(await nodes.newer.call(nodes.b.name, 'who', 'calls', [], { waitForReady: true })).toBe('x@127.0.0.1');
-  });
 
-  it('H-17 several lanes of one process are no duplicates', async () => {
-    await using nodes = await rivals('refuse');
-    await Promise.all([1, 2, 3, 4].map((key) => nodes.older.connect({ node: nodes.b.name, key })));
-    expect(nodes.b.stats().acceptedConnections).toBeGreaterThan(1);
-    expect(nodes.b.stats().counts.duplicate_node).toBeUndefined();
+    it('H-17 several lanes of one process are no duplicates', async () => {
+      await using nodes = await rivals(driver, 'refuse');
+      await Promise.all([1, 2, 3, 4].map((key) => nodes.older.connect({ node: nodes.b.name, key })));
+      expect(nodes.b.stats().acceptedConnections).toBeGreaterThan(1);
+      expect(nodes.b.stats().counts.duplicate_node).toBeUndefined();
+    });
   });
 
   it.each(['newest', 'refuse'] as const)('H-17 %s: of two that come at once, one stays', async (duplicateNodes) => {
@@ -99,14 +101,16 @@ describe('H-17 two processes of one name', () => {
     expect(stayed).toEqual(duplicateNodes === 'newest' ? [false, true] : [true, false]);
   });
 
-  it('H-17 a stranger who is sent away because the node closes is no duplicate', async () => {
-    await using cluster = new Cluster({ driver: 'tcp' });
-    const b = await cluster.start('b');
-    const stranger = await helloFrom(cluster, b.name);
-    await until(() => b.stats().handshakes === 1);
-    await b.close();
-    await stranger.closed();
-    expect(b.stats().counts).toEqual({ accepted: 1, handshake_failed: 1 });
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('H-17 a stranger who is sent away because the node closes is no duplicate', async () => {
+      await using cluster = new Cluster({ driver });
+      const b = await cluster.start('b');
+      const stranger = await helloFrom(cluster, b.name);
+      await until(() => b.stats().handshakes === 1);
+      await b.close();
+      await stranger.closed();
+      expect(b.stats().counts).toEqual({ accepted: 1, handshake_failed: 1 });
+    });
   });
 });
 
@@ -126,14 +130,16 @@ describe('H-18 a secret that is being changed', () => {
     }),
   );
 
-  it.each(pairs)('H-18 opens from $from to $to: $opens', async ({ client, server, opens }) => {
-    await using door = await Door.open(server);
-    const x = door.cluster.create('x', { listen: false, ...client });
-    const reply = x.call(door.name, 'canary', 'sing');
-    if (opens) await reply;
-    else await expect(reply).rejects.toMatchObject({ code: 'invalid_cookie', maybeExecuted: false });
-    expect(door.sang).toEqual(opens ? [x.name] : []);
-    expect(door.counts.auth_failed).toBe(opens ? undefined : 1);
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it.each(pairs)('H-18 opens from $from to $to: $opens', async ({ client, server, opens }) => {
+      await using door = await Door.open(driver, server);
+      const x = door.cluster.create('x', { listen: false, ...client });
+      const reply = x.call(door.name, 'canary', 'sing');
+      if (opens) await reply;
+      else await expect(reply).rejects.toMatchObject({ code: 'invalid_cookie', maybeExecuted: false });
+      expect(door.sang).toEqual(opens ? [x.name] : []);
+      expect(door.counts.auth_failed).toBe(opens ? undefined : 1);
+    });
   });
 
   it('H-18 goes round three busy nodes, one at a time, and loses no call', async () => {

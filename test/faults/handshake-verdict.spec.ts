@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import type { Channel } from '../../lib/driver/driver.js';
 import { proveServer } from '../../lib/protocol/handshake.js';
 import { encodeReject, handshakeFrame, HandshakeType, RejectReason } from '../../lib/protocol/handshake-frames.js';
-import { Cluster } from '../support/cluster.js';
+import { Cluster, SOCKET_DRIVERS, type SocketDriver } from '../support/cluster.js';
 import {
   admit,
   answerAs,
@@ -20,7 +20,7 @@ import {
 } from '../support/door.js';
 import { bytesOf, helloFor, rawFrame, RawServer, type RawPeer } from '../support/raw-peer.js';
 
-describe('H-08 a server that does not prove itself', () => {
+describe.each(SOCKET_DRIVERS)('H-08 a server that does not prove itself, over %s', (driver) => {
   const right = (script: Uint8Array, proofs: Uint8Array): Uint8Array => proveServer(keysOf(), script, proofs);
   const accept = (proof: Uint8Array): Buffer => handshakeFrame(HandshakeType.Accept, proof);
   const verdicts: readonly (readonly [title: string, verdict: (script: Uint8Array, proofs: Buffer) => Buffer])[] = [
@@ -36,8 +36,8 @@ describe('H-08 a server that does not prove itself', () => {
   ];
 
   it.each(verdicts)('H-08 %s gets no call', async (_title, verdict) => {
-    await using cluster = new Cluster({ driver: 'tcp' });
-    await using impostor = await RawServer.listen();
+    await using cluster = new Cluster({ driver });
+    await using impostor = await RawServer.listen(driver);
     redirect(cluster, 'b@127.0.0.1', impostor.port);
     const a = cluster.create('a', { listen: false });
     const reply = a.call('b@127.0.0.1', 'canary', 'sing');
@@ -52,8 +52,8 @@ describe('H-08 a server that does not prove itself', () => {
   });
 
   it('H-08 and says nothing more gets no call either', async () => {
-    await using cluster = new Cluster({ driver: 'tcp', options: { handshakeTimeout: 200 } });
-    await using impostor = await RawServer.listen();
+    await using cluster = new Cluster({ driver, options: { handshakeTimeout: 200 } });
+    await using impostor = await RawServer.listen(driver);
     redirect(cluster, 'b@127.0.0.1', impostor.port);
     const reply = cluster.create('a', { listen: false }).call('b@127.0.0.1', 'canary', 'sing');
     const peer = await impostor.accept();
@@ -65,9 +65,9 @@ describe('H-08 a server that does not prove itself', () => {
   });
 });
 
-describe('H-09 the wrong node', () => {
+describe.each(SOCKET_DRIVERS)('H-09 the wrong node, over %s', (driver) => {
   it("H-09 at a node's address is told apart, and gets no call", async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const moved = 'moved@127.0.0.1';
     redirect(door.cluster, moved, door.port);
     const a = door.cluster.create('a', { listen: false });
@@ -79,7 +79,7 @@ describe('H-09 the wrong node', () => {
   });
 
   it('H-09 is not dialled again once discovery knows better', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const c = await door.cluster.start('c');
     c.register('canary', { sing: () => 'from c' });
     const place = portOf(door.cluster, c.name);
@@ -93,8 +93,8 @@ describe('H-09 the wrong node', () => {
   });
 
   it('H-09 that answers a dial gets no proof', async () => {
-    await using cluster = new Cluster({ driver: 'tcp' });
-    await using other = await RawServer.listen();
+    await using cluster = new Cluster({ driver });
+    await using other = await RawServer.listen(driver);
     redirect(cluster, 'b@127.0.0.1', other.port);
     const a = cluster.create('a', { listen: false });
     const reply = a.call('b@127.0.0.1', 'canary', 'sing');
@@ -107,7 +107,7 @@ describe('H-09 the wrong node', () => {
   });
 
   it('H-09 is not fooled by a proof that another node would take', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const c = await door.cluster.start('c');
     const atC = await door.dial({ port: portOf(door.cluster, c.name) });
     const meant = await greet(atC, helloFor('x@127.0.0.1', c.name));
@@ -121,9 +121,9 @@ describe('H-09 the wrong node', () => {
 });
 
 /** A node that dials a server which a test answers for, and what its first call came to. */
-async function dialledBy(script: (peer: RawPeer) => Promise<void>) {
-  await using cluster = new Cluster({ driver: 'tcp' });
-  await using server = await RawServer.listen();
+async function dialledBy(driver: SocketDriver, script: (peer: RawPeer) => Promise<void>) {
+  await using cluster = new Cluster({ driver });
+  await using server = await RawServer.listen(driver);
   redirect(cluster, 'b@127.0.0.1', server.port);
   const a = cluster.create('a', { listen: false });
   const outcome = a.connect('b@127.0.0.1').then(
@@ -140,50 +140,58 @@ const rejectFrame = (reason: number, minVersion: number, maxVersion: number): Bu
   handshakeFrame(HandshakeType.Reject, encodeReject({ reason, minVersion, maxVersion }));
 
 describe('H-11 no version in common', () => {
-  it.each([
-    [2, 3],
-    [0, 0],
-    [255, 255],
-    [2, 1],
-    [1, 0],
-    [255, 0],
-  ])('H-11 a client that speaks %i to %i is told what is spoken here', async (minVersion, maxVersion) => {
-    await using door = await Door.open();
-    const peer = await door.dial();
-    peer.send(helloFor('x@127.0.0.1', door.name, { minVersion, maxVersion }));
-    expect(await refusalOf(peer)).toEqual({ reason: RejectReason.Version, minVersion: 1, maxVersion: 1 });
-    expect(door.counts.version_mismatch).toBe(1);
-    expect(door.cluster.log.lines[0]).toContain(`speaks protocol ${minVersion} to ${maxVersion}, this node 1.`);
-  });
-
-  it('H-11 a client that speaks 0 to 255 has one in common', async () => {
-    await using door = await Door.open();
-    const peer = await door.dial();
-    await peer.login('x@127.0.0.1', door.name, { minVersion: 0, maxVersion: 255 });
-  });
-
-  it.each([
-    [2, 3],
-    [0, 0],
-    [255, 255],
-    [3, 2],
-  ])('H-11 a server that speaks %i to %i is a version_mismatch with both ranges', async (min, max) => {
-    const { error, counts } = await dialledBy(async (peer) => {
-      await peer.handshake(HandshakeType.ClientHello);
-      peer.send(rejectFrame(RejectReason.Version, min, max));
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it.each([
+      [2, 3],
+      [0, 0],
+      [255, 255],
+      [2, 1],
+      [1, 0],
+      [255, 0],
+    ])('H-11 a client that speaks %i to %i is told what is spoken here', async (minVersion, maxVersion) => {
+      await using door = await Door.open(driver);
+      const peer = await door.dial();
+      peer.send(helloFor('x@127.0.0.1', door.name, { minVersion, maxVersion }));
+      expect(await refusalOf(peer)).toEqual({ reason: RejectReason.Version, minVersion: 1, maxVersion: 1 });
+      expect(door.counts.version_mismatch).toBe(1);
+      expect(door.cluster.log.lines[0]).toContain(`speaks protocol ${minVersion} to ${maxVersion}, this node 1.`);
     });
-    expect(error).toMatchObject({ code: 'version_mismatch', details: { ours: [1, 1], theirs: [min, max] } });
-    expect(counts).toEqual({ dialled: 1, dial_failed: 1, version_mismatch: 1 });
-  });
 
-  it.each([0, 2, 255])('H-11 a server that picks version %i, which was not offered, gets no proof', async (version) => {
-    const { error, heard } = await dialledBy(async (peer) => {
-      await answerAs(peer, 'b@127.0.0.1', { version });
-      await peer.closed();
+    it('H-11 a client that speaks 0 to 255 has one in common', async () => {
+      await using door = await Door.open(driver);
+      const peer = await door.dial();
+      await peer.login('x@127.0.0.1', door.name, { minVersion: 0, maxVersion: 255 });
     });
-    expect(error).toMatchObject({ code: 'version_mismatch', details: { ours: [1, 1], theirs: [version, version] } });
-    expect(Buffer.concat(heard)[4]).toBe(HandshakeType.ClientHello);
-    expect(Buffer.concat(heard)).toHaveLength(12 + Buffer.concat(heard).readUInt32BE(0));
+
+    it.each([
+      [2, 3],
+      [0, 0],
+      [255, 255],
+      [3, 2],
+    ])('H-11 a server that speaks %i to %i is a version_mismatch with both ranges', async (min, max) => {
+      const { error, counts } = await dialledBy(driver, async (peer) => {
+        await peer.handshake(HandshakeType.ClientHello);
+        peer.send(rejectFrame(RejectReason.Version, min, max));
+      });
+      expect(error).toMatchObject({ code: 'version_mismatch', details: { ours: [1, 1], theirs: [min, max] } });
+      expect(counts).toEqual({ dialled: 1, dial_failed: 1, version_mismatch: 1 });
+    });
+
+    it.each([0, 2, 255])(
+      'H-11 a server that picks version %i, which was not offered, gets no proof',
+      async (version) => {
+        const { error, heard } = await dialledBy(driver, async (peer) => {
+          await answerAs(peer, 'b@127.0.0.1', { version });
+          await peer.closed();
+        });
+        expect(error).toMatchObject({
+          code: 'version_mismatch',
+          details: { ours: [1, 1], theirs: [version, version] },
+        });
+        expect(Buffer.concat(heard)[4]).toBe(HandshakeType.ClientHello);
+        expect(Buffer.concat(heard)).toHaveLength(12 + Buffer.concat(heard).readUInt32BE(0));
+      },
+    );
   });
 
   it('H-11 is not tried again before the longest wait is over', async () => {
@@ -215,12 +223,12 @@ describe('H-11 no version in common', () => {
   });
 });
 
-describe('H-13 features that are not known here', () => {
+describe.each(SOCKET_DRIVERS)('H-13 features that are not known here, over %s', (driver) => {
   const OPTIONAL = 0x0000ffff;
   const MANDATORY = Array.from({ length: 16 }, (_, index) => [16 + index, 2 ** (16 + index)] as const);
 
   it('H-13 of a client are ignored if they are optional', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await door.dial();
     await peer.login('x@127.0.0.1', door.name, { features: OPTIONAL });
     peer.send(bytesOf(CANARY_CALL));
@@ -229,7 +237,7 @@ describe('H-13 features that are not known here', () => {
   });
 
   it('H-13 of a client are refused if any is mandatory', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     for (const [bit, features] of MANDATORY) {
       const peer = await door.dial();
       peer.send(helloFor('x@127.0.0.1', door.name, { features: features + OPTIONAL }));
@@ -239,7 +247,7 @@ describe('H-13 features that are not known here', () => {
   });
 
   it('H-13 of a server are ignored if they are optional', async () => {
-    const { error, counts } = await dialledBy(async (peer) => {
+    const { error, counts } = await dialledBy(driver, async (peer) => {
       await admit(peer, await answerAs(peer, 'b@127.0.0.1', { features: OPTIONAL }));
     });
     expect(error).toBeUndefined();
@@ -249,7 +257,7 @@ describe('H-13 features that are not known here', () => {
   it.each(MANDATORY)(
     'H-13 of a server are refused if bit %i is among them, before any proof',
     async (_bit, features) => {
-      const { error, heard } = await dialledBy(async (peer) => {
+      const { error, heard } = await dialledBy(driver, async (peer) => {
         await answerAs(peer, 'b@127.0.0.1', { features });
         await peer.closed();
       });

@@ -3,7 +3,14 @@ import { Observable } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { FrameType, GOAWAY_NOTHING_REFUSED, type Frame } from '../../lib/protocol/frame.js';
-import { DRIVERS, twoNodes, type DriverName, type NodeSettings, type TwoNodes } from '../support/cluster.js';
+import {
+  DRIVERS,
+  SOCKET_DRIVERS,
+  twoNodes,
+  type DriverName,
+  type NodeSettings,
+  type TwoNodes,
+} from '../support/cluster.js';
 import { portOf, redirect, until } from '../support/door.js';
 import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
 
@@ -342,7 +349,7 @@ describe('S-10 a call that crosses the GOAWAY of a server that has not been used
   });
 });
 
-describe('S-10 a peer that speaks bytes', () => {
+describe.each(SOCKET_DRIVERS)('S-10 a peer that speaks bytes, over %s', (driver) => {
   const call = (id: number): Frame => ({
     type: FrameType.Call,
     id,
@@ -355,8 +362,8 @@ describe('S-10 a peer that speaks bytes', () => {
 
   it('S-10 that ignores the GOAWAY is served while it calls, and cut off when it is silent', async () => {
     const options = { ...optionsFor('server'), keepalive: false as const };
-    await using nodes = await twoNodes({ driver: 'tcp', virtual: { seed: 1 }, options });
-    const peer = await RawPeer.dial(portOf(nodes, B));
+    await using nodes = await twoNodes({ driver, virtual: { seed: 1 }, options });
+    const peer = await RawPeer.dial(driver, portOf(nodes, B));
     await peer.login(A, B);
     await until(() => nodes.b.stats().acceptedConnections === 1);
     await nodes.clock?.advance(IDLE_MS);
@@ -378,8 +385,8 @@ describe('S-10 a peer that speaks bytes', () => {
   });
 
   it('S-10 that says GOAWAY with a call pending: the next goes elsewhere, this one is waited for', async () => {
-    await using nodes = await twoNodes({ driver: 'tcp' });
-    await using server = await RawServer.listen();
+    await using nodes = await twoNodes({ driver });
+    await using server = await RawServer.listen(driver);
     redirect(nodes, B, server.port);
     const first = nodes.a.call<number>(B, 'math', 'add', [1, 2]);
     const old = await (await server.accept()).welcome(B);
@@ -400,8 +407,8 @@ describe('S-10 a peer that speaks bytes', () => {
   });
 
   it('S-10 whose connection breaks after the GOAWAY: what was pending settles as lost, the lane backs off from nothing', async () => {
-    await using nodes = await twoNodes({ driver: 'tcp' });
-    await using server = await RawServer.listen();
+    await using nodes = await twoNodes({ driver });
+    await using server = await RawServer.listen(driver);
     const home = portOf(nodes, B);
     redirect(nodes, B, server.port);
     const first = nodes.a.call(B, 'math', 'add', [1, 2]);
@@ -417,9 +424,9 @@ describe('S-10 a peer that speaks bytes', () => {
   });
 
   it('S-10 that is told so before its first call could leave: the attempt has failed, and the next one waits', async () => {
-    await using nodes = await twoNodes({ driver: 'tcp', options: { reconnect: { min: 30_000, max: 30_000 } } });
+    await using nodes = await twoNodes({ driver, options: { reconnect: { min: 30_000, max: 30_000 } } });
     const goAway = bytesOf({ type: FrameType.GoAway, lastId: GOAWAY_NOTHING_REFUSED });
-    await using server = await RawServer.listen((peer) => void peer.welcome(B).then(() => peer.send(goAway)));
+    await using server = await RawServer.listen(driver, (peer) => void peer.welcome(B).then(() => peer.send(goAway)));
     redirect(nodes, B, server.port);
     const call = nodes.a.call(B, 'math', 'add', [1, 2], { timeout: 1000 });
     await expect(call).rejects.toMatchObject({ code: 'node_down', maybeExecuted: false });

@@ -79,7 +79,7 @@ describe('K-01 connecting, proving, closing', { timeout: SOAK ? 600_000 : 60_000
     const port = portOf(cluster, b.name);
     const guess = proofFrame(Buffer.alloc(32), OTHER_SECRET);
     await leavesNothing(b, clock, async (index) => {
-      const peer = await RawPeer.dial(port);
+      const peer = await RawPeer.dial('tcp', port);
       const stage = index % 4;
       if (stage > 0) await greet(peer, helloFor('x@127.0.0.1', b.name));
       if (stage > 1) peer.send(guess);
@@ -108,10 +108,10 @@ describe('K-05 names of strangers', { timeout: 120_000 }, () => {
   }
 
   it(`K-05 ${NAMES} of them are forgotten with their handshakes`, async () => {
-    await using door = await Door.open({ admission: ADMISSION });
+    await using door = await Door.open('tcp', { admission: ADMISSION });
     const nameOf = (index: number): string => ['ghost', index, 'nowhere'].join('_').concat('@127.0.0.1');
     await cycles(NAMES, async (index) => {
-      const peer = await RawPeer.dial(door.port);
+      const peer = await RawPeer.dial('tcp', door.port);
       const wrongNode = index % 3 === 0;
       peer.send(
         helloFor(nameOf(index), wrongNode ? nameOf(index) : door.name, index % 3 === 1 ? { maxVersion: 0 } : {}),

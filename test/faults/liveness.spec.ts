@@ -1,7 +1,7 @@
 /** Peers that are gone without a word, or answer nothing but the question whether they are there. */
 import { describe, expect, it } from 'vitest';
 import { FrameType } from '../../lib/protocol/frame.js';
-import { Cluster, twoNodes, type NodeSettings, type TwoNodes } from '../support/cluster.js';
+import { Cluster, SOCKET_DRIVERS, twoNodes, type NodeSettings, type TwoNodes } from '../support/cluster.js';
 import { redirect, until } from '../support/door.js';
 import { Proxied } from '../support/proxied.js';
 import { bytesOf, RawServer } from '../support/raw-peer.js';
@@ -24,9 +24,9 @@ async function foundOut(nodes: TwoNodes, since: number): Promise<void> {
 /** More than systems on the way take. */
 const MUCH = Buffer.alloc(4_000_000, 7);
 
-describe('S-01 a black hole on the way', () => {
+describe.each(SOCKET_DRIVERS)('S-01 a black hole on the way, over %s', (driver) => {
   it('S-01 while nobody calls: both ends find out, and the next call takes a new connection', async () => {
-    await using way = await Proxied.start(FAST);
+    await using way = await Proxied.start(driver, FAST);
     const { nodes } = way;
     await nodes.a.call(B, 'math', 'add', [1, 2]);
     const since = performance.now();
@@ -39,7 +39,7 @@ describe('S-01 a black hole on the way', () => {
   });
 
   it('S-01 while a call runs: it is told, its caller is told, and neither twice', async () => {
-    await using way = await Proxied.start(FAST);
+    await using way = await Proxied.start(driver, FAST);
     const { nodes } = way;
     const aborted: unknown[] = [];
     nodes.b.register('slow', {
@@ -57,9 +57,9 @@ describe('S-01 a black hole on the way', () => {
   });
 });
 
-describe('S-02 a black hole with bytes on the way', () => {
+describe.each(SOCKET_DRIVERS)('S-02 a black hole with bytes on the way, over %s', (driver) => {
   it('S-02 of a call: the same bound, though the system waits for a minute and more', async () => {
-    await using way = await Proxied.start(FAST);
+    await using way = await Proxied.start(driver, FAST);
     const { nodes, proxy } = way;
     await nodes.a.connect(B);
     proxy.lose('up', 'down');
@@ -71,7 +71,7 @@ describe('S-02 a black hole with bytes on the way', () => {
   });
 
   it('S-02 of an answer: the end that sends it finds out as soon', async () => {
-    await using way = await Proxied.start(FAST);
+    await using way = await Proxied.start(driver, FAST);
     const { nodes, proxy } = way;
     const answers: ((value: unknown) => void)[] = [];
     nodes.b.register('slow', { fn: () => new Promise((resolve) => answers.push(resolve)) });
@@ -86,9 +86,9 @@ describe('S-02 a black hole with bytes on the way', () => {
   });
 });
 
-describe('S-04 a network that loses one direction', () => {
+describe.each(SOCKET_DRIVERS)('S-04 a network that loses one direction, over %s', (driver) => {
   it.each(['up', 'down'] as const)('S-04 %s: both ends find out', async (direction) => {
-    await using way = await Proxied.start(FAST);
+    await using way = await Proxied.start(driver, FAST);
     const { nodes, proxy } = way;
     const reply = nodes.a.call(B, 'math', 'never');
     const lost = expect(reply).rejects.toMatchObject({ code: 'connection_lost', maybeExecuted: true });
@@ -102,11 +102,11 @@ describe('S-04 a network that loses one direction', () => {
   });
 });
 
-describe('S-05 a peer that answers only whether it is there', () => {
+describe.each(SOCKET_DRIVERS)('S-05 a peer that answers only whether it is there, over %s', (driver) => {
   it('S-05 keeps its connection, and calls end by their deadline', async () => {
-    await using cluster = new Cluster({ options: { keepalive: { idle: 100, interval: 2000, count: 1 } } });
+    await using cluster = new Cluster({ driver, options: { keepalive: { idle: 100, interval: 2000, count: 1 } } });
     const asked: number[] = [];
-    await using server = await RawServer.listen((peer) => {
+    await using server = await RawServer.listen(driver, (peer) => {
       peer.socket.on('data', () => {
         const pings = peer.frames.filter(({ type }) => type === FrameType.Ping).length;
         for (let answered = asked.length; answered < pings; answered += 1) {

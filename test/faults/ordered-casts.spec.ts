@@ -12,7 +12,15 @@ import { ModuleRegistry } from '../../lib/server/module-registry.js';
 import { OrderedCasts } from '../../lib/server/ordered-casts.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';
-import { Cluster, DRIVERS, twoNodes, type NodeSettings, type TwoNodes } from '../support/cluster.js';
+import {
+  Cluster,
+  DRIVERS,
+  SOCKET_DRIVERS,
+  twoNodes,
+  type NodeSettings,
+  type SocketDriver,
+  type TwoNodes,
+} from '../support/cluster.js';
 import { portOf, redirect, until } from '../support/door.js';
 import { Proxy } from '../support/proxy.js';
 import { bytesOf, RawPeer } from '../support/raw-peer.js';
@@ -130,37 +138,39 @@ describe('R-09 ordered casts of one key, whose connection is killed again and ag
     if (seed === 1) expect(nodes.b.stats().counts.ordered_cast_missing).toBeGreaterThan(0);
   });
 
-  it('R-09 run in order over tcp, too', async () => {
-    await using nodes = await twoNodes({ driver: 'tcp', options: { reconnect: { min: 1, max: 5 } } });
-    await using proxy = await Proxy.to({ port: portOf(nodes, B) });
-    redirect(nodes, B, proxy.port);
-    const random = new SeededRandom(9);
-    const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
-    const line = new Line(nodes.b, () => (random.fraction() < 0.3 ? turn() : undefined));
-    castOn(nodes.a, 1);
-    await until(() => line.got.length === 1);
-    let [refused, kills] = [0, 0];
-    for (let number = 2; number < CASTS; number += 1) {
-      if (!castOn(nodes.a, number)) refused += 1;
-      if (number % 20 === 0) await turn();
-      if (number % (CASTS / KILLS) !== 250) continue;
-      kills += 1;
-      await until(() => proxy.links.length > 0);
-      for (let turns = random.below(4); turns > 0; turns -= 1) await turn();
-      proxy.links.at(-1)?.reset();
-      if (kills % 2 === 0) await until(() => nodes.a.stats().openConnections === 0);
-    }
-    expect(kills).toBe(KILLS);
-    const answered = (): Promise<boolean> =>
-      nodes.a.call(KEYED, 'math', 'add', [1, 2], { waitForReady: true }).then(
-        () => true,
-        () => false,
-      );
-    while (!(await answered()));
-    expect(castOn(nodes.a, CASTS)).toBe(true);
-    await until(() => line.got.at(-1) === CASTS && nodes.b.stats().runningCalls === 0);
-    expectBooked(nodes, line, refused);
-    expect(nodes.a.stats().counts.connected).toBeGreaterThan(KILLS / 2);
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('R-09 run in order over tcp, too', async () => {
+      await using nodes = await twoNodes({ driver, options: { reconnect: { min: 1, max: 5 } } });
+      await using proxy = await Proxy.to({ port: portOf(nodes, B) });
+      redirect(nodes, B, proxy.port);
+      const random = new SeededRandom(9);
+      const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+      const line = new Line(nodes.b, () => (random.fraction() < 0.3 ? turn() : undefined));
+      castOn(nodes.a, 1);
+      await until(() => line.got.length === 1);
+      let [refused, kills] = [0, 0];
+      for (let number = 2; number < CASTS; number += 1) {
+        if (!castOn(nodes.a, number)) refused += 1;
+        if (number % 20 === 0) await turn();
+        if (number % (CASTS / KILLS) !== 250) continue;
+        kills += 1;
+        await until(() => proxy.links.length > 0);
+        for (let turns = random.below(4); turns > 0; turns -= 1) await turn();
+        proxy.links.at(-1)?.reset();
+        if (kills % 2 === 0) await until(() => nodes.a.stats().openConnections === 0);
+      }
+      expect(kills).toBe(KILLS);
+      const answered = (): Promise<boolean> =>
+        nodes.a.call(KEYED, 'math', 'add', [1, 2], { waitForReady: true }).then(
+          () => true,
+          () => false,
+        );
+      while (!(await answered()));
+      expect(castOn(nodes.a, CASTS)).toBe(true);
+      await until(() => line.got.at(-1) === CASTS && nodes.b.stats().runningCalls === 0);
+      expectBooked(nodes, line, refused);
+      expect(nodes.a.stats().counts.connected).toBeGreaterThan(KILLS / 2);
+    });
   });
 });
 
@@ -450,81 +460,87 @@ describe('R-09 numbers, as the wire brings them', () => {
   });
 
   /** Two connections of one process, or of two. */
-  async function twoPeers(nodes: TwoNodes, incarnations: [number, number]): Promise<[RawPeer, RawPeer]> {
-    const login = async (which: number): Promise<RawPeer> => {
+  async function twoPeers(
+    driver: SocketDriver,
+    nodes: TwoNodes,
+    incarnations: [number, number],
+  ): Promise<[RawPeer, RawPeer]> {
+    const login = async (driver: SocketDriver, which: number): Promise<RawPeer> => {
       // The first 8 bytes are the life, which both share.
       const incarnation = Buffer.concat([Buffer.alloc(8, 1), Buffer.alloc(8, which)]);
-      return (await RawPeer.dial(portOf(nodes, B))).login('raw@127.0.0.1', B, { incarnation });
+      return (await RawPeer.dial(driver, portOf(nodes, B))).login('raw@127.0.0.1', B, { incarnation });
     };
-    return [await login(incarnations[0]), await login(incarnations[1])];
+    return [await login(driver, incarnations[0]), await login(driver, incarnations[1])];
   }
 
-  it('R-09 that come late over an older connection are not run, and are counted', async () => {
-    await using nodes = await twoNodes({ driver: 'tcp' });
-    const line = new Line(nodes.b, () => undefined);
-    const [older, newer] = await twoPeers(nodes, [1, 1]);
-    older.send(bytesOf(castFrame(1, 1), castFrame(2, 2)));
-    await until(() => line.got.length === 2);
-    newer.send(bytesOf(castFrame(5, 5)));
-    await until(() => line.got.length === 3);
-    older.send(bytesOf(castFrame(3, 3), castFrame(4, 4), castFrame(5, 5)));
-    await until(() => nodes.b.stats().counts.ordered_cast_late === 3);
-    newer.send(bytesOf(castFrame(6, 6)));
-    await until(() => line.got.length === 4);
-    expect(line.got).toEqual([1, 2, 5, 6]);
-    expect(nodes.b.stats().counts).toEqual({ accepted: 2, ordered_cast_missing: 2, ordered_cast_late: 3 });
-    for (const peer of [older, newer]) peer.destroy();
-  });
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('R-09 that come late over an older connection are not run, and are counted', async () => {
+      await using nodes = await twoNodes({ driver });
+      const line = new Line(nodes.b, () => undefined);
+      const [older, newer] = await twoPeers(driver, nodes, [1, 1]);
+      older.send(bytesOf(castFrame(1, 1), castFrame(2, 2)));
+      await until(() => line.got.length === 2);
+      newer.send(bytesOf(castFrame(5, 5)));
+      await until(() => line.got.length === 3);
+      older.send(bytesOf(castFrame(3, 3), castFrame(4, 4), castFrame(5, 5)));
+      await until(() => nodes.b.stats().counts.ordered_cast_late === 3);
+      newer.send(bytesOf(castFrame(6, 6)));
+      await until(() => line.got.length === 4);
+      expect(line.got).toEqual([1, 2, 5, 6]);
+      expect(nodes.b.stats().counts).toEqual({ accepted: 2, ordered_cast_missing: 2, ordered_cast_late: 3 });
+      for (const peer of [older, newer]) peer.destroy();
+    });
 
-  it('R-09 wait for those of an older connection that still run, even once it is gone', async () => {
-    await using nodes = await twoNodes({ driver: 'tcp' });
-    let open = (): void => {};
-    const line = new Line(nodes.b, () => new Promise<void>((resolve) => (open = resolve)));
-    const [older, newer] = await twoPeers(nodes, [1, 1]);
-    older.send(bytesOf(castFrame(1, 1), castFrame(2, 2)));
-    await until(() => nodes.b.stats().runningCalls === 2);
-    older.destroy();
-    await until(() => nodes.b.stats().acceptedConnections === 1);
-    newer.send(bytesOf(castFrame(3, 3)));
-    await until(() => nodes.b.stats().runningCalls === 3);
-    expect(line.got).toEqual([1]);
-    for (let left = 2; left >= 0; left -= 1) {
-      open();
-      await until(() => nodes.b.stats().runningCalls === left);
-    }
-    expect(line.got).toEqual([1, 2, 3]);
-    expect(line.atOnce).toBe(1);
-    newer.destroy();
-  });
+    it('R-09 wait for those of an older connection that still run, even once it is gone', async () => {
+      await using nodes = await twoNodes({ driver });
+      let open = (): void => {};
+      const line = new Line(nodes.b, () => new Promise<void>((resolve) => (open = resolve)));
+      const [older, newer] = await twoPeers(driver, nodes, [1, 1]);
+      older.send(bytesOf(castFrame(1, 1), castFrame(2, 2)));
+      await until(() => nodes.b.stats().runningCalls === 2);
+      older.destroy();
+      await until(() => nodes.b.stats().acceptedConnections === 1);
+      newer.send(bytesOf(castFrame(3, 3)));
+      await until(() => nodes.b.stats().runningCalls === 3);
+      expect(line.got).toEqual([1]);
+      for (let left = 2; left >= 0; left -= 1) {
+        open();
+        await until(() => nodes.b.stats().runningCalls === left);
+      }
+      expect(line.got).toEqual([1, 2, 3]);
+      expect(line.atOnce).toBe(1);
+      newer.destroy();
+    });
 
-  it('R-09 of another process of the same name, and of another lane, are lines of their own', async () => {
-    await using nodes = await twoNodes({ driver: 'tcp' });
-    const line = new Line(nodes.b, () => undefined);
-    const [one, other] = await twoPeers(nodes, [1, 2]);
-    one.send(bytesOf(castFrame(9, 1)));
-    await until(() => line.got.length === 1);
-    other.send(bytesOf(castFrame(1, 2)));
-    await until(() => line.got.length === 2);
-    one.send(bytesOf(castFrame(3, 3, 8), castFrame(10, 4)));
-    await until(() => line.got.length === 4);
-    expect(line.got).toEqual([1, 2, 3, 4]);
-    expect(nodes.b.stats().counts).toEqual({ accepted: 2 });
-    for (const peer of [one, other]) peer.destroy();
-  });
+    it('R-09 of another process of the same name, and of another lane, are lines of their own', async () => {
+      await using nodes = await twoNodes({ driver });
+      const line = new Line(nodes.b, () => undefined);
+      const [one, other] = await twoPeers(driver, nodes, [1, 2]);
+      one.send(bytesOf(castFrame(9, 1)));
+      await until(() => line.got.length === 1);
+      other.send(bytesOf(castFrame(1, 2)));
+      await until(() => line.got.length === 2);
+      one.send(bytesOf(castFrame(3, 3, 8), castFrame(10, 4)));
+      await until(() => line.got.length === 4);
+      expect(line.got).toEqual([1, 2, 3, 4]);
+      expect(nodes.b.stats().counts).toEqual({ accepted: 2 });
+      for (const peer of [one, other]) peer.destroy();
+    });
 
-  it('R-09 go round', async () => {
-    await using nodes = await twoNodes({ driver: 'tcp' });
-    const line = new Line(nodes.b, () => undefined);
-    const [peer, spare] = await twoPeers(nodes, [1, 1]);
-    const sequences = [0xfffffffd, 0xfffffffe, 0xffffffff, 0, 1, 3];
-    peer.send(bytesOf(...sequences.map((sequence, at) => castFrame(sequence, at + 1))));
-    // From before the turn: late, not four billion ahead.
-    peer.send(bytesOf(castFrame(0xffffffff, 99), castFrame(0, 99), castFrame(2, 99), castFrame(3, 99)));
-    peer.send(bytesOf(castFrame(4, 7)));
-    await until(() => line.got.length === 7);
-    expect(line.got).toEqual([1, 2, 3, 4, 5, 6, 7]);
-    expect(nodes.b.stats().counts).toEqual({ accepted: 2, ordered_cast_missing: 1, ordered_cast_late: 4 });
-    for (const one of [peer, spare]) one.destroy();
+    it('R-09 go round', async () => {
+      await using nodes = await twoNodes({ driver });
+      const line = new Line(nodes.b, () => undefined);
+      const [peer, spare] = await twoPeers(driver, nodes, [1, 1]);
+      const sequences = [0xfffffffd, 0xfffffffe, 0xffffffff, 0, 1, 3];
+      peer.send(bytesOf(...sequences.map((sequence, at) => castFrame(sequence, at + 1))));
+      // From before the turn: late, not four billion ahead.
+      peer.send(bytesOf(castFrame(0xffffffff, 99), castFrame(0, 99), castFrame(2, 99), castFrame(3, 99)));
+      peer.send(bytesOf(castFrame(4, 7)));
+      await until(() => line.got.length === 7);
+      expect(line.got).toEqual([1, 2, 3, 4, 5, 6, 7]);
+      expect(nodes.b.stats().counts).toEqual({ accepted: 2, ordered_cast_missing: 1, ordered_cast_late: 4 });
+      for (const one of [peer, spare]) one.destroy();
+    });
   });
 
   describe('R-09 in the line itself', () => {

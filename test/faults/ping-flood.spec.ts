@@ -1,7 +1,7 @@
 /** PINGs without end, PONGs that nobody asked for, and PONGs that do not come. */
 import { describe, expect, it } from 'vitest';
 import { FrameType, type Frame } from '../../lib/protocol/frame.js';
-import { Cluster } from '../support/cluster.js';
+import { Cluster, SOCKET_DRIVERS } from '../support/cluster.js';
 import { Door, redirect, until } from '../support/door.js';
 import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
 
@@ -33,70 +33,72 @@ async function insider(door: Door): Promise<RawPeer> {
 }
 
 describe('S-07 a flood of PINGs', () => {
-  it('S-07 all at once: the connection is closed, counted, and its calls are told', async () => {
-    await using door = await Door.open();
-    const told: unknown[] = [];
-    door.node.register('slow', {
-      fn: (_args, { signal }) => new Promise(() => signal.addEventListener('abort', () => told.push(signal.reason))),
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('S-07 all at once: the connection is closed, counted, and its calls are told', async () => {
+      await using door = await Door.open(driver);
+      const told: unknown[] = [];
+      door.node.register('slow', {
+        fn: (_args, { signal }) => new Promise(() => signal.addEventListener('abort', () => told.push(signal.reason))),
+      });
+      const peer = await insider(door);
+      const payload = { kind: 'codec', bytes: Buffer.of(0x90) } as const;
+      const name = { module: 'slow', fn: 'fn', version: '' };
+      const call = { id: 1, name, timeoutMs: 60_000, single: false, headers: undefined, payload };
+      peer.send(bytesOf({ type: FrameType.Call, ...call }));
+      await until(() => door.node.stats().runningCalls === 1);
+      peer.send(times(FLOOD, PING));
+      await peer.closed();
+      await until(() => told.length > 0);
+      expect(told).toMatchObject([{ code: 'protocol_error' }]);
+      expect(door.counts).toMatchObject({ ping_flood: 1, protocol_error: 1 });
+      expect(pongsTo(peer)).toBeLessThanOrEqual(AT_ONCE);
+      expect(door.cluster.log.lines.filter((line) => line.includes('flood of PINGs'))).toHaveLength(1);
     });
-    const peer = await insider(door);
-    const payload = { kind: 'codec', bytes: Buffer.of(0x90) } as const;
-    const name = { module: 'slow', fn: 'fn', version: '' };
-    const call = { id: 1, name, timeoutMs: 60_000, single: false, headers: undefined, payload };
-    peer.send(bytesOf({ type: FrameType.Call, ...call }));
-    await until(() => door.node.stats().runningCalls === 1);
-    peer.send(times(FLOOD, PING));
-    await peer.closed();
-    await until(() => told.length > 0);
-    expect(told).toMatchObject([{ code: 'protocol_error' }]);
-    expect(door.counts).toMatchObject({ ping_flood: 1, protocol_error: 1 });
-    expect(pongsTo(peer)).toBeLessThanOrEqual(AT_ONCE);
-    expect(door.cluster.log.lines.filter((line) => line.includes('flood of PINGs'))).toHaveLength(1);
-  });
 
-  it('S-07 ten every ms, for as long as it is let', async () => {
-    await using door = await Door.open();
-    const peer = await insider(door);
-    const some = times(10, PING);
-    const flood = setInterval(() => peer.send(some), 1);
-    await peer.closed();
-    clearInterval(flood);
-    expect(door.counts).toMatchObject({ ping_flood: 1, protocol_error: 1 });
-  });
+    it('S-07 ten every ms, for as long as it is let', async () => {
+      await using door = await Door.open(driver);
+      const peer = await insider(door);
+      const some = times(10, PING);
+      const flood = setInterval(() => peer.send(some), 1);
+      await peer.closed();
+      clearInterval(flood);
+      expect(door.counts).toMatchObject({ ping_flood: 1, protocol_error: 1 });
+    });
 
-  it('S-07 of a node that does not read the answers', async () => {
-    await using door = await Door.open();
-    const peer = await insider(door);
-    peer.socket.pause();
-    const before = process.memoryUsage().rss;
-    // Ten million: what is not taken off the wire costs the one who sends it.
-    for (let part = 0; part < 100; part += 1) peer.send(times(FLOOD * 10, PING));
-    await until(() => door.counts.ping_flood === 1);
-    await until(() => door.node.stats().acceptedConnections === 1);
-    expect(process.memoryUsage().rss - before).toBeLessThan(300 * 1024 * 1024);
-  });
+    it('S-07 of a node that does not read the answers', async () => {
+      await using door = await Door.open(driver);
+      const peer = await insider(door);
+      peer.socket.pause();
+      const before = process.memoryUsage().rss;
+      // Ten million: what is not taken off the wire costs the one who sends it.
+      for (let part = 0; part < 100; part += 1) peer.send(times(FLOOD * 10, PING));
+      await until(() => door.counts.ping_flood === 1);
+      await until(() => door.node.stats().acceptedConnections === 1);
+      expect(process.memoryUsage().rss - before).toBeLessThan(300 * 1024 * 1024);
+    });
 
-  it('S-07 that a server sends: the caller is told, and its next call takes a new connection', async () => {
-    await using server = await RawServer.listen();
-    await using cluster = new Cluster();
-    const a = cluster.create('a', { listen: false });
-    redirect(cluster, B, server.port);
-    const reply = a.call(B, 'math', 'add', [1, 2]);
-    const lost = expect(reply).rejects.toMatchObject({ code: 'connection_lost', maybeExecuted: true });
-    const flooder = await (await server.accept()).welcome(B);
-    await flooder.until(() => flooder.frames.length === 1);
-    flooder.send(times(FLOOD, PING));
-    await lost;
-    expect(a.stats().counts).toMatchObject({ ping_flood: 1, connection_lost: 1 });
-    const second = a.call(B, 'math', 'add', [3, 4], { waitForReady: true });
-    const peer = await (await server.accept()).welcome(B);
-    await peer.until(() => peer.frames.length === 1);
-    peer.send(bytesOf({ type: FrameType.Result, id: 1, payload: { kind: 'codec', bytes: Buffer.of(7) } }));
-    await expect(second).resolves.toBe(7);
+    it('S-07 that a server sends: the caller is told, and its next call takes a new connection', async () => {
+      await using server = await RawServer.listen(driver);
+      await using cluster = new Cluster({ driver });
+      const a = cluster.create('a', { listen: false });
+      redirect(cluster, B, server.port);
+      const reply = a.call(B, 'math', 'add', [1, 2]);
+      const lost = expect(reply).rejects.toMatchObject({ code: 'connection_lost', maybeExecuted: true });
+      const flooder = await (await server.accept()).welcome(B);
+      await flooder.until(() => flooder.frames.length === 1);
+      flooder.send(times(FLOOD, PING));
+      await lost;
+      expect(a.stats().counts).toMatchObject({ ping_flood: 1, connection_lost: 1 });
+      const second = a.call(B, 'math', 'add', [3, 4], { waitForReady: true });
+      const peer = await (await server.accept()).welcome(B);
+      await peer.until(() => peer.frames.length === 1);
+      peer.send(bytesOf({ type: FrameType.Result, id: 1, payload: { kind: 'codec', bytes: Buffer.of(7) } }));
+      await expect(second).resolves.toBe(7);
+    });
   });
 
   it('is none: as many as come at once where this process stood still are all answered', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open('tcp');
     const peer = await insider(door);
     peer.send(times(AT_ONCE, PING));
     await peer.until(() => pongsTo(peer) === AT_ONCE);
@@ -104,9 +106,9 @@ describe('S-07 a flood of PINGs', () => {
   });
 });
 
-describe('S-08 PONGs', () => {
+describe.each(SOCKET_DRIVERS)('S-08 PONGs, over %s', (driver) => {
   it('S-08 that nobody asked for are passed over', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await insider(door);
     peer.send(times(AT_ONCE, PONG), bytesOf(cast('canary', 'sing')), PING);
     await peer.until(() => pongsTo(peer) === 1);
@@ -115,7 +117,7 @@ describe('S-08 PONGs', () => {
   });
 
   it('S-08 that nobody asked for, in a storm, end the connection', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await insider(door);
     peer.send(times(FLOOD, PONG));
     await peer.closed();
@@ -123,7 +125,7 @@ describe('S-08 PONGs', () => {
   });
 
   it('S-08 that never come, while other things do: whatever comes is a sign of life', async () => {
-    await using door = await Door.open({ keepalive: { idle: 100, interval: 1000, count: 1 } });
+    await using door = await Door.open(driver, { keepalive: { idle: 100, interval: 1000, count: 1 } });
     const peer = await insider(door);
     const pings = (): number => peer.frames.filter(({ type }) => type === FrameType.Ping).length;
     for (let round = 1; round <= 5; round += 1) {

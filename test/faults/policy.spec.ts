@@ -253,7 +253,7 @@ function anonymous(frame: Frame | undefined, { module, fn }: { module: string; f
 
 describe('Z-06 callers who may not call a module', () => {
   it('Z-06 get one answer, byte for byte, whether there is such a thing or not', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open('tcp');
     stock(door.node);
     door.node.setModulePolicy('whitelist', ['shop', 'label', 'plain', 'nothing', 'health', 'canary']);
     const peer = await door.dial();
@@ -295,7 +295,7 @@ describe('Z-06 callers who may not call a module', () => {
   });
 
   it('Z-06 a version that is longer than callers may write it is one that nobody has', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open('tcp');
     stock(door.node);
     door.node.setModulePolicy('disabled');
     const peer = await door.dial();

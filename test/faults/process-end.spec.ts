@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import { isGenRpcError } from '../../lib/protocol/errors.js';
-import { Cluster, SECRET } from '../support/cluster.js';
+import { Cluster, ofDriver, SECRET, SOCKET_DRIVERS, type SocketDriver } from '../support/cluster.js';
 import { portOf, redirect } from '../support/door.js';
 
 const B = 'b@127.0.0.1';
@@ -21,9 +21,9 @@ class Child {
     readonly port: number,
   ) {}
 
-  static async start(options: Partial<GenRpcOptions> = {}, silent = false): Promise<Child> {
+  static async start(driver: SocketDriver, options: Partial<GenRpcOptions> = {}, silent = false): Promise<Child> {
     const folder = mkdtempSync(join(tmpdir(), 'process-end-'));
-    const given = JSON.stringify({ name: B, secret: SECRET, listen: { port: 0 }, ...options });
+    const given = JSON.stringify({ name: B, secret: SECRET, listen: { port: 0 }, ...ofDriver(driver), ...options });
     const env = { ...process.env, NODE_OPTIONS: '', OPTIONS: given, NOTES: join(folder, 'ran') };
     const child = fork(PROGRAM, { env, execArgv: [], silent });
     const [message] = (await once(child, 'message')) as [{ port: number }];
@@ -54,43 +54,45 @@ describe.skipIf(process.platform === 'win32')('G-01 SIGTERM', { timeout: 60_000 
   const IN_FLIGHT = 1_000;
   const LATE = 200;
 
-  it(`G-01 with ${IN_FLIGHT} calls in flight: all are answered, later ones are not started, none runs twice`, async () => {
-    await using cluster = new Cluster({ driver: 'tcp' });
-    await using child = await Child.start();
-    redirect(cluster, B, child.port);
-    const a = cluster.create('a', { listen: false });
-    const inFlight = Array.from({ length: IN_FLIGHT }, (_, id) => a.call(B, 'work', 'slow', [id]));
-    while ((await a.call<number>(B, 'work', 'running')) < IN_FLIGHT);
-    const ended = child.ended();
-    child.process.kill('SIGTERM');
-    // Calls that race with the end of what they are sent to.
-    const late: number[] = [];
-    const refused: number[] = [];
-    for (let id = IN_FLIGHT; id < IN_FLIGHT + LATE; id += 1) {
-      try {
-        late.push(await a.call<number>(B, 'work', 'quick', [id]));
-      } catch (error) {
-        if (!isGenRpcError(error)) throw error;
-        expect(error).toMatchObject({ maybeExecuted: false });
-        expect(['refused', 'node_down']).toContain(error.code);
-        refused.push(id);
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it(`G-01 with ${IN_FLIGHT} calls in flight: all are answered, later ones are not started, none runs twice`, async () => {
+      await using cluster = new Cluster({ driver });
+      await using child = await Child.start(driver);
+      redirect(cluster, B, child.port);
+      const a = cluster.create('a', { listen: false });
+      const inFlight = Array.from({ length: IN_FLIGHT }, (_, id) => a.call(B, 'work', 'slow', [id]));
+      while ((await a.call<number>(B, 'work', 'running')) < IN_FLIGHT);
+      const ended = child.ended();
+      child.process.kill('SIGTERM');
+      // Calls that race with the end of what they are sent to.
+      const late: number[] = [];
+      const refused: number[] = [];
+      for (let id = IN_FLIGHT; id < IN_FLIGHT + LATE; id += 1) {
+        try {
+          late.push(await a.call<number>(B, 'work', 'quick', [id]));
+        } catch (error) {
+          if (!isGenRpcError(error)) throw error;
+          expect(error).toMatchObject({ maybeExecuted: false });
+          expect(['refused', 'node_down']).toContain(error.code);
+          refused.push(id);
+        }
       }
-    }
-    expect(await Promise.all(inFlight)).toEqual(inFlight.map((_, id) => id));
-    expect(await ended).toEqual([0, null]);
-    expect(refused.length).toBeGreaterThan(0);
-    const ran = child.ran.sort((x, y) => x - y);
-    expect(ran).toEqual([...inFlight.keys(), ...late]);
+      expect(await Promise.all(inFlight)).toEqual(inFlight.map((_, id) => id));
+      expect(await ended).toEqual([0, null]);
+      expect(refused.length).toBeGreaterThan(0);
+      const ran = child.ran.sort((x, y) => x - y);
+      expect(ran).toEqual([...inFlight.keys(), ...late]);
+    });
   });
 });
 
-describe('G-10 a process that has closed its node', { timeout: 60_000 }, () => {
+describe.each(SOCKET_DRIVERS)('G-10 a process that has closed its node, over %s', { timeout: 60_000 }, (driver) => {
   it('G-10 ends by itself, with connections in both directions open and calls pending until then', async () => {
-    await using cluster = new Cluster({ driver: 'tcp' });
+    await using cluster = new Cluster({ driver });
     const c = await cluster.start('c');
     c.register('math', { add: ([x, y]: [number, number]) => x + y });
     // Everything that a node has timers for.
-    await using child = await Child.start({
+    await using child = await Child.start(driver, {
       ...{ clientInactivityTimeout: 60_000, serverInactivityTimeout: 60_000, asyncCallInactivityTimeout: 60_000 },
       nodes: { [c.name]: { port: portOf(cluster, c.name) }, 'nobody@127.0.0.1': { port: 1 } },
     });
@@ -108,10 +110,10 @@ describe('G-10 a process that has closed its node', { timeout: 60_000 }, () => {
   });
 });
 
-describe('G-11 an error that nobody catches', { timeout: 60_000 }, () => {
+describe.each(SOCKET_DRIVERS)('G-11 an error that nobody catches, over %s', { timeout: 60_000 }, (driver) => {
   it('G-11 ends the process, as Node does it; callers hear of it at once, not after a silence', async () => {
-    await using cluster = new Cluster({ driver: 'tcp' });
-    await using child = await Child.start({}, true);
+    await using cluster = new Cluster({ driver });
+    await using child = await Child.start(driver, {}, true);
     redirect(cluster, B, child.port);
     const a = cluster.create('a', { listen: false });
     const since = performance.now();

@@ -4,7 +4,7 @@ import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { FrameType, type Frame } from '../../lib/protocol/frame.js';
 import { proveServer } from '../../lib/protocol/handshake.js';
 import { handshakeFrame, HandshakeType } from '../../lib/protocol/handshake-frames.js';
-import { Cluster, twoNodes } from '../support/cluster.js';
+import { Cluster, SOCKET_DRIVERS, twoNodes } from '../support/cluster.js';
 import { answerAs, keysOf, until } from '../support/door.js';
 import { Proxy } from '../support/proxy.js';
 import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
@@ -41,9 +41,9 @@ function dialling(node: GenRpcNode): boolean {
   return dialled > connected + dial_failed;
 }
 
-describe('R-03 a peer that restarts', () => {
+describe.each(SOCKET_DRIVERS)('R-03 a peer that restarts, over %s', (driver) => {
   it('R-03 settles what was pending; the answer of its old life is not taken for the new', async () => {
-    await using nodes = await twoNodes();
+    await using nodes = await twoNodes({ driver });
     const home = nodes.discovery.locations.get(B);
     if (home === undefined) throw new Error('b listens');
     await using proxy = await Proxy.to(home);
@@ -70,7 +70,7 @@ describe('R-03 a peer that restarts', () => {
   });
 
   it('R-03 is not sent the answers to calls of its own old life', async () => {
-    await using nodes = await twoNodes();
+    await using nodes = await twoNodes({ driver });
     const port = nodes.discovery.locations.get(B)?.port ?? 0;
     const answers: ((value: string) => void)[] = [];
     nodes.b.register('life', { of: () => new Promise((resolve) => answers.push(resolve)) });
@@ -83,7 +83,7 @@ describe('R-03 a peer that restarts', () => {
       headers: undefined,
       payload: { kind: 'codec', bytes: Buffer.of(0x90) },
     };
-    const lives = [await RawPeer.dial(port), await RawPeer.dial(port)] as const;
+    const lives = [await RawPeer.dial(driver, port), await RawPeer.dial(driver, port)] as const;
     for (const [index, life] of lives.entries()) {
       await life.login(RAW, B, { incarnation: Buffer.alloc(16, index) });
       life.send(bytesOf(call));
@@ -237,30 +237,32 @@ describe('R-05 a peer that accepts and closes, for ever', () => {
     await listener.close();
   });
 
-  it.each<[string, (peer: RawPeer) => Promise<void>]>([
-    ['at once, over TCP', async (peer) => peer.destroy()],
-    ['behind the handshake', async (peer) => (await peer.welcome(RAW)).destroy()],
-    ['with a GOAWAY in the same breath as its proof', (peer) => welcomeAndSendAway(peer)],
-    [
-      'with a GOAWAY behind its proof',
-      async (peer) => {
-        await peer.welcome(RAW);
-        peer.send(bytesOf({ type: FrameType.GoAway, lastId: 0 }));
-        peer.socket.end();
-      },
-    ],
-  ])('R-05 %s: counts as a failed dial, and the back-off grows', async (_, treat) => {
-    await using cluster = new Cluster({ driver: 'tcp', virtual: { seed: 6 } });
-    await using server = await RawServer.listen((peer) => void treat(peer).catch(() => {}));
-    cluster.discovery.locations.set(RAW, { driver: 'tcp', host: '127.0.0.1', port: server.port });
-    const a = cluster.create('a', { listen: false });
-    const statuses: boolean[] = [];
-    a.onStatus((_node, connected) => statuses.push(connected));
-    expectNoHotLoop(await dialsUnderLoad(cluster, a, RAW));
-    await until(() => a.nodes().length === 0);
-    // Whoever watches is told of every connection, and of the end of every one.
-    expect(statuses).toEqual(statuses.map((_status, index) => index % 2 === 0));
-    expect(statuses.length).toBe(2 * (a.stats().counts.connected ?? 0));
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it.each<[string, (peer: RawPeer) => Promise<void>]>([
+      ['at once', async (peer) => peer.destroy()],
+      ['behind the handshake', async (peer) => (await peer.welcome(RAW)).destroy()],
+      ['with a GOAWAY in the same breath as its proof', (peer) => welcomeAndSendAway(peer)],
+      [
+        'with a GOAWAY behind its proof',
+        async (peer) => {
+          await peer.welcome(RAW);
+          peer.send(bytesOf({ type: FrameType.GoAway, lastId: 0 }));
+          peer.socket.end();
+        },
+      ],
+    ])('R-05 %s: counts as a failed dial, and the back-off grows', async (_, treat) => {
+      await using cluster = new Cluster({ driver, virtual: { seed: 6 } });
+      await using server = await RawServer.listen(driver, (peer) => void treat(peer).catch(() => {}));
+      cluster.discovery.locations.set(RAW, { driver, host: '127.0.0.1', port: server.port });
+      const a = cluster.create('a', { listen: false });
+      const statuses: boolean[] = [];
+      a.onStatus((_node, connected) => statuses.push(connected));
+      expectNoHotLoop(await dialsUnderLoad(cluster, a, RAW));
+      await until(() => a.nodes().length === 0);
+      // Whoever watches is told of every connection, and of the end of every one.
+      expect(statuses).toEqual(statuses.map((_status, index) => index % 2 === 0));
+      expect(statuses.length).toBe(2 * (a.stats().counts.connected ?? 0));
+    });
   });
 
   it('R-05 a connection that lasted or answered is a good one: the next dial is at once', async () => {

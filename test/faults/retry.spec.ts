@@ -6,7 +6,7 @@ import type { GenRpcError } from '../../lib/protocol/errors.js';
 import { FrameType, type CallFrame } from '../../lib/protocol/frame.js';
 import { NO_PAYLOAD } from '../../lib/protocol/payload.js';
 import type { CallContext } from '../../lib/server/module-registry.js';
-import { Cluster, DRIVERS, type ClusterSettings, type NodeSettings } from '../support/cluster.js';
+import { Cluster, DRIVERS, SOCKET_DRIVERS, type ClusterSettings, type NodeSettings } from '../support/cluster.js';
 import { redirect, until } from '../support/door.js';
 import { Proxy } from '../support/proxy.js';
 import { bytesOf, RawServer, type RawPeer } from '../support/raw-peer.js';
@@ -313,7 +313,7 @@ class Refuser {
   private constructor(private readonly server: RawServer) {}
 
   static async listen(cluster: Cluster): Promise<Refuser> {
-    const server = await RawServer.listen((peer) => void refuser.serve(peer).catch(() => {}));
+    const server = await RawServer.listen('tcp', (peer) => void refuser.serve(peer).catch(() => {}));
     const refuser = new Refuser(server);
     redirect(cluster, RAW, server.port);
     return refuser;
@@ -336,13 +336,13 @@ class Refuser {
   }
 }
 
-describe('R-11 a node that fails every call', () => {
+describe.each(SOCKET_DRIVERS)('R-11 a node that fails every call, over %s', (driver) => {
   const PER_SECOND = 200;
   const SECONDS = 20;
   const STEP_MS = 50;
 
   it('R-11 gets at most 20 % more calls and 10 a second, where each would be made three times', async () => {
-    await using cluster = new Cluster({ driver: 'tcp', virtual: { seed: 1 }, options: { keepalive: false } });
+    await using cluster = new Cluster({ driver, virtual: { seed: 1 }, options: { keepalive: false } });
     await using peer = await Refuser.listen(cluster);
     const a = cluster.create('a', { listen: false });
     const connecting = a.connect(RAW);
@@ -389,7 +389,7 @@ describe('R-11 a node that fails every call', () => {
   }, 60_000);
 
   it('R-11 gets no more at all of calls that are not idempotent', async () => {
-    await using cluster = new Cluster({ driver: 'tcp' });
+    await using cluster = new Cluster({ driver });
     await using peer = await Refuser.listen(cluster);
     const a = cluster.create('a', { listen: false });
     const calls = Array.from({ length: 100 }, () => a.call(RAW, 'm', 'f'));

@@ -3,7 +3,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type { Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { FrameType, type Frame } from '../../lib/protocol/frame.js';
-import { Cluster } from '../support/cluster.js';
+import { Cluster, SOCKET_DRIVERS } from '../support/cluster.js';
 import { greet, portOf, redirect, until } from '../support/door.js';
 import { bytesOf, helloFor, RawPeer, RawServer } from '../support/raw-peer.js';
 
@@ -57,33 +57,35 @@ class Accepted implements Disposable {
 }
 
 describe.each(Object.entries(CROWDS))(`G-04 among ${COUNT} %s`, (who, behave) => {
-  it(`G-04 close() takes less than ${CLOSE_MS} ms, and leaves no socket`, { timeout: 60_000 }, async () => {
-    using accepted = new Accepted();
-    await using cluster = new Cluster({ driver: 'tcp' });
-    const b = await cluster.start('b', PATIENT);
-    let asked = 0;
-    b.register('much', { give: () => ((asked += 1), MUCH) });
-    const port = portOf(cluster, B);
-    const peers = await Promise.all(Array.from({ length: COUNT }, () => RawPeer.dial(port)));
-    try {
-      await Promise.all(peers.map((peer, index) => behave(peer, index)));
-      await until(() => b.stats().acceptedConnections + b.stats().handshakes === COUNT);
-      if (who.endsWith('asked for')) await until(() => asked === COUNT && b.stats().runningCalls === 0);
-      const since = performance.now();
-      await b.close();
-      expect(performance.now() - since).toBeLessThan(CLOSE_MS);
-      expect(accepted.sockets.map(({ destroyed }) => destroyed)).toEqual(peers.map(() => true));
-      expect(b.stats()).toMatchObject({ acceptedConnections: 0, runningCalls: 0 });
-    } finally {
-      for (const peer of peers) peer.destroy();
-    }
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it(`G-04 close() takes less than ${CLOSE_MS} ms, and leaves no socket`, { timeout: 60_000 }, async () => {
+      using accepted = new Accepted();
+      await using cluster = new Cluster({ driver });
+      const b = await cluster.start('b', PATIENT);
+      let asked = 0;
+      b.register('much', { give: () => ((asked += 1), MUCH) });
+      const port = portOf(cluster, B);
+      const peers = await Promise.all(Array.from({ length: COUNT }, () => RawPeer.dial(driver, port)));
+      try {
+        await Promise.all(peers.map((peer, index) => behave(peer, index)));
+        await until(() => b.stats().acceptedConnections + b.stats().handshakes === COUNT);
+        if (who.endsWith('asked for')) await until(() => asked === COUNT && b.stats().runningCalls === 0);
+        const since = performance.now();
+        await b.close();
+        expect(performance.now() - since).toBeLessThan(CLOSE_MS);
+        expect(accepted.sockets.map(({ destroyed }) => destroyed)).toEqual(peers.map(() => true));
+        expect(b.stats()).toMatchObject({ acceptedConnections: 0, runningCalls: 0 });
+      } finally {
+        for (const peer of peers) peer.destroy();
+      }
+    });
   });
 });
 
-describe('G-04 among nodes that do not read what they are sent', () => {
+describe.each(SOCKET_DRIVERS)('G-04 among nodes that do not read what they are sent, over %s', (driver) => {
   it(`G-04 close() of a caller takes less than ${CLOSE_MS} ms`, async () => {
-    await using cluster = new Cluster({ driver: 'tcp' });
-    await using server = await RawServer.listen();
+    await using cluster = new Cluster({ driver });
+    await using server = await RawServer.listen(driver);
     redirect(cluster, B, server.port);
     const a = cluster.create('a', { listen: false });
     const connected = a.connect(B);

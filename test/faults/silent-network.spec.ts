@@ -1,5 +1,6 @@
 /** A network that breaks without a word: a cable that is pulled, packets of one direction that are lost, a peer that stops. */
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import { SOCKET_DRIVERS, type SocketDriver } from '../support/cluster.js';
 import { describeOnNetworks, Link } from '../support/net-namespace.js';
 import { machineNow, NetNode, type End } from '../support/net-node.js';
 
@@ -23,11 +24,11 @@ class Pair {
     readonly b: NetNode,
   ) {}
 
-  static async start(): Promise<Pair> {
+  static async start(driver: SocketDriver): Promise<Pair> {
     const link = await Link.create();
     try {
-      const b = await NetNode.start(link.far, 'b', OPTIONS);
-      const a = await NetNode.start(link.near, 'a', OPTIONS);
+      const b = await NetNode.start(driver, link.far, 'b', OPTIONS);
+      const a = await NetNode.start(driver, link.near, 'a', OPTIONS);
       expect(await a.call(b.name, 'echo', ['first', 1])).toMatchObject({ value: 1 });
       return new Pair(link, a, b);
     } catch (error) {
@@ -72,84 +73,90 @@ async function hasRead(node: NetNode, bytes: number): Promise<void> {
 }
 
 describeOnNetworks('a cable that is pulled', () => {
-  it.each(ENDS)('S-01 at the %s end, while nothing is going on: both ends find out', async (end) => {
-    await using pair = await Pair.start();
-    const since = machineNow();
-    await pair.link[end].down();
-    await pair.foundOut(since);
-    await pair.link[end].up();
-    await pair.healed();
-    await pair.ranOnceAtMost();
-  });
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it.each(ENDS)('S-01 at the %s end, while nothing is going on: both ends find out', async (end) => {
+      await using pair = await Pair.start(driver);
+      const since = machineNow();
+      await pair.link[end].down();
+      await pair.foundOut(since);
+      await pair.link[end].up();
+      await pair.healed();
+      await pair.ranOnceAtMost();
+    });
 
-  it.each(ENDS)('S-02 at the %s end, with calls in flight and bytes that nobody confirms', async (end) => {
-    await using pair = await Pair.start();
-    const { a, b, link } = pair;
-    const running = a.call(b.name, 'never', ['running']);
-    while ((await b.stats()).runningCalls === 0);
-    const since = machineNow();
-    await link[end].down();
-    // Written into a network that is no more.
-    const written = Array.from({ length: 20 }, (_, call) => a.call(b.name, 'echo', [`written ${call}`, call]));
-    const ends: End[] = await Promise.all([running, ...written]);
-    expect(ends).toEqual(ends.map(() => expect.objectContaining(LOST) as unknown));
-    await pair.foundOut(since);
-    await link[end].up();
-    await pair.healed();
-    await pair.ranOnceAtMost();
-    const { ran } = await b.stats();
-    expect(Object.keys(ran).sort()).toEqual(['after', 'first', 'running']);
-  });
+    it.each(ENDS)('S-02 at the %s end, with calls in flight and bytes that nobody confirms', async (end) => {
+      await using pair = await Pair.start(driver);
+      const { a, b, link } = pair;
+      const running = a.call(b.name, 'never', ['running']);
+      while ((await b.stats()).runningCalls === 0);
+      const since = machineNow();
+      await link[end].down();
+      // Written into a network that is no more.
+      const written = Array.from({ length: 20 }, (_, call) => a.call(b.name, 'echo', [`written ${call}`, call]));
+      const ends: End[] = await Promise.all([running, ...written]);
+      expect(ends).toEqual(ends.map(() => expect.objectContaining(LOST) as unknown));
+      await pair.foundOut(since);
+      await link[end].up();
+      await pair.healed();
+      await pair.ranOnceAtMost();
+      const { ran } = await b.stats();
+      expect(Object.keys(ran).sort()).toEqual(['after', 'first', 'running']);
+    });
 
-  it.each(['up', 'down'] as const)('S-02 with half of a large message on its way %s', async (direction) => {
-    await using pair = await Pair.start();
-    const { a, b, link } = pair;
-    await Promise.all(link.ends.map((end) => end.limitOutgoing(20)));
-    const [fn, args] = direction === 'up' ? ['take', ['x'.repeat(MESSAGE - 8)]] : ['give', [MESSAGE]];
-    const half = a.call(b.name, String(fn), args as unknown[]);
-    await hasRead(direction === 'up' ? b : a, MOVING);
-    const since = machineNow();
-    await link.far.down();
-    expect(await half).toMatchObject(LOST);
-    await pair.foundOut(since);
-    await link.far.up();
-    await pair.healed();
+    it.each(['up', 'down'] as const)('S-02 with half of a large message on its way %s', async (direction) => {
+      await using pair = await Pair.start(driver);
+      const { a, b, link } = pair;
+      await Promise.all(link.ends.map((end) => end.limitOutgoing(20)));
+      const [fn, args] = direction === 'up' ? ['take', ['x'.repeat(MESSAGE - 8)]] : ['give', [MESSAGE]];
+      const half = a.call(b.name, String(fn), args as unknown[]);
+      await hasRead(direction === 'up' ? b : a, MOVING);
+      const since = machineNow();
+      await link.far.down();
+      expect(await half).toMatchObject(LOST);
+      await pair.foundOut(since);
+      await link.far.up();
+      await pair.healed();
+    });
   });
 });
 
 describeOnNetworks('packets of one direction that are lost', () => {
-  it.each(ENDS)('S-04 those that leave the %s end: both ends find out', async (end) => {
-    await using pair = await Pair.start();
-    const { a, b, link } = pair;
-    const since = machineNow();
-    await link[end].loseOutgoing();
-    const reply = a.call(b.name, 'echo', ['one way', 1]);
-    expect(await reply).toMatchObject(LOST);
-    await pair.foundOut(since);
-    // What arrives there runs; what is answered from there does not come back.
-    expect((await b.stats()).ran['one way']).toBe(end === 'far' ? 1 : undefined);
-    await link[end].freeOutgoing();
-    await pair.healed();
-    await pair.ranOnceAtMost();
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it.each(ENDS)('S-04 those that leave the %s end: both ends find out', async (end) => {
+      await using pair = await Pair.start(driver);
+      const { a, b, link } = pair;
+      const since = machineNow();
+      await link[end].loseOutgoing();
+      const reply = a.call(b.name, 'echo', ['one way', 1]);
+      expect(await reply).toMatchObject(LOST);
+      await pair.foundOut(since);
+      // What arrives there runs; what is answered from there does not come back.
+      expect((await b.stats()).ran['one way']).toBe(end === 'far' ? 1 : undefined);
+      await link[end].freeOutgoing();
+      await pair.healed();
+      await pair.ranOnceAtMost();
+    });
   });
 });
 
 describeOnNetworks('a peer that stands still', () => {
-  it('S-03 is found out; once it goes on it learns of it, and no old reply is taken for a new one', async () => {
-    await using pair = await Pair.start();
-    const { a, b } = pair;
-    const since = machineNow();
-    b.signal('SIGSTOP');
-    const old = a.call(b.name, 'echo', ['old', 'old']);
-    expect(await old).toMatchObject(LOST);
-    const { at, destroyed } = await a.allGone();
-    expect(at - since).toBeLessThan(SILENCE_MS + SLACK_MS);
-    expect(destroyed).toBe(true);
-    const next = a.call(b.name, 'echo', ['new', 'new'], { waitForReady: true });
-    b.signal('SIGCONT');
-    expect(await next).toMatchObject({ value: 'new' });
-    while ((await b.stats()).acceptedConnections > 1);
-    await pair.ranOnceAtMost();
-    expect((await a.stats()).counts).toMatchObject({ connection_lost: 1 });
+  describe.each(SOCKET_DRIVERS)('over %s', (driver) => {
+    it('S-03 is found out; once it goes on it learns of it, and no old reply is taken for a new one', async () => {
+      await using pair = await Pair.start(driver);
+      const { a, b } = pair;
+      const since = machineNow();
+      b.signal('SIGSTOP');
+      const old = a.call(b.name, 'echo', ['old', 'old']);
+      expect(await old).toMatchObject(LOST);
+      const { at, destroyed } = await a.allGone();
+      expect(at - since).toBeLessThan(SILENCE_MS + SLACK_MS);
+      expect(destroyed).toBe(true);
+      const next = a.call(b.name, 'echo', ['new', 'new'], { waitForReady: true });
+      b.signal('SIGCONT');
+      expect(await next).toMatchObject({ value: 'new' });
+      while ((await b.stats()).acceptedConnections > 1);
+      await pair.ranOnceAtMost();
+      expect((await a.stats()).counts).toMatchObject({ connection_lost: 1 });
+    });
   });
 });

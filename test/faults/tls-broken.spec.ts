@@ -29,7 +29,7 @@ describe('L-12 the exporter of a socket that is gone', () => {
   }
 
   it('L-12 throws, which is a failed handshake at the server', async () => {
-    await using door = await Door.open({}, 'tls');
+    await using door = await Door.open('tls', {});
     const a = door.cluster.create('a', { listen: false });
     const spy = goneFirst('server');
     await expect(a.call(door.name, 'canary', 'sing')).rejects.toMatchObject({
@@ -46,7 +46,7 @@ describe('L-12 the exporter of a socket that is gone', () => {
   });
 
   it('L-12 throws, which is a failed dial at the client', async () => {
-    await using door = await Door.open({}, 'tls');
+    await using door = await Door.open('tls', {});
     const a = door.cluster.create('a', { listen: false });
     const spy = goneFirst('client');
     await expect(a.call(door.name, 'canary', 'sing')).rejects.toMatchObject({
@@ -142,7 +142,7 @@ describe('H-07 somebody in between who has a good certificate', () => {
 
   it.each(['TLSv1.3', 'TLSv1.2'] as const)('H-07 relays both proofs, over %s: refused', async (minVersion) => {
     const tls = { ...LOOPBACK_TLS, minVersion };
-    await using door = await Door.open({ tls }, 'tls');
+    await using door = await Door.open('tls', { tls });
     const { passed, server } = await relay(door, LOOPBACK_TLS, minVersion);
     await using _ = server;
     const a = door.cluster.create('a', { listen: false, tls });
@@ -153,7 +153,7 @@ describe('H-07 somebody in between who has a good certificate', () => {
   });
 
   it('H-07 whose certificate is good for its own name only hears no proof at all', async () => {
-    await using door = await Door.open({}, 'tls');
+    await using door = await Door.open('tls', {});
     const { passed, server } = await relay(door, await tlsOf('mallory@10.0.0.9'), 'TLSv1.3');
     await using _ = server;
     const a = door.cluster.create('a', { listen: false });
@@ -164,7 +164,7 @@ describe('H-07 somebody in between who has a good certificate', () => {
   });
 
   it('H-07 the same relay without two sessions, byte by byte, is what a network does', async () => {
-    await using door = await Door.open({}, 'tls');
+    await using door = await Door.open('tls', {});
     await using proxy = await Proxy.to({ port: door.port }, { slice: () => 7 });
     redirect(door.cluster, door.name, proxy.port);
     const a = door.cluster.create('a', { listen: false });

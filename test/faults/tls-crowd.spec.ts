@@ -61,7 +61,7 @@ describe.skipIf(process.platform !== 'linux')('S-12 silent connections over TLS'
 
   it(`S-12 ${STRANGERS} of one address: others get in at once, none is left, nor what it took`, async () => {
     const connections = nextServer();
-    await using door = await Door.open({ handshakeTimeout: HANDSHAKE_TIMEOUT }, 'tls');
+    await using door = await Door.open('tls', { handshakeTimeout: HANDSHAKE_TIMEOUT });
     const hello = await clientHello();
     let most = 0;
     const watch = setInterval(() => (most = Math.max(most, door.node.stats().handshakes)), 1);
@@ -82,7 +82,7 @@ describe.skipIf(process.platform !== 'linux')('S-12 silent connections over TLS'
     const connections = nextServer();
     const size = 600;
     const admission = { total: size, perAddress: size };
-    await using door = await Door.open({ handshakeTimeout: HANDSHAKE_TIMEOUT, admission }, 'tls');
+    await using door = await Door.open('tls', { handshakeTimeout: HANDSHAKE_TIMEOUT, admission });
     const hello = await clientHello();
     const mutes = await crowd(door.port, size, (index) => [undefined, hello.subarray(0, 60), hello][index % 3]);
     await until(() => door.node.stats().handshakes === size);
@@ -108,11 +108,11 @@ describe('K-07 handshakes of TLS that fail', { timeout: SOAK ? 900_000 : 120_000
 
   it(`K-07 ${2 * ROUND} of them leave no socket and nothing on the heap, and a second round takes no more`, async () => {
     const connections = nextServer();
-    await using door = await Door.open({ admission: ADMISSION }, 'tls');
+    await using door = await Door.open('tls', { admission: ADMISSION });
     const hello = await clientHello();
     const { cert, key } = await selfSigned('x@127.0.0.1');
     const raw = async (bytes: Buffer, end: 'wait' | 'reset'): Promise<void> => {
-      const peer = await RawPeer.dial(door.port);
+      const peer = await RawPeer.dial('tcp', door.port);
       peer.send(bytes);
       if (end === 'reset') {
         await peer.until(() => peer.received.length > 0);

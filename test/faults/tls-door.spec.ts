@@ -37,8 +37,8 @@ describe('L-08 plain TCP at the port of TLS', () => {
   ];
 
   it.each(SAYS)('L-08 %s is closed at once, and counted once', async (_title, bytes, told) => {
-    await using door = await Door.open({}, 'tls');
-    const peer = await door.dial();
+    await using door = await Door.open('tls', {});
+    const peer = await door.dialPlain();
     peer.send(bytes);
     await peer.closed();
     await until(() => door.node.stats().handshakes === 0);
@@ -50,7 +50,7 @@ describe('L-08 plain TCP at the port of TLS', () => {
   });
 
   it('L-08 a node that dials it so hears it within the call, and is counted once', async () => {
-    await using door = await Door.open({}, 'tls');
+    await using door = await Door.open('tls', {});
     const plain = door.cluster.create('plain', { listen: false, driver: 'tcp' });
     door.cluster.discovery.locations.set(B, { driver: 'tcp', host: '127.0.0.1', port: door.port });
     await expect(plain.call(B, 'canary', 'sing')).rejects.toMatchObject({ code: 'node_down', maybeExecuted: false });
@@ -63,7 +63,7 @@ describe('L-08 plain TCP at the port of TLS', () => {
 
 describe('L-08 TLS at a plain port', () => {
   it('L-08 is closed at once, and counted once', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open('tcp');
     expect(await tlsVisit(door.port)).toMatchObject({ secured: false, error: expect.anything() });
     await until(() => door.node.stats().handshakes === 0);
     expect(door.counts).toEqual({ accepted: 2, handshake_failed: 1 });
@@ -71,7 +71,7 @@ describe('L-08 TLS at a plain port', () => {
   });
 
   it('L-08 by a node: it hears it within the call', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open('tcp');
     const tls = { ...LOOPBACK_TLS };
     const secure = door.cluster.create('secure', { listen: false, driver: 'tls', tls });
     door.cluster.discovery.locations.set(B, { driver: 'tls', host: '127.0.0.1', port: door.port });
@@ -114,10 +114,10 @@ describe('L-09 strangers who do not come to an end', () => {
   it.each(KINDS)('L-09 who %s are cut off at the deadline, counted from accept', async (_title, act) => {
     const all = servers();
     const hello = await clientHello();
-    await using door = await Door.open({ handshakeTimeout: DEADLINE, admission: ADMISSION }, 'tls');
+    await using door = await Door.open('tls', { handshakeTimeout: DEADLINE, admission: ADMISSION });
     const server = all.at(-1) as Server;
     const since = performance.now();
-    const peers = await Promise.all(Array.from({ length: 20 }, () => door.dial()));
+    const peers = await Promise.all(Array.from({ length: 20 }, () => door.dialPlain()));
     await until(() => door.node.stats().handshakes === 20);
     const stops = peers.map((peer) => act(peer, hello));
     await Promise.all(peers.map((peer) => peer.closed()));
@@ -134,8 +134,8 @@ describe('L-09 strangers who do not come to an end', () => {
 
   it('L-09 whose garbage comes behind a good ClientHello are closed at once', async () => {
     const hello = await clientHello();
-    await using door = await Door.open({ admission: ADMISSION }, 'tls');
-    const peers = await Promise.all(Array.from({ length: 20 }, () => door.dial()));
+    await using door = await Door.open('tls', { admission: ADMISSION });
+    const peers = await Promise.all(Array.from({ length: 20 }, () => door.dialPlain()));
     for (const peer of peers) peer.send(hello, Buffer.concat([Buffer.from('1703030100', 'hex'), randomBytes(256)]));
     await Promise.all(peers.map((peer) => peer.closed()));
     await until(() => door.node.stats().handshakes === 0);
@@ -145,10 +145,10 @@ describe('L-09 strangers who do not come to an end', () => {
   it('L-09 who hang up or reset at any byte are forgotten, and nothing is thrown', async () => {
     const all = servers();
     const hello = await clientHello();
-    await using door = await Door.open({ admission: ADMISSION }, 'tls');
+    await using door = await Door.open('tls', { admission: ADMISSION });
     const cuts = Array.from({ length: 40 }, (_, index) => Math.floor((hello.length * index) / 39));
     for (const how of ['destroy', 'resetAndDestroy', 'end'] as const) {
-      const peers = await Promise.all(cuts.map(() => door.dial()));
+      const peers = await Promise.all(cuts.map(() => door.dialPlain()));
       for (const [index, peer] of peers.entries()) peer.send(hello.subarray(0, cuts[index]));
       for (const peer of peers) peer.socket[how]();
       await Promise.all(peers.map((peer) => peer.closed()));
@@ -166,7 +166,7 @@ describe('L-09 strangers who do not come to an end', () => {
     const b = await cluster.start('b', { admission: ADMISSION, handshakeTimeout: 60_000 });
     const server = all.at(-1) as Server;
     const { port } = cluster.discovery.locations.get(B) ?? { port: 0 };
-    const peers = await Promise.all(Array.from({ length: 60 }, () => RawPeer.dial(port)));
+    const peers = await Promise.all(Array.from({ length: 60 }, () => RawPeer.dial('tcp', port)));
     for (const peer of peers.slice(20, 40)) peer.send(hello.subarray(0, 50));
     for (const peer of peers.slice(40)) peer.send(hello);
     await Promise.all(peers.slice(40).map((peer) => peer.until(() => peer.received.length > 0)));
@@ -180,7 +180,7 @@ describe('L-09 strangers who do not come to an end', () => {
   });
 
   it('L-09 while a node dials: the dial ends at its deadline, and its socket too', async () => {
-    await using mute = await RawServer.listen();
+    await using mute = await RawServer.listen('tcp');
     await using cluster = new Cluster({ driver: 'tls', options: { connectTimeout: DEADLINE } });
     redirect(cluster, B, mute.port);
     const a = cluster.create('a', { listen: false });
@@ -199,8 +199,8 @@ describe('H-21 no way back to plain TCP', () => {
   it('H-21 a plaintext peer gets no byte that depends on the secret, or on anything else', async () => {
     const heard: Buffer[] = [];
     for (const secret of ['one-fine-long-cookie-for-tests-0123', 'two-fine-long-cookie-for-tests-0123']) {
-      await using door = await Door.open({ secret }, 'tls');
-      const peer = await door.dial();
+      await using door = await Door.open('tls', { secret });
+      const peer = await door.dialPlain();
       peer.send(helloFor('x@127.0.0.1', door.name), bytesOf(CANARY_CALL));
       await peer.closed();
       heard.push(Buffer.concat(peer.received));
@@ -211,7 +211,7 @@ describe('H-21 no way back to plain TCP', () => {
   });
 
   it('H-21 a caller says nothing but TLS to a server that wants it plain, however often it dials', async () => {
-    await using server = await RawServer.listen((peer) => peer.send(serverHello(B)));
+    await using server = await RawServer.listen('tcp', (peer) => peer.send(serverHello(B)));
     await using cluster = new Cluster({ driver: 'tls', options: { reconnect: { min: 1, max: 5 } } });
     redirect(cluster, B, server.port);
     const a = cluster.create('a', { listen: false });

@@ -87,7 +87,7 @@ describe('L-02 the certificate of a client', () => {
   it.each(ROWS)('L-02 that says %s', async (_title, says, verdicts) => {
     const driver = await showing(says);
     for (const [index, rules] of RULES.entries()) {
-      await using door = await Door.open({ tls: { ...LOOPBACK_TLS, ...rules } }, 'tls');
+      await using door = await Door.open('tls', { tls: { ...LOOPBACK_TLS, ...rules } });
       const caller = door.cluster.create(NODE, { listen: false, tls: own }, { drivers: [driver] });
       const error = await caller.call(door.name, 'canary', 'sing').then(
         () => undefined,
@@ -112,7 +112,7 @@ describe('L-03 a good certificate, of another node', () => {
   const A = 'a@127.0.0.1';
 
   it('L-03 whose owner says HELLO as somebody else hears what a wrong secret hears, before it may prove anything', async () => {
-    await using door = await Door.open({}, 'tls');
+    await using door = await Door.open('tls');
     const peer = await door.dialTls(await tlsOf('mallory@10.0.0.9'));
     peer.send(helloFor(A, door.name));
     expect(await refusalOf(peer)).toEqual({ reason: RejectReason.Denied, minVersion: 1, maxVersion: 1 });
@@ -127,7 +127,7 @@ describe('L-03 a good certificate, of another node', () => {
   });
 
   it('L-03 of the same host: the node itself has to be named, if any is', async () => {
-    await using door = await Door.open({}, 'tls');
+    await using door = await Door.open('tls');
     const mallory = await tlsOf('mallory@127.0.0.1');
     const peer = await door.dialTls(mallory);
     peer.send(helloFor(A, door.name));
@@ -178,7 +178,7 @@ describe('L-14 hosts that can be written in several ways', () => {
   ])('L-14 %s and a certificate for %j, at both ends: %s', async (host, names, speaks) => {
     const name = `b@${host}`;
     const tls = await tlsOf('x@x', { names });
-    await using door = await Door.open({}, 'tls');
+    await using door = await Door.open('tls');
     const peer = await door.dialTls(tls);
     peer.send(helloFor(name, door.name));
     const { type } = await peer.handshake(HandshakeType.ServerHello, HandshakeType.Reject);

@@ -151,7 +151,7 @@ describe('L-10 a process that is told to check nothing', () => {
 
 describe('L-10 a node that runs', () => {
   it('L-10 does not check less when the environment changes', async () => {
-    await using door = await Door.open({}, 'tls');
+    await using door = await Door.open('tls', {});
     const { cert, key } = await selfSigned(B);
     await using server = await TlsImpostor.listen({ cert, key });
     const a = door.cluster.create('a', { listen: false });
@@ -165,7 +165,7 @@ describe('L-10 a node that runs', () => {
   });
 
   it('L-10 does not check less when every object says so', async () => {
-    await using door = await Door.open({}, 'tls');
+    await using door = await Door.open('tls', {});
     const { cert, key } = await selfSigned(B);
     const poison = { rejectUnauthorized: false, requestCert: false, checkServerIdentity: () => undefined };
     for (const [name, value] of Object.entries(poison)) {

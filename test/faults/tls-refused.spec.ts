@@ -112,7 +112,7 @@ describe('L-04 the certificate of a server', () => {
 describe('L-04 the certificate of a client', () => {
   it.each(ROWS)('L-04 %s is refused, and only the log of the server says why', async (_title, make, reason) => {
     const { cert, key, crl } = { crl: undefined, ...(await make(await authority(), 'client')) };
-    await using door = await Door.open({ tls: { ...LOOPBACK_TLS, ...(crl === undefined ? {} : { crl }) } }, 'tls');
+    await using door = await Door.open('tls', { tls: { ...LOOPBACK_TLS, ...(crl === undefined ? {} : { crl }) } });
     const log = new TestLog();
     const shows = { drivers: [tlsDriver({ ...LOOPBACK_TLS, cert, key })], log };
     const x = door.cluster.create('x', { listen: false }, shows);
@@ -138,7 +138,7 @@ describe('L-04 the certificate of a client', () => {
   });
 
   it('L-04 again and again, from one address: it is not listened to any more', async () => {
-    await using door = await Door.open({ admission: { failuresPerMinute: 3 } }, 'tls');
+    await using door = await Door.open('tls', { admission: { failuresPerMinute: 3 } });
     const { cert, key } = await selfSigned(NODE);
     for (let times = 1; times <= 3; times += 1) {
       await tlsVisit(door.port, { cert, key });
@@ -153,7 +153,7 @@ describe('L-05 no certificate', () => {
   const NONE = { cert: '', key: '' };
 
   it('L-05 of a client: it is told to bring one, and was never connected', async () => {
-    await using door = await Door.open({}, 'tls');
+    await using door = await Door.open('tls');
     const shows = { drivers: [tlsDriver({ ...LOOPBACK_TLS, ...NONE })] };
     const bare = door.cluster.create('bare', { listen: false }, shows);
     const connected: boolean[] = [];
@@ -178,7 +178,7 @@ describe('L-05 no certificate', () => {
   });
 
   it.each(['TLSv1.2', 'TLSv1.3'] as const)('L-05 of a client of %s: it gets no byte over TLS', async (maxVersion) => {
-    await using door = await Door.open({ tls: { ...LOOPBACK_TLS, minVersion: 'TLSv1.2' } }, 'tls');
+    await using door = await Door.open('tls', { tls: { ...LOOPBACK_TLS, minVersion: 'TLSv1.2' } });
     const { heard, error } = await tlsVisit(door.port, { maxVersion, ...NONE });
     expect(heard).toHaveLength(0);
     expect(error).toMatch(/^ERR_SSL_.*_ALERT_(CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE)$/);

@@ -2,7 +2,7 @@
 import { describe, expect, it } from 'vitest';
 import { proveServer } from '../../lib/protocol/handshake.js';
 import { handshakeFrame, HandshakeType, RejectReason } from '../../lib/protocol/handshake-frames.js';
-import { Cluster, DRIVERS, type NodeSettings } from '../support/cluster.js';
+import { Cluster, DRIVERS, driverOf, SOCKET_DRIVERS, type NodeSettings } from '../support/cluster.js';
 import {
   answerAs,
   CANARY_CALL,
@@ -16,8 +16,9 @@ import {
   until,
   type Greeting,
 } from '../support/door.js';
-import { Proxy, type Direction } from '../support/proxy.js';
+import type { Direction } from '../support/proxy.js';
 import { bytesOf, helloFor, rawFrame, RawServer, type RawPeer } from '../support/raw-peer.js';
+import { TappedDriver } from '../support/tapped-driver.js';
 
 const SLAVE = 'slave@127.0.0.1';
 
@@ -80,17 +81,18 @@ describe.each(DRIVERS)('over %s', (driver) => {
 /** A whole handshake of a node that knows the secret, as it went by: what the client sent, and what the server did. */
 async function recorded(door: Door): Promise<Record<Direction, Buffer[]>> {
   const heard: Record<Direction, Buffer[]> = { up: [], down: [] };
-  const alter = (_link: unknown, direction: Direction, bytes: Buffer): Buffer => (heard[direction].push(bytes), bytes);
-  await using proxy = await Proxy.to({ port: door.port }, { alter });
-  redirect(door.cluster, door.name, proxy.port);
-  const caller = door.cluster.create('recorded', { listen: false });
+  const tap = {
+    sent: (bytes: Buffer) => (heard.up.push(bytes), bytes),
+    received: (bytes: Buffer) => (heard.down.push(bytes), bytes),
+  };
+  const drivers = [new TappedDriver(driverOf(door.cluster), tap)];
+  const caller = door.cluster.create('recorded', { listen: false }, { drivers });
   await caller.connect(door.name);
   await caller.close();
-  redirect(door.cluster, door.name, door.port);
   return heard;
 }
 
-describe('a client whose proof is', () => {
+describe.each(SOCKET_DRIVERS)('a client whose proof is, over %s', (driver) => {
   const ofBytes = (body: Uint8Array): Buffer => rawFrame(HandshakeType.Proof, 0, 0, body);
   const right = (script: Uint8Array): Buffer => proofFrame(script).subarray(12);
   const DENIED = { reason: RejectReason.Denied, minVersion: 1, maxVersion: 1 };
@@ -113,14 +115,14 @@ describe('a client whose proof is', () => {
     ],
     ['of another secret', (script) => proofFrame(script, OTHER_SECRET)],
   ])('%s', async (_what, proof) => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await door.dial();
     const { script } = await greet(peer, helloFor('x@127.0.0.1', door.name));
     await refused(door, peer, proof(script));
   });
 
   it('truncated', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const peer = await door.dial();
     const { script, answer } = await greet(peer, helloFor('x@127.0.0.1', door.name));
     peer.send(proofFrame(script).subarray(0, 12 + 16));
@@ -132,7 +134,7 @@ describe('a client whose proof is', () => {
   });
 
   it('replayed', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const { up } = await recorded(door);
     const [hello = Buffer.alloc(0), proof = Buffer.alloc(0)] = up;
     const peer = await door.dial();
@@ -141,8 +143,8 @@ describe('a client whose proof is', () => {
   });
 
   it('reflected: the one by which the node itself wanted to be let in', async () => {
-    await using door = await Door.open();
-    await using trap = await RawServer.listen();
+    await using door = await Door.open(driver);
+    await using trap = await RawServer.listen(driver);
     redirect(door.cluster, 'trap@127.0.0.1', trap.port);
     const connected = door.node.connect('trap@127.0.0.1');
     const lured = await trap.accept();
@@ -156,7 +158,7 @@ describe('a client whose proof is', () => {
   });
 
   it('missing: the call comes in its place, or behind it unasked', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const [first, second] = [await door.dial(), await door.dial()];
     await greet(first, helloFor('x@127.0.0.1', door.name));
     first.send(bytesOf(CANARY_CALL));
@@ -168,7 +170,7 @@ describe('a client whose proof is', () => {
   });
 });
 
-describe('a server whose proof is', () => {
+describe.each(SOCKET_DRIVERS)('a server whose proof is, over %s', (driver) => {
   interface Said extends Greeting {
     /** Of the client. */
     readonly proofs: Buffer;
@@ -178,8 +180,8 @@ describe('a server whose proof is', () => {
 
   /** Lets a node with a call to make meet a server that ends its handshake with `verdict`; the call must not leave. */
   async function noCall(verdict: (said: Said) => Buffer, code = 'invalid_cookie', then?: 'end'): Promise<void> {
-    await using cluster = new Cluster({ driver: 'tcp' });
-    await using impostor = await RawServer.listen();
+    await using cluster = new Cluster({ driver });
+    await using impostor = await RawServer.listen(driver);
     redirect(cluster, SLAVE, impostor.port);
     const master = cluster.create('master', { listen: false });
     const reply = master.call(SLAVE, 'canary', 'sing');
@@ -205,7 +207,7 @@ describe('a server whose proof is', () => {
   it('truncated', async () => noCall((said) => ofBytes(right(said)).subarray(0, 12 + 16), 'node_down', 'end'));
 
   it('replayed', async () => {
-    await using door = await Door.open();
+    await using door = await Door.open(driver);
     const { down } = await recorded(door);
     const accept = Buffer.concat(down).subarray(-(12 + 32));
     expect(accept[4]).toBe(HandshakeType.Accept);

@@ -12,6 +12,9 @@ const PROGRAM = join(import.meta.dirname, 'children/host.mjs');
 
 type NodeStats = ReturnType<GenRpcNode['stats']>;
 
+/** Where nodes are, by their names. */
+export type Places = Readonly<Record<string, NodeLocationOptions>>;
+
 /** When something happened, ms of `machineNow`. */
 interface Event {
   readonly at: number;
@@ -88,7 +91,7 @@ export class HostNode {
   }
 
   /** Where it is to find other nodes from now on. */
-  learn(places: Readonly<Record<string, NodeLocationOptions>>): Promise<void> {
+  learn(places: Places): Promise<void> {
     return this.process.ask('places', places);
   }
 

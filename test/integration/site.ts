@@ -5,13 +5,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
+import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
+import type { GenRpcOptions } from '../../lib/node/options.js';
 import { machineNow } from '../support/net-process.js';
-import { HostNode, type End, type TrafficCall } from './host-node.js';
+import { HostNode, type End, type Places, type TrafficCall } from './host-node.js';
 import { Lan, type Family, type Host } from './lan.js';
 
-export type DriverName = 'tcp';
+export type DriverName = 'tcp' | 'tls';
 /** Of every node, by its driver. */
-const PORTS = { tcp: 5369 } as const;
+const PORTS = { tcp: 5369, tls: 5370 } as const;
 
 /** `NODES` in the environment: how many hosts there are beside the master's. */
 export const COUNT = Number(process.env['NODES'] ?? 3);
@@ -51,23 +53,26 @@ export interface Weather {
 export class Site {
   readonly nodes: HostNode[] = [];
   /** What the processes write of what they do. */
-  private readonly folder = mkdtempSync(join(tmpdir(), `genrpc-${process.pid}-`));
+  private readonly folder = mkdtempSync(join(tmpdir(), `genrpc-hosts-${process.pid}-`));
   private readonly secret = randomBytes(32).toString('base64');
   private made = 0;
+  private options: Partial<GenRpcOptions> = OPTIONS;
 
   private constructor(
     readonly driver: DriverName,
     readonly family: Family,
     readonly lan: Lan,
-  ) {}
+    /** Where nodes have their certificates from. */
+    private readonly authority: CertificateAuthority | undefined,
+  ) {
+    process.once('exit', () => rmSync(this.folder, { recursive: true, force: true }));
+  }
 
   static async start(driver: DriverName, family: Family): Promise<Site> {
-    const site = new Site(driver, family, await Lan.create(COUNT + 1, family));
+    const authority = driver === 'tls' ? await CertificateAuthority.create() : undefined;
+    const site = new Site(driver, family, await Lan.create(COUNT + 1, family), authority);
     try {
-      const started = await Promise.allSettled(site.lan.hosts.map((host) => site.boot(host)));
-      for (const result of started) if (result.status === 'rejected') throw result.reason;
-      await site.tellPlaces();
-      await site.acquaint();
+      await site.bootAll();
       return site;
     } catch (error) {
       await site[Symbol.asyncDispose]();
@@ -96,18 +101,25 @@ export class Site {
     const everywhere = this.family === 4 ? '0.0.0.0' : '::';
     const name = `${title}@${title}.lan`;
     const node = await HostNode.start(host, this.folder, {
-      ...{ name, secret: this.secret, driver: this.driver },
+      ...{ name, secret: this.secret, driver: this.driver, ...(await this.certificates(name)) },
       listen: { host: everywhere, port: PORTS[this.driver], ipv6Only: true, allowPlaintext: this.driver === 'tcp' },
-      ...OPTIONS,
+      ...this.options,
     });
     this.nodes[host.number] = node;
     return node;
   }
 
-  /** What discovery says, of all nodes to all nodes. */
-  async tellPlaces(): Promise<void> {
+  /** All nodes anew, and different in these options. */
+  async reboot(options: Partial<GenRpcOptions>): Promise<void> {
+    this.options = { ...this.options, ...options };
+    await Promise.all(this.nodes.map((node) => node.kill()));
+    await this.bootAll();
+  }
+
+  /** What discovery says of all nodes, but for what it has `wrong`. */
+  async tellPlaces(wrong: Places = {}, toWhom: readonly HostNode[] = this.nodes): Promise<void> {
     const places = Object.fromEntries(this.nodes.map(({ name, host }) => [name, { host: host.address }]));
-    await Promise.all(this.nodes.map((node) => node.learn(places)));
+    await Promise.all(toWhom.map((node) => node.learn({ ...places, ...wrong })));
   }
 
   /** An id that no other call has. */
@@ -192,6 +204,19 @@ export class Site {
   /** A call that waits for a node which is down or about to be found dead. */
   patient(from: HostNode, to: HostNode): Promise<End> {
     return this.echo(from, to, { waitForReady: true });
+  }
+
+  private async bootAll(): Promise<void> {
+    const started = await Promise.allSettled(this.lan.hosts.map((host) => this.boot(host)));
+    for (const result of started) if (result.status === 'rejected') throw result.reason;
+    await this.tellPlaces();
+    await this.acquaint();
+  }
+
+  private async certificates(name: string): Promise<Pick<GenRpcOptions, 'tls'>> {
+    if (this.authority === undefined) return {};
+    const { cert, key } = await this.authority.issue(name);
+    return { tls: { ca: this.authority.cert, cert, key } };
   }
 
   private pairs(): (readonly [HostNode, HostNode])[] {

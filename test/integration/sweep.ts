@@ -7,7 +7,7 @@ import { sweep } from '../support/net-namespace.js';
 /** Namespaces, what runs in them, and folders. */
 function leftBehind(): string[] {
   const folders = readdirSync(tmpdir()).filter((name) => {
-    const [, pid] = /^genrpc-(\d+)-/.exec(name) ?? [];
+    const [, pid] = /^genrpc-hosts-(\d+)-/.exec(name) ?? [];
     return pid !== undefined && !existsSync(`/proc/${pid}`);
   });
   for (const folder of folders) rmSync(join(tmpdir(), folder), { recursive: true });

@@ -1,7 +1,7 @@
 /** The verbs from one to many, where nothing is cut: every node is a machine of its own. */
 import { expect } from 'vitest';
 import type { CastReport, SbcastResult } from '../../lib/node/broadcasts.js';
-import type { HostNode, Multicall } from './host-node.js';
+import type { Multicall } from './host-node.js';
 import type { Scenario, Scenarios } from './scenarios.js';
 import { wordsOf } from './seen.js';
 import { slowestOf } from './weather.js';
@@ -59,9 +59,10 @@ const fromEveryone: Scenario = async ({ master, others, nodes }, seen) => {
   seen.note('every node to all others, slowest', 'answered', Math.max(...ends.map(({ ms }) => ms)));
 };
 
-const withBadNode: Scenario = async ({ master, others }, seen) => {
+const withBadNode: Scenario = async (site, seen) => {
+  const { master, others } = site;
   const names = [NOBODY, ...others.map(({ name }) => name)];
-  await master.learn({ ...placesOf(others), [NOBODY]: { host: master.host.address, port: 9 } });
+  await site.tellPlaces({ [NOBODY]: { host: master.host.address, port: 9 } }, [master]);
   const { outcomes, badNodes } = await master.many<Multicall>('multicall', names, 'host', 'who');
   expect(badNodes).toEqual([NOBODY]);
   const [bad] = outcomes;
@@ -89,10 +90,6 @@ const broadcasts: Scenario = async (site, seen) => {
     seen.note(`${verb}, until it ran on all nodes`, 'ran once on each', performance.now() - since);
   }
 };
-
-function placesOf(nodes: readonly HostNode[]): Record<string, { host: string }> {
-  return Object.fromEntries(nodes.map(({ name, host }) => [name, { host: host.address }]));
-}
 
 export const VERBS: Scenarios = {
   call,

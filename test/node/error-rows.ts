@@ -65,7 +65,7 @@ async function connectedPair(options: NodeSettings = {}): Promise<Ground> {
 /** A peer that does as `act` says at each frame of `a`, instead of `b`. */
 async function rawPair(act: (peer: RawPeer, frame: Frame) => void, options: CallOptions = {}): Promise<Ground> {
   const cluster = new Cluster();
-  const server = await RawServer.listen((peer) => void peer.welcome(B).then(() => obey(peer)));
+  const server = await RawServer.listen('tcp', (peer) => void peer.welcome(B).then(() => obey(peer)));
   const obey = async (peer: RawPeer): Promise<void> => {
     for (let done = 0; ; done += 1) {
       await peer.until(() => peer.frames.length > done).catch(() => {});
@@ -127,7 +127,7 @@ async function closingPair(): Promise<Ground> {
 async function rejectingPair(): Promise<Ground> {
   const cluster = new Cluster();
   const reject = encodeReject({ reason: 2, minVersion: 7, maxVersion: 9 });
-  const server = await RawServer.listen((peer) => peer.send(handshakeFrame(HandshakeType.Reject, reject)));
+  const server = await RawServer.listen('tcp', (peer) => peer.send(handshakeFrame(HandshakeType.Reject, reject)));
   redirect(cluster, B, server.port);
   const over = async (): Promise<void> => {
     await cluster[Symbol.asyncDispose]();

@@ -37,7 +37,7 @@ describe('a peer that ignores the limit', () => {
   it('has that call refused, and goes on', async () => {
     await using nodes = await twoNodes({ options: { maxMessageBytes: LIMIT } });
     const port = nodes.discovery.locations.get(B)?.port ?? 0;
-    const peer = await (await RawPeer.dial(port)).login('raw@127.0.0.1', B);
+    const peer = await (await RawPeer.dial('tcp', port)).login('raw@127.0.0.1', B);
     const name = { module: 'math', fn: 'echo', version: '' };
     const call = (id: number, value: string) => {
       const payload = { kind: 'codec', bytes: new MsgpackrCodec().encode([value]) } as const;

@@ -68,6 +68,22 @@ describe('a node with certificates', () => {
     expect(JSON.stringify(problems)).toContain('not for host 127.0.0.1');
     expect(JSON.stringify(problems)).not.toContain('PRIVATE');
     expect(JSON.stringify(problemsOf({ tls: LOOPBACK_TLS.key }))).not.toContain('PRIVATE');
+    const body = LOOPBACK_TLS.key.replaceAll(/-----.*-----|\n/g, '');
+    for (const key of [
+      body,
+      `${body.slice(0, 64)}\n${body.slice(64)}`,
+      Buffer.from(LOOPBACK_TLS.key).toString('base64'),
+    ]) {
+      const wrong = problemsOf({ tls: { ...LOOPBACK_TLS, key } });
+      expect(wrong).toEqual([{ path: 'tls.key', expected: expect.stringContaining('this seems to be neither') }]);
+      for (const part of key.match(/\w{16}/g) ?? []) expect(JSON.stringify(wrong)).not.toContain(part);
+    }
+    const misplaced = [{ text: LOOPBACK_TLS.key }];
+    for (const option of ['ca', 'cert', 'key', 'passphrase', 'crl', 'server', 'client']) {
+      const wrong = problemsOf({ tls: { ...LOOPBACK_TLS, [option]: misplaced } });
+      expect.soft(wrong.length, option).toBeGreaterThan(0);
+      expect.soft(JSON.stringify(wrong), option).not.toContain('PRIVATE');
+    }
   });
 });
 

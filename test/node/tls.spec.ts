@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { connect, type AddressInfo } from 'node:net';
 import { connect as connectTls, createServer, type TlsOptions } from 'node:tls';
+import { inspect } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
@@ -43,6 +44,23 @@ describe('a node that listens at several places', () => {
     const callers = [nodes, near].map((known, at) => cluster.create(`c${at}`, { listen: false, nodes: known }, OWN));
     const subjects = await Promise.all(callers.map((caller) => caller.call(B, 'who', 'calls')));
     expect(subjects).toEqual(['CN=any@localhost', undefined]);
+  });
+
+  it('lets nobody without a certificate replace a node that has shown one', async () => {
+    await using cluster = new Cluster({ driver: 'tls' });
+    const edge = await cluster.start('b', { listen: [{ port: 0 }, { driver: 'tcp', port: 0 }] });
+    edge.register('who', { calls: (_args, { caller }) => caller.certificate?.subject });
+    const [outside, inside] = edge.endpoints().map(({ driver, port }) => ({ [B]: { driver, port } }));
+    const namesake = (nodes = outside): GenRpcNode => cluster.create('a', { listen: false, nodes: nodes ?? {} }, OWN);
+    const first = namesake(inside);
+    await expect(first.call(B, 'who', 'calls')).resolves.toBeUndefined();
+    const real = namesake(outside);
+    await expect(real.call(B, 'who', 'calls')).resolves.toBe('CN=any@localhost');
+    await until(() => first.nodes().length === 0);
+    await expect(namesake(inside).call(B, 'who', 'calls')).rejects.toThrow('already has a connection');
+    await expect(namesake(outside).call(B, 'who', 'calls')).resolves.toBe('CN=any@localhost');
+    await until(() => real.nodes().length === 0);
+    expect(edge.stats()).toMatchObject({ acceptedConnections: 1, counts: { duplicate_node: 3 } });
   });
 
   it('opens all of them or none', async () => {
@@ -165,6 +183,20 @@ describe('a stranger at the door of TLS', () => {
     await cluster.create('a', { listen: false }).connect(B);
   });
 
+  it.each(['close', 'drain'] as const)('is gone once a node has ended by `%s`', async (end) => {
+    await using cluster = new Cluster({ driver: 'tls' });
+    const b = await cluster.start('b');
+    const port = portOf(cluster, B);
+    const silent = connect(port, '127.0.0.1').on('error', () => {});
+    const secured = connectTls({ port, host: '127.0.0.1', ...LOOPBACK_TLS }).on('error', () => {});
+    const ended = [silent, secured].map((socket) => new Promise((resolve) => socket.once('close', resolve)));
+    await once(secured, 'secureConnect');
+    await until(() => b.stats().handshakes === 2);
+    await b[end]();
+    expect(b.stats().handshakes).toBe(0);
+    await Promise.all(ended);
+  });
+
   it('that speaks no TLS is closed and counted', async () => {
     await using nodes = await twoNodes({ driver: 'tls' });
     const socket = connect(portOf(nodes, B), '127.0.0.1').on('error', () => {});
@@ -180,5 +212,19 @@ describe('a stranger at the door of TLS', () => {
     const socket = connectTls({ port: portOf(nodes, B), host: '127.0.0.1', ...LOOPBACK_TLS }).on('error', () => {});
     await new Promise((resolve) => socket.once('close', resolve));
     await until(() => nodes.b.stats().counts.handshake_failed === 1);
+  });
+});
+
+describe('the key of a node', () => {
+  it('is in nothing of it that can be printed', async () => {
+    await using nodes = await twoNodes({ driver: 'tls' });
+    const contexts: unknown[] = [];
+    nodes.b.register('who', { calls: (_args, context) => contexts.push(context) });
+    await nodes.a.call(B, 'who', 'calls');
+    const [, line = ''] = LOOPBACK_TLS.key.split('\n');
+    const deep = { depth: Infinity, showHidden: true, maxStringLength: Infinity };
+    for (const one of [nodes.a, nodes.b, contexts, nodes.a.stats()]) expect(inspect(one, deep)).not.toContain(line);
+    expect(inspect(nodes, deep)).not.toContain(line);
+    expect(inspect({ tls: LOOPBACK_TLS }, deep), 'the search finds what is there').toContain(line);
   });
 });

@@ -35,7 +35,8 @@ import {
 import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';
 import { decodePayload, type Payload } from '../../lib/protocol/payload.js';
 import { framesIn } from '../support/frames.js';
-import { bytesOf, TCP_BINDING } from '../support/raw-peer.js';
+import { bytesOf } from '../support/raw-peer.js';
+import { TCP_BINDING } from '../support/raw-socket.js';
 
 const TEXT = readFileSync(join(import.meta.dirname, '../../docs/PROTOCOL.md'), 'utf8');
 

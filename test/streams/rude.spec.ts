@@ -134,7 +134,7 @@ describe('a source that brings everything in one turn', () => {
 describe('what is half done', () => {
   it('a cast that is half sent when its connection ends is counted as lost', async () => {
     await using cluster = new Cluster({ driver: 'tcp' });
-    await using server = await RawServer.listen();
+    await using server = await RawServer.listen('tcp');
     redirect(cluster, B, server.port);
     const a = cluster.create('a', { listen: false });
     a.cast(B, 'math', 'add', [Buffer.alloc(400_000)]);

@@ -3,8 +3,8 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
-import { SECRET, type Cluster } from './cluster.js';
-import { until } from './door.js';
+import { ofDriver, SECRET, type Cluster } from './cluster.js';
+import { redirect, until } from './door.js';
 
 const SCRIPT = join(import.meta.dirname, '../faults/children/living.mjs');
 
@@ -29,7 +29,7 @@ export class ChildNode {
   }
 
   /**
-   * Resolves once it listens, and `cluster` knows where. Its options must survive JSON.
+   * Resolves once it listens, by the driver of `cluster`, which knows where. Its options must survive JSON.
    * @param execArgv for Node
    */
   static async start(
@@ -38,14 +38,14 @@ export class ChildNode {
     options: object = {},
     execArgv: readonly string[] = [],
   ): Promise<ChildNode> {
-    const all = { name, secret: SECRET, listen: { port: 0 }, ...options };
+    const all = { name, secret: SECRET, listen: { port: 0 }, ...ofDriver(cluster.driver), ...options };
     const env = { ...process.env, NODE_OPTIONS: '', OPTIONS: JSON.stringify(all) };
     const child = fork(SCRIPT, [], { env, execArgv: [...execArgv] });
     const port = await new Promise<number>((resolve, reject) => {
       child.once('message', (message) => resolve(message as number));
       child.once('exit', (status) => reject(new Error(`The child ended with ${status}.`)));
     });
-    cluster.discovery.locations.set(name, { driver: 'tcp', host: '127.0.0.1', port });
+    redirect(cluster, name, port);
     return new ChildNode(child, name, port);
   }
 

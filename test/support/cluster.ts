@@ -19,6 +19,15 @@ export const SECRET = 'a-fine-long-cookie-for-tests-0123';
 export type DriverName = 'tcp' | 'tls' | 'memory';
 export const DRIVERS: readonly DriverName[] = ['tcp', 'tls', 'memory'];
 
+/** Those whose bytes pass through the system: what breaks there has to be met by each of them alike. */
+export type SocketDriver = Exclude<DriverName, 'memory'>;
+export const SOCKET_DRIVERS: readonly SocketDriver[] = ['tcp', 'tls'];
+
+/** What a node has to be told for this driver to be what it uses. */
+export function ofDriver(driver: DriverName): NodeSettings {
+  return driver === 'tls' ? { driver, tls: LOOPBACK_TLS } : { driver };
+}
+
 export type NodeSettings = Partial<Omit<GenRpcOptions, 'name'>>;
 
 /** A busy machine stands still now and then: tests that are not about that must not see calls refused for it. */
@@ -98,8 +107,8 @@ export class Cluster {
     const full = name.includes('@') ? name : `${name}@127.0.0.1`;
     const node = createNode(
       {
-        ...{ name: full, secret: SECRET, driver: this.driver, listen: { port: 0 } },
-        ...(this.driver === 'tls' ? { tls: LOOPBACK_TLS } : {}),
+        ...{ name: full, secret: SECRET, listen: { port: 0 } },
+        ...ofDriver(this.driver),
         ...this.settings.options,
         ...options,
         concurrency: { ...UNHURRIED, ...this.settings.options?.concurrency, ...options.concurrency },

@@ -11,8 +11,8 @@ import {
   type Reject,
   type ServerHello,
 } from '../../lib/protocol/handshake-frames.js';
-import { Cluster, SECRET, type DriverName, type NodeSettings } from './cluster.js';
-import { bindingOf, helloFor, RawPeer, serverHello } from './raw-peer.js';
+import { Cluster, SECRET, type NodeSettings, type SocketDriver } from './cluster.js';
+import { helloFor, RawPeer, serverHello } from './raw-peer.js';
 import { tlsPeer } from './tls-peer.js';
 
 export const OTHER_SECRET = 'another-long-cookie-for-tests-4567';
@@ -41,12 +41,12 @@ export interface Greeting {
 export async function greet(peer: RawPeer, hello: Buffer): Promise<Greeting> {
   peer.send(hello);
   const { frame } = await peer.handshake(HandshakeType.ServerHello);
-  return { hello, answer: frame, script: transcript(hello, frame, bindingOf(peer.socket)) };
+  return { hello, answer: frame, script: transcript(hello, frame, peer.binding) };
 }
 
 /** A stranger who has said hello to `node` and waits. */
 export async function helloFrom(cluster: Cluster, node: string): Promise<RawPeer> {
-  const peer = await RawPeer.dial(portOf(cluster, node));
+  const peer = await dialTo(cluster, node);
   await greet(peer, helloFor('stranger@127.0.0.1', node));
   return peer;
 }
@@ -56,7 +56,7 @@ export async function answerAs(peer: RawPeer, node: string, changes: Partial<Ser
   const { frame: hello } = await peer.handshake(HandshakeType.ClientHello);
   const answer = serverHello(node, changes);
   peer.send(answer);
-  return { hello, answer, script: transcript(hello, answer, bindingOf(peer.socket)) };
+  return { hello, answer, script: transcript(hello, answer, peer.binding) };
 }
 
 /** As a server that knows the secret: proof in, verdict out. */
@@ -81,9 +81,19 @@ export function portOf(cluster: Cluster, node: string): number {
   return cluster.discovery.locations.get(node)?.port ?? 0;
 }
 
+/** Those with sockets: a cluster in memory has none that a stranger could have too. */
+export function socketDriverOf({ driver }: Cluster): SocketDriver {
+  return driver === 'tls' ? 'tls' : 'tcp';
+}
+
+/** A stranger's connection to `node`, as the nodes of the cluster would make it. */
+export function dialTo(cluster: Cluster, node: string): Promise<RawPeer> {
+  return RawPeer.dial(socketDriverOf(cluster), portOf(cluster, node));
+}
+
 /** From here on discovery says that `node` is on this port. */
 export function redirect(cluster: Cluster, node: string, port: number): void {
-  cluster.discovery.locations.set(node, { driver: cluster.driver === 'tls' ? 'tls' : 'tcp', host: '127.0.0.1', port });
+  cluster.discovery.locations.set(node, { driver: socketDriverOf(cluster), host: '127.0.0.1', port });
 }
 
 /** A call of the canary, as an authenticated client would send it. */
@@ -115,7 +125,7 @@ export class Door {
   }
 
   /** @param options of `b`. */
-  static async open(options: NodeSettings = {}, driver: Exclude<DriverName, 'memory'> = 'tcp'): Promise<Door> {
+  static async open(driver: SocketDriver, options: NodeSettings = {}): Promise<Door> {
     const cluster = new Cluster({ driver });
     const node = await cluster.start('b', options);
     const port = portOf(cluster, node.name);
@@ -134,16 +144,22 @@ export class Door {
     return this.healthy.call(this.name, 'health', 'ping');
   }
 
-  /** A stranger's connection, to `b` unless told otherwise, in the clear whatever `b` speaks. */
+  /** A stranger's connection, to `b` unless told otherwise. */
   async dial({ from, port = this.port }: { from?: string; port?: number } = {}): Promise<RawPeer> {
-    const peer = await RawPeer.dial(port, from);
-    this.peers.push(peer);
-    return peer;
+    return this.kept(await RawPeer.dial(socketDriverOf(this.cluster), port, from));
   }
 
-  /** A stranger's connection over TLS, with the certificate that everybody has unless told otherwise. */
+  /** One in the clear, whatever `b` speaks. */
+  async dialPlain(): Promise<RawPeer> {
+    return this.kept(await RawPeer.dial('tcp', this.port));
+  }
+
+  /** One over TLS, with the certificate that everybody has unless told otherwise. */
   async dialTls(options: ConnectionOptions = {}): Promise<RawPeer> {
-    const peer = await tlsPeer(this.port, options);
+    return this.kept(await tlsPeer(this.port, options));
+  }
+
+  private kept(peer: RawPeer): RawPeer {
     this.peers.push(peer);
     return peer;
   }

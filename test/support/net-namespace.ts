@@ -51,6 +51,11 @@ let made = 0;
 
 /** The beginning of the names of namespaces that belong together. */
 export function nextNamespaces(): string {
+  if (made === 0) {
+    // A run that is broken off ends its processes, and they dispose of nothing.
+    process.once('exit', () => sweep((owner) => owner === process.pid));
+    process.once('SIGINT', () => process.exit(1));
+  }
   return `genrpc-${process.pid}-${(made += 1)}`;
 }
 
@@ -58,16 +63,20 @@ export function nextNamespaces(): string {
  * Removes what processes have left behind that are no more, and names it: one whose test hangs is killed, and disposes
  * of nothing. Whatever still runs there is killed.
  */
-export function sweep(): string[] {
+export function sweep(isLeft: (owner: number) => boolean = isGone): string[] {
   const { stdout } = spawnSync('ip', ['netns', 'list'], { encoding: 'utf8' });
   const all = [...(stdout ?? '').matchAll(/^genrpc-(\d+)-\S+/gm)];
-  const left = all.filter(([, pid]) => !existsSync(`/proc/${pid}`)).map(([name]) => name);
+  const left = all.filter(([, owner]) => isLeft(Number(owner))).map(([name]) => name);
   for (const name of left) {
     const pids = spawnSync('ip', ['netns', 'pids', name], { encoding: 'utf8' }).stdout.split('\n');
     for (const pid of pids) if (pid !== '') end(Number(pid));
     spawnSync('ip', ['netns', 'del', name]);
   }
   return left;
+}
+
+function isGone(pid: number): boolean {
+  return !existsSync(`/proc/${pid}`);
 }
 
 function end(pid: number): void {

@@ -5,7 +5,7 @@ import type { CallOptions } from '../../lib/node/call-options.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import type { NodeStats } from '../../lib/node/node-stats.js';
 import type { GenRpcErrorCode } from '../../lib/protocol/errors.js';
-import { SECRET } from './cluster.js';
+import { ofDriver, SECRET, type SocketDriver } from './cluster.js';
 import type { NetNamespace } from './net-namespace.js';
 import { NetProcess } from './net-process.js';
 
@@ -38,10 +38,17 @@ export class NetNode {
   ) {}
 
   /** Resolves once the node, `title` at the address of its namespace, listens there. */
-  static async start(at: NetNamespace, title: string, options: Partial<GenRpcOptions> = {}): Promise<NetNode> {
+  static async start(
+    driver: SocketDriver,
+    at: NetNamespace,
+    title: string,
+    options: Partial<GenRpcOptions> = {},
+  ): Promise<NetNode> {
     const name = `${title}@${at.address}`;
-    const listen = { host: at.address, port: PORT, allowPlaintext: true };
-    const env = { OPTIONS: JSON.stringify({ name, secret: SECRET, listen, ...options }) };
+    const listen = { host: at.address, port: PORT, ...(driver === 'tcp' ? { allowPlaintext: true } : {}) };
+    const env = {
+      OPTIONS: JSON.stringify({ name, secret: SECRET, listen, clientPort: PORT, ...ofDriver(driver), ...options }),
+    };
     return new NetNode(name, await NetProcess.start(at.name, name, PROGRAM, env));
   }
 

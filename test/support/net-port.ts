@@ -17,8 +17,12 @@ export async function batch(program: 'ip' | 'tc', lines: readonly string[], name
   if (status !== 0) throw new Error(`${program}, in ${namespace ?? 'the namespace of this process'}: ${said.trim()}`);
 }
 
-/** Bits of a time stamp in ms: where they are 0, `loseSome` loses a packet. That is so for 4 ms of every 128. */
-const LOST_WHERE_0 = '0x7c';
+/**
+ * When `loseSome` loses: for 4 ms of every 128, at another place in each of eight times 128. At the same place, a packet
+ * that is sent again after 256 ms, and then after twice and four times that, would be lost each time.
+ */
+const LOSSES = Array.from({ length: 8 }, (_, part) => (part << 7) | (((part * 13 + 5) % 32) << 2));
+const LOSSES_MASK = 0x3fc;
 
 export class NetPort {
   /** @param name of the namespace */
@@ -46,15 +50,22 @@ export class NetPort {
    * another chance. It goes by that because not every kernel has netem.
    */
   loseSome(): Promise<void> {
-    const root = `filter add dev ${this.device} parent 1:`;
-    const stampAt = (offset: number): string => `match u8 0 ${LOST_WHERE_0} at ${offset} flowid 1:2`;
+    // Where the lower half of the time stamp is, in packets with no more options than that.
+    const filters = LOSSES.flatMap((time) => {
+      const stamp = (offset: number): string =>
+        `match u16 0x${time.toString(16)} 0x${LOSSES_MASK.toString(16)} at ${offset}`;
+      const lose = `filter add dev ${this.device} parent 1:`;
+      return [
+        `${lose} protocol ip prio 1 u32 match ip protocol 6 0xff ${stamp(46)} flowid 1:2`,
+        `${lose} protocol ipv6 prio 2 u32 match ip6 protocol 6 0xff ${stamp(66)} flowid 1:2`,
+      ];
+    });
     return this.control(
       `qdisc replace dev ${this.device} root handle 1: htb default 1 r2q 100000`,
       `class add dev ${this.device} parent 1: classid 1:1 htb rate 10gbit`,
       `class add dev ${this.device} parent 1: classid 1:2 htb rate 10gbit`,
       `qdisc add dev ${this.device} parent 1:2 handle 2: blackhole`,
-      `${root} protocol ip prio 1 u32 match ip protocol 6 0xff ${stampAt(47)}`,
-      `${root} protocol ipv6 prio 2 u32 match ip6 protocol 6 0xff ${stampAt(67)}`,
+      ...filters,
     );
   }
 

@@ -1,6 +1,6 @@
 /** Two nodes with a proxy between them, and a third that reaches the called one directly and must not notice anything. */
 import { expect } from 'vitest';
-import { twoNodes, type NodeSettings, type TwoNodes } from './cluster.js';
+import { twoNodes, type NodeSettings, type SocketDriver, type TwoNodes } from './cluster.js';
 import { portOf, redirect } from './door.js';
 import { Proxy, type ProxySettings } from './proxy.js';
 
@@ -13,8 +13,8 @@ export class Proxied {
   ) {}
 
   /** @param options of both nodes; those of the third are the defaults. */
-  static async start(options: NodeSettings, settings: ProxySettings = {}): Promise<Proxied> {
-    const nodes = await twoNodes({ options });
+  static async start(driver: SocketDriver, options: NodeSettings, settings: ProxySettings = {}): Promise<Proxied> {
+    const nodes = await twoNodes({ driver, options });
     const port = portOf(nodes, nodes.b.name);
     const healthy = nodes.create('healthy', { listen: false });
     await healthy.connect(nodes.b.name);

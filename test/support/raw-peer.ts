@@ -1,7 +1,6 @@
 /** A peer that speaks bytes: what a well-behaved node would send, and whatever else a test wants to. */
-import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
+import { createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { randomBytes } from 'node:crypto';
-import { TLSSocket } from 'node:tls';
 import { FrameDecoder } from '../../lib/protocol/frame-decoder.js';
 import { FrameEncoder } from '../../lib/protocol/frame-encoder.js';
 import {
@@ -27,17 +26,9 @@ import {
 } from '../../lib/protocol/handshake-frames.js';
 import { costOf } from '../../lib/connection/credit.js';
 import { WriteBatch } from '../../lib/connection/write-batch.js';
-import { SECRET } from './cluster.js';
+import { SECRET, type SocketDriver } from './cluster.js';
 import { Messages } from './frames.js';
-
-/** Of plain TCP. */
-export const TCP_BINDING = new Uint8Array(32);
-
-/** What proofs over this socket are bound to: RFC 9266, or nothing. */
-export function bindingOf(socket: Socket): Uint8Array {
-  if (!(socket instanceof TLSSocket)) return TCP_BINDING;
-  return socket.exportKeyingMaterial(32, 'EXPORTER-Channel-Binding', Buffer.alloc(0));
-}
+import { acceptTls, bindingOf, dialSocket } from './raw-socket.js';
 
 /** The bytes of frames, as a node would write them; of what is large, all its chunks behind it. */
 export function bytesOf(...frames: readonly Frame[]): Buffer {
@@ -149,8 +140,15 @@ export class RawPeer {
   private readonly reader = new HandshakeReader();
   private unread: Buffer[] = [];
 
-  constructor(readonly socket: Socket) {
-    socket.setNoDelay(true);
+  /**
+   * @param socket what it speaks over
+   * @param under what that goes over, where it is TLS
+   */
+  constructor(
+    readonly socket: Socket,
+    private readonly under = socket,
+  ) {
+    under.setNoDelay(true);
     socket.on('data', (bytes) => {
       this.received.push(bytes);
       if (this.decoding) this.decode(bytes);
@@ -164,14 +162,17 @@ export class RawPeer {
     });
   }
 
-  static async dial(port: number, localAddress?: string): Promise<RawPeer> {
-    const socket = connect({ port, host: '127.0.0.1', ...(localAddress === undefined ? {} : { localAddress }) });
-    const peer = new RawPeer(socket);
-    await new Promise<void>((resolve, reject) => {
-      socket.once('connect', resolve);
-      socket.once('error', reject);
-    });
+  /** Resolves once it is connected, over TLS once that is set up. */
+  static async dial(driver: SocketDriver, port: number, from?: string): Promise<RawPeer> {
+    const { socket, under, ready } = dialSocket(driver, port, from === undefined ? {} : { localAddress: from });
+    const peer = new RawPeer(socket, under);
+    await ready;
     return peer;
+  }
+
+  /** As both ends of this channel know it. */
+  get binding(): Uint8Array {
+    return bindingOf(this.socket);
   }
 
   send(...parts: readonly Uint8Array[]): void {
@@ -216,7 +217,7 @@ export class RawPeer {
     this.send(hello);
     const answer = await this.handshake(HandshakeType.ServerHello);
     decodeServerHello(answer.body);
-    const script = transcript(hello, answer.frame, bindingOf(this.socket));
+    const script = transcript(hello, answer.frame, this.binding);
     this.send(handshakeFrame(HandshakeType.Proof, proveClient([deriveKeys(Buffer.from(secret))], script)));
     await this.handshake(HandshakeType.Accept);
     this.startFrames();
@@ -230,7 +231,7 @@ export class RawPeer {
     const answer = serverHello(node);
     this.send(answer);
     const proof = await this.handshake(HandshakeType.Proof);
-    const script = transcript(hello.frame, answer, bindingOf(this.socket));
+    const script = transcript(hello.frame, answer, this.binding);
     if (verifyClient([keys], script, proof.body) === undefined) throw new Error('the client proved nothing');
     this.send(handshakeFrame(HandshakeType.Accept, proveServer(keys, script, proof.body)));
     this.startFrames();
@@ -246,6 +247,11 @@ export class RawPeer {
 
   destroy(): void {
     this.socket.destroy();
+  }
+
+  /** A reset of the connection, whatever is spoken over it. */
+  reset(): void {
+    this.under.resetAndDestroy();
   }
 
   /** Grants what has arrived since the last time; by itself, unless `granting` is off. */
@@ -285,27 +291,26 @@ export class RawPeer {
 /** A listener whose connections a test answers byte by byte. */
 export class RawServer {
   readonly peers: RawPeer[] = [];
+  /** All that were accepted: over TLS, also those that have not come to speak yet. */
+  private readonly sockets: Socket[] = [];
   private readonly waiters: ((peer: RawPeer) => void)[] = [];
   private taken = 0;
 
   private constructor(
     private readonly server: Server,
     readonly port: number,
+    private readonly onPeer: (peer: RawPeer) => void,
   ) {}
 
-  static async listen(onPeer?: (peer: RawPeer) => void): Promise<RawServer> {
+  /** @param onPeer called for each connection, over TLS once that is set up */
+  static async listen(driver: SocketDriver, onPeer: (peer: RawPeer) => void = () => {}): Promise<RawServer> {
     const server = createServer();
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-    const raw = new RawServer(server, (server.address() as AddressInfo).port);
+    const raw = new RawServer(server, (server.address() as AddressInfo).port, onPeer);
     server.on('connection', (socket) => {
-      const peer = new RawPeer(socket);
-      raw.peers.push(peer);
-      onPeer?.(peer);
-      const waiter = raw.waiters.shift();
-      if (waiter !== undefined) {
-        raw.taken += 1;
-        waiter(peer);
-      }
+      raw.sockets.push(socket);
+      if (driver === 'tcp') raw.add(new RawPeer(socket));
+      else acceptTls(socket, (tls) => raw.add(new RawPeer(tls, socket)));
     });
     return raw;
   }
@@ -319,7 +324,16 @@ export class RawServer {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const peer of this.peers) peer.destroy();
+    for (const socket of this.sockets) socket.destroy();
     await new Promise<void>((resolve) => this.server.close(() => resolve()));
+  }
+
+  private add(peer: RawPeer): void {
+    this.peers.push(peer);
+    this.onPeer(peer);
+    const waiter = this.waiters.shift();
+    if (waiter === undefined) return;
+    this.taken += 1;
+    waiter(peer);
   }
 }

@@ -46,7 +46,7 @@ function overOf(socket: TLSSocket): Promise<TlsVisit> {
 
 /** The bytes of a ClientHello, as somebody sends it who could go on. */
 export async function clientHello(): Promise<Buffer> {
-  await using server = await RawServer.listen();
+  await using server = await RawServer.listen('tcp');
   const socket = tlsSocket(server.port);
   const over = overOf(socket);
   const peer = await server.accept();

@@ -6,7 +6,7 @@ export interface SharedCertificates {
   /** The authority of all of them, PEM. */
   readonly ca: string;
   readonly caKey: string;
-  /** Of every node on this machine, PEM. */
+  /** Of every node on this machine, and on the two that a `Link` makes of it, PEM. */
   readonly cert: string;
   readonly key: string;
 }
@@ -19,7 +19,7 @@ declare module 'vitest' {
 
 export default async function setup({ provide }: TestProject): Promise<void> {
   const authority = await CertificateAuthority.create();
-  const names = { dns: ['localhost'], ip: ['127.0.0.1', '::1'] };
+  const names = { dns: ['localhost'], ip: ['127.0.0.1', '::1', '10.77.0.1', '10.77.0.2'] };
   const { cert, key } = await authority.issue('any@localhost', { names });
   provide('certificates', { ca: authority.cert, caKey: authority.key, cert, key });
 }

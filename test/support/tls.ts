@@ -9,7 +9,7 @@ import type { Clock } from '../../lib/ports/clock.js';
 
 const { ca, caKey, cert, key } = inject('certificates');
 
-/** Certificates for any node at `127.0.0.1`, `::1` or `localhost`. */
+/** Certificates for any node at `127.0.0.1`, `::1` or `localhost`, or at an end of a `Link`. */
 export const LOOPBACK_TLS = { ca, cert, key } as const;
 
 /** Who issued them, to issue others. */

@@ -74,7 +74,10 @@ describe('the doors', () => {
   });
 
   it('for tests export these', () => {
-    expect(Object.keys(testing).toSorted()).toEqual(['MemoryLink', 'MemoryNetwork', 'SeededRandom', 'VirtualClock']);
+    expect(Object.keys(testing).toSorted()).toEqual([
+      ...['CertificateAuthority', 'MemoryLink', 'MemoryNetwork', 'SeededRandom', 'VirtualClock'],
+      ...['selfSigned', 'writeCertificate'],
+    ]);
   });
 
   it('name one and the same error and node', () => {

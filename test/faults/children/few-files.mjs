@@ -5,7 +5,7 @@ import { createNode } from 'nestjs-gen-rpc/core';
 const log = { info() {}, warn: (line) => lines.push(line), error: (line) => lines.push(line) };
 const lines = [];
 const held = [];
-const node = createNode({ name: 'b@127.0.0.1', secret: process.env.SECRET, listen: { port: 0 } }, { log });
+const node = createNode({ ...JSON.parse(process.env.OPTIONS), name: 'b@127.0.0.1', listen: { port: 0 } }, { log });
 
 node.register('files', {
   /** Opens files until there is no descriptor left; returns the system's word for that. */

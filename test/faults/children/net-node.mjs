@@ -88,6 +88,8 @@ const verbs = {
   allGone: async () => {
     const open = sockets.filter(({ goneAt }) => goneAt === undefined);
     await Promise.all(open.map(({ socket }) => new Promise((resolve) => socket.once('close', resolve))));
+    // What was TLS over one of them hears of it behind that.
+    await new Promise(setImmediate);
     return {
       at: Math.max(...sockets.map(({ goneAt }) => goneAt)),
       destroyed: sockets.every(({ socket }) => socket.destroyed),

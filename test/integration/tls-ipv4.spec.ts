@@ -1,0 +1,6 @@
+import { integration } from './scenarios.js';
+import { CUTS } from './cuts.js';
+import { IMPAIRMENTS } from './impairments.js';
+import { VERBS } from './verbs.js';
+
+integration('tls', 4, { ...VERBS, ...CUTS, ...IMPAIRMENTS });
