@@ -87,7 +87,7 @@ export function socketDriverOf({ driver }: Cluster): SocketDriver {
 }
 
 /** A stranger's connection to `node`, as the nodes of the cluster would make it. */
-export function dialTo(cluster: Cluster, node: string): Promise<RawPeer> {
+function dialTo(cluster: Cluster, node: string): Promise<RawPeer> {
   return RawPeer.dial(socketDriverOf(cluster), portOf(cluster, node));
 }
 

@@ -15,7 +15,7 @@ export interface TlsVisit {
 }
 
 /** A client of TLS to a local port. It need not come about. */
-export function tlsSocket(port: number, options: ConnectionOptions = {}): TLSSocket {
+function tlsSocket(port: number, options: ConnectionOptions = {}): TLSSocket {
   return connect({ port, host: '127.0.0.1', ...LOOPBACK_TLS, ...options });
 }
 
