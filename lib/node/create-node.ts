@@ -142,7 +142,8 @@ function identityOf(options: ResolvedOptions, clock: Clock, random: Random): Ide
   return {
     node: name,
     incarnation: newIncarnation(random, life),
-    keys: secrets.map((secret) => deriveKeys(Buffer.from(secret))),
+    // Not by way of a Buffer: those share memory, and whoever prints one of them prints the others.
+    keys: secrets.map((secret) => deriveKeys(new TextEncoder().encode(secret))),
     codecs: [codecOf(codec)],
     settings: {
       ...{ frameReadTimeout, sendTimeout, maxQueuedBytes, maxMessageBytes, maxWindow, batching, keepalive },

@@ -26,7 +26,8 @@ const OTHER = 'zQ4#the-cookie-of-somebody-else-entirely';
 
 /** The cookies in every shape in which they could be printed. */
 const SHAPES = [COOKIE, OTHER].flatMap((cookie) => {
-  const bytes = Buffer.from(cookie);
+  // Not of the pool: whatever else is there is printed with it.
+  const bytes = Buffer.alloc(cookie.length, cookie);
   const hex = bytes.toString('hex');
   const pairs = (hex.match(/../g) ?? []).slice(0, 16);
   const decimals = [...bytes].slice(0, 16).join(', ');

@@ -27,7 +27,7 @@ export async function until(check: () => boolean): Promise<void> {
 }
 
 export function keysOf(secret = SECRET): RoleKeys {
-  return deriveKeys(Buffer.from(secret));
+  return deriveKeys(new TextEncoder().encode(secret));
 }
 
 /** What both sides of a handshake have said before any proof. */

@@ -218,7 +218,7 @@ export class RawPeer {
     const answer = await this.handshake(HandshakeType.ServerHello);
     decodeServerHello(answer.body);
     const script = transcript(hello, answer.frame, this.binding);
-    this.send(handshakeFrame(HandshakeType.Proof, proveClient([deriveKeys(Buffer.from(secret))], script)));
+    this.send(handshakeFrame(HandshakeType.Proof, proveClient([deriveKeys(new TextEncoder().encode(secret))], script)));
     await this.handshake(HandshakeType.Accept);
     this.startFrames();
     return this;
@@ -229,7 +229,7 @@ export class RawPeer {
    * @param behind sent in the same breath as its last frame
    */
   async welcome(node: string, secret = SECRET, ...behind: readonly Frame[]): Promise<this> {
-    const keys = deriveKeys(Buffer.from(secret));
+    const keys = deriveKeys(new TextEncoder().encode(secret));
     const hello = await this.handshake(HandshakeType.ClientHello);
     const answer = serverHello(node);
     this.send(answer);
