@@ -3,10 +3,11 @@ import type { Socket } from 'node:net';
 import { once } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { FrameType, type Frame } from '../../lib/protocol/frame.js';
-import { Cluster, SOCKET_DRIVERS, type SocketDriver } from '../support/cluster.js';
-import { Door, redirect, until } from '../support/door.js';
+import { SOCKET_DRIVERS, type SocketDriver } from '../support/cluster.js';
+import { Door, until } from '../support/door.js';
+import { loseServer } from '../support/lost-server.js';
 import { Proxied } from '../support/proxied.js';
-import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
+import { bytesOf, RawPeer } from '../support/raw-peer.js';
 import { dialSocket } from '../support/raw-socket.js';
 
 const B = 'b@127.0.0.1';
@@ -123,22 +124,8 @@ describe.each(SOCKET_DRIVERS)('S-14 a peer that ends its half, over %s', (driver
   });
 
   it('S-14 as a server: pending calls end, later ones take a new connection', async () => {
-    await using server = await RawServer.listen(driver);
-    await using cluster = new Cluster({ driver });
-    const a = cluster.create('a', { listen: false });
-    redirect(cluster, B, server.port);
-    const reply = a.call(B, 'math', 'add', [1, 2]);
-    const lost = expect(reply).rejects.toMatchObject({ code: 'connection_lost', maybeExecuted: true });
-    const first = await (await server.accept()).welcome(B);
-    await first.until(() => first.frames.length === 1);
-    first.socket.end();
-    await lost;
-    const second = a.call(B, 'math', 'add', [3, 4], { waitForReady: true });
-    const peer = await (await server.accept()).welcome(B);
-    await peer.until(() => peer.frames.length === 1);
-    peer.send(bytesOf({ type: FrameType.Result, id: 1, payload: { kind: 'codec', bytes: Buffer.of(7) } }));
-    await expect(second).resolves.toBe(7);
-    expect(a.stats()).toMatchObject({ openConnections: 1, counts: { dialled: 2, connected: 2, connection_lost: 1 } });
+    const stats = await loseServer(driver, (peer) => peer.socket.end());
+    expect(stats).toMatchObject({ openConnections: 1, counts: { dialled: 2, connected: 2, connection_lost: 1 } });
   });
 });
 

@@ -1,11 +1,11 @@
 /** PINGs without end, PONGs that nobody asked for, and PONGs that do not come. */
 import { describe, expect, it } from 'vitest';
 import { FrameType, type Frame } from '../../lib/protocol/frame.js';
-import { Cluster, SOCKET_DRIVERS } from '../support/cluster.js';
-import { Door, redirect, until } from '../support/door.js';
-import { bytesOf, RawPeer, RawServer } from '../support/raw-peer.js';
+import { SOCKET_DRIVERS } from '../support/cluster.js';
+import { Door, until } from '../support/door.js';
+import { loseServer } from '../support/lost-server.js';
+import { bytesOf, RawPeer } from '../support/raw-peer.js';
 
-const B = 'b@127.0.0.1';
 const PING = bytesOf({ type: FrameType.Ping });
 const PONG = bytesOf({ type: FrameType.Pong });
 /** More can wait for a turn of the loop than this, but no peer that keeps the rules sends more at once. */
@@ -78,22 +78,8 @@ describe('S-07 a flood of PINGs', () => {
     });
 
     it('S-07 that a server sends: the caller is told, and its next call takes a new connection', async () => {
-      await using server = await RawServer.listen(driver);
-      await using cluster = new Cluster({ driver });
-      const a = cluster.create('a', { listen: false });
-      redirect(cluster, B, server.port);
-      const reply = a.call(B, 'math', 'add', [1, 2]);
-      const lost = expect(reply).rejects.toMatchObject({ code: 'connection_lost', maybeExecuted: true });
-      const flooder = await (await server.accept()).welcome(B);
-      await flooder.until(() => flooder.frames.length === 1);
-      flooder.send(times(FLOOD, PING));
-      await lost;
-      expect(a.stats().counts).toMatchObject({ ping_flood: 1, connection_lost: 1 });
-      const second = a.call(B, 'math', 'add', [3, 4], { waitForReady: true });
-      const peer = await (await server.accept()).welcome(B);
-      await peer.until(() => peer.frames.length === 1);
-      peer.send(bytesOf({ type: FrameType.Result, id: 1, payload: { kind: 'codec', bytes: Buffer.of(7) } }));
-      await expect(second).resolves.toBe(7);
+      const { counts } = await loseServer(driver, (peer) => peer.send(times(FLOOD, PING)));
+      expect(counts).toMatchObject({ ping_flood: 1, connection_lost: 1 });
     });
   });
 

@@ -1,65 +1,25 @@
 /** A driver that a test looks over the shoulder of: what leaves by each of its channels, and where one breaks. */
-import type {
-  Channel,
-  ChannelEvents,
-  Driver,
-  Endpoint,
-  Listener,
-  VerifiedCertificate,
-} from '../../lib/driver/driver.js';
+import type { Channel, Driver, Endpoint, Listener } from '../../lib/driver/driver.js';
 import { GenRpcError } from '../../lib/protocol/errors.js';
+import { ForwardingChannel } from '../support/forwarding-channel.js';
 
 /** One end of a connection. */
-export class WatchedChannel implements Channel {
+export class WatchedChannel extends ForwardingChannel {
   /** Bytes of each write. */
   readonly writes: number[] = [];
   /** Called before each write: what it does happens while those bytes are under way. */
   onWrite: ((bytes: Buffer) => void) | undefined;
 
-  constructor(private readonly inner: Channel) {}
-
-  get channelBinding(): Uint8Array {
-    return this.inner.channelBinding;
-  }
-
-  get certificate(): VerifiedCertificate | undefined {
-    return this.inner.certificate;
-  }
-
-  get remoteAddress(): string {
-    return this.inner.remoteAddress;
-  }
-
-  get queuedBytes(): number {
-    return this.inner.queuedBytes;
-  }
-
   /** This end is gone at once; what the other one sees is for the driver to tell. */
   kill(): void {
-    this.inner.abort(new GenRpcError('connection_lost', 'The test killed this end.'));
+    this.abort(new GenRpcError('connection_lost', 'The test killed this end.'));
   }
 
-  open(events: ChannelEvents): void {
-    this.inner.open(events);
-  }
-
-  send(chunks: readonly Uint8Array[]): boolean {
+  override send(chunks: readonly Uint8Array[]): boolean {
     const bytes = Buffer.concat(chunks);
     this.writes.push(bytes.length);
     this.onWrite?.(bytes);
-    return this.inner.send(chunks);
-  }
-
-  close(): void {
-    this.inner.close();
-  }
-
-  abort(reason: GenRpcError): void {
-    this.inner.abort(reason);
-  }
-
-  keepAlive(keep: boolean): void {
-    this.inner.keepAlive(keep);
+    return super.send(chunks);
   }
 }
 

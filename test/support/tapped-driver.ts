@@ -1,14 +1,6 @@
 /** A driver that lets a test read, and change, what goes over its channels: above TLS, where nothing is encrypted. */
-import type {
-  Channel,
-  ChannelEvents,
-  Driver,
-  Endpoint,
-  ListenAt,
-  Listener,
-  VerifiedCertificate,
-} from '../../lib/driver/driver.js';
-import type { GenRpcError } from '../../lib/protocol/errors.js';
+import type { Channel, ChannelEvents, Driver, Endpoint, ListenAt, Listener } from '../../lib/driver/driver.js';
+import { ForwardingChannel } from './forwarding-channel.js';
 
 export interface Tap {
   /** Called with bytes that leave; what it returns leaves instead. */
@@ -17,50 +9,24 @@ export interface Tap {
   received?(bytes: Buffer): Buffer;
 }
 
-class TappedChannel implements Channel {
+class TappedChannel extends ForwardingChannel {
   constructor(
-    private readonly inner: Channel,
+    inner: Channel,
     private readonly tap: Tap,
-  ) {}
-
-  get channelBinding(): Uint8Array {
-    return this.inner.channelBinding;
+  ) {
+    super(inner);
   }
 
-  get certificate(): VerifiedCertificate | undefined {
-    return this.inner.certificate;
-  }
-
-  get remoteAddress(): string {
-    return this.inner.remoteAddress;
-  }
-
-  get queuedBytes(): number {
-    return this.inner.queuedBytes;
-  }
-
-  open(events: ChannelEvents): void {
-    this.inner.open({
+  override open(events: ChannelEvents): void {
+    super.open({
       data: (bytes) => events.data(this.tap.received?.(Buffer.from(bytes)) ?? bytes),
       drain: () => events.drain(),
       closed: (reason) => events.closed(reason),
     });
   }
 
-  send(chunks: readonly Uint8Array[]): boolean {
-    return this.inner.send(this.tap.sent === undefined ? chunks : [this.tap.sent(Buffer.concat(chunks))]);
-  }
-
-  close(): void {
-    this.inner.close();
-  }
-
-  abort(reason: GenRpcError): void {
-    this.inner.abort(reason);
-  }
-
-  keepAlive(keep: boolean): void {
-    this.inner.keepAlive(keep);
+  override send(chunks: readonly Uint8Array[]): boolean {
+    return super.send(this.tap.sent === undefined ? chunks : [this.tap.sent(Buffer.concat(chunks))]);
   }
 }
 
