@@ -231,14 +231,18 @@ export class FrameWriter implements ScheduledWrites {
 
   /** Something that a grant may be for. */
   write(frame: Frame): void {
-    this.grantsAhead = Math.max(0, this.grantsAhead - GRANTS_PER_FRAME);
+    this.expectGrants(1);
     this.encoder.encode(frame, this.batch);
   }
 
   writeEncoded(bytes: Buffer, frames: number): void {
-    this.grantsAhead = Math.max(0, this.grantsAhead - GRANTS_PER_FRAME * frames);
+    this.expectGrants(frames);
     this.batch.append(bytes);
     this.batch.frames += frames;
+  }
+
+  private expectGrants(frames: number): void {
+    this.grantsAhead = Math.max(0, this.grantsAhead - GRANTS_PER_FRAME * frames);
   }
 
   private get channelHasRoom(): boolean {

@@ -1,6 +1,6 @@
 /** Items that wait, as the bytes that they will be: a hundred thousand small ones are too many objects. */
 import type { ByteSink } from '../protocol/frame-encoder.js';
-import { SEQUENCE_BYTES } from '../protocol/frame-shapes.js';
+import { readU32, SEQUENCE_BYTES } from '../protocol/frame-shapes.js';
 import { HEADER_BYTES, type ItemFrame } from '../protocol/frame.js';
 import { costOf } from './credit.js';
 
@@ -39,17 +39,14 @@ export class ItemRun implements ByteSink {
     this.buffer.set(bytes, this.reserve(bytes.length));
   }
 
-  /** What the next one takes of credit. */
-  get cost(): number {
-    return costOf(this.buffer.readUInt32BE(this.start) - SEQUENCE_BYTES);
-  }
-
-  /** The next of them as bytes, as many as `mayLeave` says yes to. */
+  /** The next of them as bytes, as many as `mayLeave` lets, by what each takes of credit. */
   take(mayLeave: (cost: number) => boolean): { readonly bytes: Buffer; readonly frames: number } {
     const from = this.start;
     let frames = 0;
-    while (!this.isEmpty && mayLeave(this.cost)) {
-      this.start += HEADER_BYTES + this.buffer.readUInt32BE(this.start);
+    while (!this.isEmpty) {
+      const length = readU32(this.buffer, this.start);
+      if (!mayLeave(costOf(length - SEQUENCE_BYTES))) break;
+      this.start += HEADER_BYTES + length;
       frames += 1;
     }
     return { bytes: this.buffer.subarray(from, this.start), frames };

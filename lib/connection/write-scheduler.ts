@@ -9,11 +9,10 @@ import {
   MAX_WHOLE_BYTES,
   type ChunkFrame,
   type EndFrame,
-  type Frame,
   type ItemFrame,
   type PayloadFrame,
 } from '../protocol/frame.js';
-import type { ByteSink } from '../protocol/frame-encoder.js';
+import type { FrameEncoder } from '../protocol/frame-encoder.js';
 import { costOf, type Credit } from './credit.js';
 import { Fifo } from './fifo.js';
 import { ItemRun } from './item-run.js';
@@ -70,7 +69,7 @@ export class WriteScheduler {
   }
 
   /** A small item: it waits as bytes. */
-  addItem(box: Outbox, frame: ItemFrame, encoder: { encode(frame: Frame, sink: ByteSink): void }): void {
+  addItem(box: Outbox, frame: ItemFrame, encoder: Pick<FrameEncoder, 'encode'>): void {
     let { last: run } = box.queue;
     const first = run === undefined;
     if (!(run instanceof ItemRun && run.hasRoomFor(frame))) box.queue.push((run = new ItemRun(frame, box.bytes)));

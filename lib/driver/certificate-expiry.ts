@@ -11,13 +11,13 @@ const LIST_WARNING = 1 / 4;
 
 /** Whole days until the first of these certificates ends; below 0 when it has. */
 export function daysLeft({ certificates }: CertificateDraft, now: Date): number {
-  return Math.floor((Math.min(...certificates.map((one) => validTo(one).getTime())) - now.getTime()) / DAY_MS);
+  return Math.min(...certificates.map((one) => daysUntil(validTo(one), now)));
 }
 
 /** What should be replaced soon, or should have been. @param days before the end of a certificate */
 export function warningsOf({ certificates, lists }: CertificateDraft, now: Date, days: number): string[] {
   const ending = [...new Map(certificates.map((one) => [one.fingerprint256, one])).values()].filter((one) => {
-    return Math.floor((validTo(one).getTime() - now.getTime()) / DAY_MS) <= days;
+    return daysUntil(validTo(one), now) <= days;
   });
   const old = lists.filter(({ list }) => isOld(list, now));
   return [...ending.map((one) => certificateLine(one, now)), ...new Set(old.map((one) => listLine(one, now)))];
@@ -39,6 +39,10 @@ function listLine({ authority, list: { nextUpdate = new Date(0) } }: ListInUse, 
 }
 
 function whenOf(end: Date, now: Date): string {
-  const days = Math.floor((end.getTime() - now.getTime()) / DAY_MS);
+  const days = daysUntil(end, now);
   return `${days < 0 ? 'has expired' : `expires in ${days} days`}, on ${end.toISOString()}`;
+}
+
+function daysUntil(end: Date, now: Date): number {
+  return Math.floor((end.getTime() - now.getTime()) / DAY_MS);
 }

@@ -1,12 +1,12 @@
 /** The options of TLS, checked as far as that can be without a look at the certificates. */
-import { check, isRecord, withDefaults } from './check-options.js';
+import { check, isRecord, withoutUndefined } from './check-options.js';
 import type { Problem } from './config-error.js';
 import { DEFAULT_TLS, TlsCredentialOptions, TlsOptions } from './tls-options.js';
 
 export type ResolvedTls = TlsOptions & Required<Pick<TlsOptions, keyof typeof DEFAULT_TLS>>;
 
 export function resolveTls(given: TlsOptions | undefined): ResolvedTls | undefined {
-  return given === undefined ? undefined : (withDefaults<TlsOptions>(DEFAULT_TLS as never, given) as ResolvedTls);
+  return given === undefined ? undefined : { ...DEFAULT_TLS, ...withoutUndefined(given) };
 }
 
 export function tlsProblems(given: unknown): Problem[] {
