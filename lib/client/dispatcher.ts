@@ -1,4 +1,5 @@
 /** Gives every target its one lane, or one for calls and one for casts. Callers that arrive while it connects wait for the same dial. */
+import type { Location } from '../discovery/discovery.js';
 import type { GenRpcError } from '../protocol/errors.js';
 import { hostOf } from '../protocol/node-name.js';
 import { Lane, type LaneEvents, type LanePorts } from './lane.js';
@@ -62,6 +63,21 @@ export class Dispatcher implements LaneEvents {
     let open = 0;
     for (const count of this.connections.values()) open += count;
     return open;
+  }
+
+  /** Calls that wait for the node, on the connection of those without a key. */
+  loadOf(node: string): number {
+    return this.lanes.get(node)?.pendingCalls ?? 0;
+  }
+
+  /** It could not be reached, and is not tried again yet. */
+  isDown(target: Target): boolean {
+    return this.lanes.get(this.nameOf(target, 'call'))?.isDown ?? false;
+  }
+
+  /** Discovery tells of other places of the node than before. */
+  relocate(node: string, leadsThere: (location: Location) => boolean): void {
+    for (const lane of this.lanes.values()) if (lane.node === node) lane.relocate(leadsThere);
   }
 
   /** Which of a node's lanes a key takes: 0 without one. */

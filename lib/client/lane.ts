@@ -1,10 +1,11 @@
 /** One way to one node: at most one session, one dial at a time, and a queue for those who wait for it. */
-import type { Authenticated } from '../connection/authenticate.js';
+import type { Location } from '../discovery/discovery.js';
 import type { Timer } from '../ports/clock.js';
 import type { Random } from '../ports/random.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Invocation } from '../protocol/invocation.js';
 import { Backoff, type BackoffLimits } from './backoff.js';
+import type { Dialled } from './dialer.js';
 import type { PendingCall } from './pending-calls.js';
 import { QueuedCast, type CastOutcome } from './queued-cast.js';
 import { Session, type SessionEvents, type SessionPorts } from './session.js';
@@ -15,7 +16,7 @@ export interface LanePorts extends SessionPorts {
   readonly random: Random;
   readonly backoff: BackoffLimits;
   /** Resolves, connects, authenticates. Rejects with a GenRpcError. */
-  dial(node: string, signal: AbortSignal): Promise<Authenticated>;
+  dial(node: string, signal: AbortSignal): Promise<Dialled>;
 }
 
 /** What a lane tells its dispatcher. */
@@ -26,7 +27,7 @@ export interface LaneEvents {
   unused(lane: Lane): void;
 }
 
-type Open = { name: 'open'; session: Session; since: number };
+type Open = { name: 'open'; session: Session; since: number; location: Location };
 
 type State =
   | { name: 'idle' }
@@ -107,6 +108,25 @@ export class Lane implements SessionEvents {
       if (this.state.name === 'open') resolve();
       else this.enqueue({ settled: false, ready: () => resolve(), fail: reject }, false);
     });
+  }
+
+  /** The last attempt failed, and the next one is still to wait for. */
+  get isDown(): boolean {
+    return this.refusal(false) !== undefined;
+  }
+
+  /**
+   * Discovery tells where the node is now: a connection that leads elsewhere finishes what it has begun, and takes no
+   * more; one that is waited for is dialled at once.
+   */
+  relocate(leadsThere: (location: Location) => boolean): void {
+    const { state } = this;
+    if (state.name === 'open' && !leadsThere(state.location)) state.session.retire();
+    if (state.name !== 'waiting') return;
+    state.timer?.cancel();
+    this.backoff.reset();
+    this.state = { name: 'idle' };
+    if (this.queue.length > 0) this.dial();
   }
 
   /** Lets pending calls finish, those that still wait for a connection too, then closes. */
@@ -252,13 +272,13 @@ export class Lane implements SessionEvents {
     );
   }
 
-  private onConnected({ connection, early }: Authenticated): void {
+  private onConnected({ connection, early, location }: Dialled): void {
     if (this.state.name !== 'dialling') {
       return connection.abort(new GenRpcError('cancelled', 'The node closed while it was connecting.'));
     }
     this.ports.journal.count('connected');
     const session = new Session(connection, this.ports, this);
-    this.state = { name: 'open', session, since: this.ports.clock.now() };
+    this.state = { name: 'open', session, since: this.ports.clock.now(), location };
     this.flushing = true;
     this.events.status(this, true);
     connection.open(session, early);

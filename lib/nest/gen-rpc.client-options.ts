@@ -1,6 +1,6 @@
 /** What a client can be told, and the node that it gets by it. */
 import { hostname } from 'node:os';
-import { systemRandom } from '../driver/system.js';
+import { systemRandom } from '../system/system.js';
 import { GenRpcConfigError, type Problem } from '../node/config-error.js';
 import { createNode } from '../node/create-node.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
