@@ -62,7 +62,7 @@ async function hybrid(parts: object = PARTS): Promise<INestApplication> {
 }
 
 describe('a microservice', () => {
-  it('listens on a free port, and says on which once it accepts', async () => {
+  it('N-06 listens on a free port, and says on which once it accepts', async () => {
     const app = await strategyApp(new GenRpcServer(OPTIONS));
     const address = (await app.listen()) as unknown as Endpoint;
     expect(address).toEqual({ host: '127.0.0.1', port: expect.any(Number) });
@@ -79,7 +79,7 @@ describe('a microservice', () => {
     await expect(greet(two.address.port)).resolves.toBe('hello you');
   });
 
-  it('rejects with EADDRINUSE when the port is taken', async () => {
+  it('N-05 rejects with EADDRINUSE when the port is taken', async () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
     const { port } = taken.address() as AddressInfo;
@@ -89,21 +89,21 @@ describe('a microservice', () => {
     await new Promise((resolve) => taken.close(resolve));
   });
 
-  it('rejects with ENOTFOUND when the host does not exist', async () => {
+  it('N-05 rejects with ENOTFOUND when the host does not exist', async () => {
     const listen = { host: 'no-such-host.invalid', port: 0, allowPlaintext: true };
     const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen }));
     await expect(app.listen()).rejects.toMatchObject({ code: expect.stringMatching(/^(ENOTFOUND|EAI_AGAIN)$/) });
     await app.close();
   });
 
-  it('rejects with EADDRNOTAVAIL when the address is not its own', async () => {
+  it('N-05 rejects with EADDRNOTAVAIL when the address is not its own', async () => {
     const listen = { host: '192.0.2.1', port: 0, allowPlaintext: true };
     const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen }));
     await expect(app.listen()).rejects.toMatchObject({ code: 'EADDRNOTAVAIL' });
     await app.close();
   });
 
-  it('does not start without valid options, and says all that is wrong', () => {
+  it('N-05 does not start without valid options, and says all that is wrong', () => {
     const wrong = { name: 'nobody', secret: 'short', listen: { port: 70_000 } };
     expect(() => new GenRpcServer(wrong)).toThrow(/3 problems in new GenRpcServer\(\)/);
   });
@@ -118,7 +118,7 @@ describe('a microservice', () => {
     await new GenRpcServer(OPTIONS).close();
   });
 
-  it('gives its node once it listens, and before that says what to do', async () => {
+  it('N-08 gives its node once it listens, and before that says what to do', async () => {
     const server = new GenRpcServer(OPTIONS);
     const app = await strategyApp(server);
     expect(() => server.unwrap()).toThrow(
@@ -130,7 +130,7 @@ describe('a microservice', () => {
     await app.close();
   });
 
-  it('tells listeners that came before listen, and its status', async () => {
+  it('N-08 tells listeners that came before listen, and its status', async () => {
     const server = new GenRpcServer(OPTIONS);
     const app = await strategyApp(server);
     const seen: unknown[] = [];
@@ -163,7 +163,7 @@ describe('a microservice', () => {
 });
 
 describe('beside HTTP', () => {
-  it('connectMicroservice answers while HTTP does', async () => {
+  it('N-02 connectMicroservice answers while HTTP does', async () => {
     const app = await hybrid();
     const server = new GenRpcServer(OPTIONS);
     app.connectMicroservice<MicroserviceOptions>({ strategy: server });
@@ -176,7 +176,7 @@ describe('beside HTTP', () => {
     await app.close();
   });
 
-  it("and beside Nest's own TCP", async () => {
+  it("N-02 and beside Nest's own TCP", async () => {
     const app = await hybrid();
     const server = new GenRpcServer(OPTIONS);
     app.connectMicroservice<MicroserviceOptions>({ strategy: server });
@@ -187,7 +187,7 @@ describe('beside HTTP', () => {
     await app.close();
   });
 
-  it('startAllMicroservices rejects when the port is taken', async () => {
+  it('N-05 startAllMicroservices rejects when the port is taken', async () => {
     await using taken = await App.start(PARTS);
     const app = await hybrid();
     app.connectMicroservice<MicroserviceOptions>({
@@ -197,7 +197,7 @@ describe('beside HTTP', () => {
     await app.close();
   });
 
-  it('the strategy may come out of the container, where GenRpcModule made it', async () => {
+  it('N-03 the strategy may come out of the container, where GenRpcModule made it', async () => {
     const app = await hybrid({ ...PARTS, imports: [GenRpcModule.forRoot(OPTIONS)] });
     app.connectMicroservice<AsyncMicroserviceOptions>({
       inject: [GenRpcServer],
@@ -210,7 +210,7 @@ describe('beside HTTP', () => {
     await app.close();
   });
 
-  it('inheritAppConfig brings the global enhancers of the application', async () => {
+  it('N-36 inheritAppConfig brings the global enhancers of the application', async () => {
     const app = await hybrid();
     const piped = signalOf();
     app.useGlobalPipes({
@@ -230,7 +230,7 @@ describe('beside HTTP', () => {
 });
 
 describe('a testing module', () => {
-  it('makes a microservice of it', async () => {
+  it('N-04 makes a microservice of it', async () => {
     const testing = await Test.createTestingModule(PARTS)
       .overrideProvider(Words)
       .useValue({ greet: () => 'stubbed' })
@@ -241,7 +241,7 @@ describe('a testing module', () => {
     await app.close();
   });
 
-  it('makes an async microservice of it', async () => {
+  it('N-04 makes an async microservice of it', async () => {
     const testing = await Test.createTestingModule({ ...PARTS, imports: [GenRpcModule.forRoot(OPTIONS)] }).compile();
     const app = testing.createNestMicroservice<AsyncMicroserviceOptions>({
       inject: [GenRpcServer],
