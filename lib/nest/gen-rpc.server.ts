@@ -131,15 +131,11 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
     return this.hooked ? this.handleHooked(entry, data, context) : entry.handler(data, context);
   }
 
-  /** Between the processing hooks: once at the start, once at whatever the end is. */
+  /** Between the processing hooks: once at the start, once at whatever the end is. One that fails ends the call. */
   private handleHooked(entry: Entry, data: unknown, context: GenRpcContext): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      let ended = false;
-      const end = (): void => {
-        if (!ended) this.onProcessingEndHook?.(this.transportId, context);
-        ended = true;
-      };
-      this.onProcessingStartHook(this.transportId, context, async () => {
+      const end = this.endOf(context);
+      const started: unknown = this.onProcessingStartHook(this.transportId, context, async () => {
         try {
           const result: unknown = await entry.handler(data, context);
           if (isItemStream(result)) return resolve(untilEnd(result, context.getSignal(), end));
@@ -150,7 +146,22 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
           reject(error as Error);
         }
       });
+      Promise.resolve(started).catch(reject);
     });
+  }
+
+  /** Runs the hook of the end, once. The reply does not depend on it. */
+  private endOf(context: GenRpcContext): () => void {
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      try {
+        this.onProcessingEndHook?.(this.transportId, context);
+      } catch (error) {
+        this.logger.error(error);
+      }
+    };
   }
 }
 

@@ -19,18 +19,28 @@ import { GEN_RPC_TRANSPORT } from '../../lib/nest/gen-rpc.tokens.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { CapturedLogger, moduleOf, SECRET, SERVER } from './support.js';
 
+/** What is public of both. */
+export type AnyServer = Pick<
+  Server,
+  'getHandlers' | 'setOnProcessingStartHook' | 'setOnProcessingEndHook' | 'status' | 'unwrap'
+> & { on(event: string, callback: () => void): unknown };
+export type AnyClient = Pick<
+  ClientProxy,
+  'close' | 'connect' | 'emit' | 'send' | 'setOnDispatchHook' | 'status' | 'unwrap'
+>;
+
 /** What Nest has of one transport: a strategy for the answering side, a client for the calling one. */
 export interface Transporter {
   readonly id: Transport | symbol;
   /** What tests are called by. */
   readonly name: string;
   /** A server on a free port of this machine, or on this one. */
-  server(port?: number): Server;
+  server(port?: number): AnyServer;
   /** Where it listens. */
-  portOf(server: Server): Promise<number>;
-  client(port: number): ClientProxy;
+  portOf(server: AnyServer): Promise<number>;
+  client(port: number): AnyClient;
   /** Asserts that a server that has closed has left nothing, as far as can be seen. */
-  left?(server: Server): () => void;
+  left?(server: AnyServer): () => void;
 }
 
 const OURS: Transporter = {
@@ -38,7 +48,7 @@ const OURS: Transporter = {
   name: 'gen_rpc',
   server: (port = 0) => new GenRpcServer({ name: SERVER, secret: SECRET, listen: { port } }),
   // A node that listens already says again where.
-  portOf: async (server) => ((await (server as GenRpcServer).unwrap().listen()) as Endpoint).port,
+  portOf: async (server) => ((await server.unwrap<GenRpcNode>().listen()) as Endpoint).port,
   client: (clientPort) => new GenRpcClient({ target: SERVER, secret: SECRET, clientPort }),
   left: (server) => {
     const node = server.unwrap<GenRpcNode>();
@@ -59,16 +69,16 @@ export const BOTH: readonly Transporter[] = [OURS, TCP];
 
 export interface BothSettings extends ModuleMetadata {
   /** Before the application is initialised: global enhancers, hooks. */
-  readonly configure?: (app: INestMicroservice, server: Server) => void;
+  readonly configure?: (app: INestMicroservice, server: AnyServer) => void;
 }
 
 /** An application and a client of it. */
 export class Side {
   private constructor(
     readonly app: INestApplicationContext,
-    readonly server: Server,
+    readonly server: AnyServer,
     readonly port: number,
-    readonly client: ClientProxy,
+    readonly client: AnyClient,
     readonly log: CapturedLogger,
     private readonly transport: Transporter,
   ) {}
