@@ -62,8 +62,8 @@ function enhancersOf(level: Level): Record<'guard' | 'interceptor' | 'pipe' | 'f
     constructor(@Inject(Entries) private readonly entries: Entries) {}
 
     intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
-      const { getPattern } = context.switchToRpc().getContext<BaseRpcContext & { getPattern(): string }>();
-      this.entries.add(`${level} interceptor before, ${typeof getPattern}`);
+      const pattern = context.switchToRpc().getContext<{ getPattern(): string }>().getPattern();
+      this.entries.add(`${level} interceptor before ${pattern}`);
       return next.handle().pipe(
         map((value) => {
           this.entries.add(`${level} interceptor after`);
@@ -177,7 +177,7 @@ describe.each(BOTH)('over $name', (transport) => {
     await expect(firstValueFrom(side.client.send('enhanced', 'x'))).resolves.toBe('global(class(method(x)))');
     expect(side.app.get(Entries).all).toEqual([
       ...LEVELS.map((level) => `${level} guard of rpc Enhanced.call`),
-      ...LEVELS.map((level) => `${level} interceptor before, function`),
+      ...LEVELS.map((level) => `${level} interceptor before enhanced`),
       ...LEVELS.map((level) => `${level} pipe`),
       'handler of x',
       ...LEVELS.toReversed().map((level) => `${level} interceptor after`),
@@ -401,7 +401,7 @@ class Scoped {
   }
 
   @EventPattern('scoped.event')
-  event(): void {
+  event(_data: unknown): void {
     this.entries.add(`event ${this.one.request.getData().id}`);
   }
 }
