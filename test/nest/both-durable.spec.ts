@@ -7,14 +7,21 @@ import {
   type ContextIdStrategy,
   type HostComponentInfo,
 } from '@nestjs/core';
-import { CONTEXT, EventPattern, MessagePattern, Payload, type RequestContext } from '@nestjs/microservices';
+import {
+  CONTEXT,
+  EventPattern,
+  MessagePattern,
+  Payload,
+  type BaseRpcContext,
+  type RequestContext,
+} from '@nestjs/microservices';
 import { firstValueFrom } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { GenRpcRecordBuilder } from '../../lib/nest/gen-rpc.record-builder.js';
 import { BOTH, Entries, Side } from './both.js';
 import { pairOf } from './support.js';
 
-type TenantContext = RequestContext<unknown, { getMetadata(): { tenant?: string } | undefined }>;
+type TenantContext = RequestContext<unknown, BaseRpcContext & { getMetadata(): { tenant?: string } | undefined }>;
 
 /** As in Nest's documentation, with what `getMetadata` tells in the place of an HTTP header. */
 class ByTenant implements ContextIdStrategy<TenantContext> {
