@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { Controller, Get, Injectable, type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -16,6 +17,7 @@ import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { GenRpcModule } from '../../lib/nest/gen-rpc.module.js';
 import { GenRpcServer } from '../../lib/nest/gen-rpc.server.js';
 import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
+import { LOOPBACK_TLS } from '../support/tls.js';
 import { App, CapturedLogger, moduleOf, SECRET, SERVER, signalOf } from './support.js';
 
 @Injectable()
@@ -101,6 +103,35 @@ describe('a microservice', () => {
     const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen }));
     await expect(app.listen()).rejects.toMatchObject({ code: 'EADDRNOTAVAIL' });
     await app.close();
+  });
+
+  it.skipIf(!canDropPrivileges())('N-05 rejects with EACCES when the port is for others', async () => {
+    const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen: { port: 80 } }));
+    process.seteuid?.(65_534);
+    try {
+      await expect(app.listen()).rejects.toMatchObject({ code: 'EACCES' });
+    } finally {
+      process.seteuid?.(0);
+    }
+    await app.close();
+  });
+
+  it('N-05 listens after all once what was in the way is gone', async () => {
+    const taken = await App.start(PARTS);
+    const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen: { port: taken.address.port } }));
+    await expect(app.listen()).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    await taken[Symbol.asyncDispose]();
+    await expect(app.listen()).resolves.toEqual({ host: '127.0.0.1', port: taken.address.port });
+    await expect(greet(taken.address.port)).resolves.toBe('hello you');
+    await app.close();
+  });
+
+  it.each([
+    ['a key that is none', '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n', 'a private key, as PEM'],
+    ['a file that is not there', '/no/such/key.pem', 'ENOENT'],
+  ])('N-05 does not start with %s, and names option and reason', (_, key, reason) => {
+    const wrong = { ...OPTIONS, tls: { ...LOOPBACK_TLS, key } };
+    expect(() => new GenRpcServer(wrong)).toThrow(new RegExp(`tls\\.key: expected .*${reason}`));
   });
 
   it('N-05 does not start without valid options, and says all that is wrong', () => {
@@ -256,4 +287,10 @@ describe('a testing module', () => {
 /** `startAllMicroservices` keeps the address to itself; a node that listens already says it again. */
 function portOf(server: GenRpcServer): Promise<Endpoint | undefined> {
   return server.unwrap().listen();
+}
+
+/** May this process give up for a moment what lets it listen at port 80? */
+function canDropPrivileges(): boolean {
+  if (process.platform !== 'linux' || process.geteuid?.() !== 0) return false;
+  return Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8')) > 80;
 }

@@ -2,9 +2,11 @@ import { Controller } from '@nestjs/common';
 import { Ctx, EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
 import { firstValueFrom, lastValueFrom, Observable, of } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { GenRpcContext } from '../../lib/nest/gen-rpc.context.js';
 import { GenRpcRecordBuilder } from '../../lib/nest/gen-rpc.record-builder.js';
-import { App, itemsOf, pairOf, signalOf } from './support.js';
+import { until } from '../support/door.js';
+import { App, itemsOf, pairOf, SECRET, SERVER, signalOf } from './support.js';
 
 /** What ran, in order; a test waits for the next entries. */
 class Journal {
@@ -283,6 +285,51 @@ describe('an event', () => {
     await caller.connect();
     const event = new GenRpcRecordBuilder(1).setTarget('dead@127.0.0.1').build();
     await expect(lastValueFrom(caller.emit('happened', event))).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
+  it('N-30 that is dropped while nobody watches is in the log', async () => {
+    await using pair = await pairOf(APP);
+    const away = pair.client({ target: 'away@127.0.0.1', clientPort: 1 });
+    away.emit('happened', 1);
+    await until(() => pair.log.said('warn', 'away@127.0.0.1').length > 0);
+    expect(away.unwrap().stats().counts.cast_dropped).toBe(1);
+  });
+
+  it('N-30 either fails or arrives, while its server is restarted', async () => {
+    const app = await App.start({ controllers: [EventsController] });
+    const client = new GenRpcClient({ target: SERVER, secret: SECRET, clientPort: app.address.port });
+    const accepted: unknown[] = [];
+    const emit = async (n: number): Promise<void> => {
+      const sent = lastValueFrom(client.emit('happened', n));
+      await sent.then(
+        () => accepted.push(['first', n]),
+        () => {},
+      );
+    };
+    let n = 0;
+    for (; n < 20; n += 1) await emit(n);
+    const closed = app[Symbol.asyncDispose]();
+    let closing = true;
+    void closed.finally(() => (closing = false));
+    for (; closing || n < 40; n += 1) {
+      await emit(n);
+      await new Promise(setImmediate);
+    }
+    await closed;
+    const before = accepted.length;
+    expect(before).toBeGreaterThanOrEqual(20);
+    expect(before).toBeLessThan(n);
+    await using again = await App.start({
+      controllers: [EventsController],
+      options: { listen: { port: app.address.port } },
+    });
+    for (; accepted.length < before + 20; n += 1) {
+      await emit(n);
+      await new Promise(setImmediate);
+    }
+    await client.close();
+    await until(() => again.node.stats().runningCalls === 0);
+    await expect(journal.of(accepted.length)).resolves.toEqual(accepted);
   });
 
   it('whose dispatch hook throws is an error of the Observable, as with Nest', async () => {
