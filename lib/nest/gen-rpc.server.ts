@@ -58,10 +58,14 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
     const { version = '', argumentList = false } = (extras[GEN_RPC_EXTRAS] ?? {}) as GenRpcExtras;
     super.addHandler(pattern, handler, isEventHandler, extras);
     const key = `${version}\0${route}`;
-    if (this.entries.has(key)) {
-      // Nest chains handlers of one event behind the first; of one message the last wins.
+    const known = this.entries.get(key)?.handler;
+    if (known !== undefined) {
+      // Nest chains handlers of one event behind the first; of others the last for messages wins.
+      if (isEventHandler && known.isEventHandler === true) return;
+      this.logger.warn(
+        `Two handlers for ${route}: the ${isEventHandler ? 'one for messages' : 'one registered last'} is called.`,
+      );
       if (isEventHandler) return;
-      this.logger.warn(`Two handlers for ${route}: the one registered last is called.`);
     }
     this.entries.set(key, { route, version, argumentList, handler });
   }

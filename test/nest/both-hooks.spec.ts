@@ -1,19 +1,34 @@
 /** Hooks, contexts and extras, over this library and over Nest's own TCP. */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import {
+  Catch,
   Controller,
   Inject,
   Injectable,
+  Scope,
+  UseFilters,
+  UseGuards,
   UseInterceptors,
+  type ArgumentsHost,
   type CallHandler,
   type CanActivate,
+  type ExceptionFilter,
   type ExecutionContext,
   type INestMicroservice,
   type NestInterceptor,
   type PreRequestHook,
 } from '@nestjs/common';
 import { APP_GUARD } from '@nestjs/core';
-import { BaseRpcContext, Ctx, EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
+import {
+  BaseRpcContext,
+  CONTEXT,
+  Ctx,
+  EventPattern,
+  MessagePattern,
+  Payload,
+  RpcException,
+  type RequestContext,
+} from '@nestjs/microservices';
 import { concatMap, defer, EMPTY, firstValueFrom, from, Observable, of, throwError } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { BOTH, Entries, Side, type AnyServer } from './both.js';
@@ -286,6 +301,70 @@ describe.each(BOTH)('the context over $name', (transport) => {
     side.client.setOnDispatchHook((packet) => void (packet.metadata = { trace: 'abc' }));
     const reply = firstValueFrom(side.client.send('context', {}));
     await expect(reply).resolves.toEqual([true, 'context', { trace: 'abc' }, true]);
+  });
+});
+
+/** Everybody who is shown the context of one message. */
+class Witnesses {
+  readonly contexts: unknown[] = [];
+}
+
+@Catch()
+class WitnessFilter implements ExceptionFilter {
+  constructor(@Inject(Witnesses) private readonly witnesses: Witnesses) {}
+
+  catch(_: unknown, host: ArgumentsHost): Observable<never> {
+    this.witnesses.contexts.push(host.switchToRpc().getContext(), host.getArgByIndex(1));
+    return throwError(() => 'filtered');
+  }
+}
+
+@Injectable()
+class WitnessGuard implements CanActivate, NestInterceptor {
+  constructor(@Inject(Witnesses) private readonly witnesses: Witnesses) {}
+
+  canActivate(host: ExecutionContext): boolean {
+    this.witnesses.contexts.push(host.switchToRpc().getContext());
+    return true;
+  }
+
+  intercept(host: ExecutionContext, next: CallHandler): Observable<unknown> {
+    this.witnesses.contexts.push(host.switchToRpc().getContext());
+    return next.handle();
+  }
+}
+
+@Controller({ scope: Scope.REQUEST })
+@UseGuards(WitnessGuard)
+@UseInterceptors(WitnessGuard)
+@UseFilters(WitnessFilter)
+class Witnessed {
+  constructor(
+    @Inject(CONTEXT) private readonly request: RequestContext,
+    @Inject(Witnesses) private readonly witnesses: Witnesses,
+  ) {}
+
+  @MessagePattern<string>('witnessed')
+  witnessed(@Ctx() context: BaseRpcContext): never {
+    this.witnesses.contexts.push(context, this.request.getContext());
+    throw new Error('for the filter');
+  }
+}
+
+describe.each(BOTH)('the context of one message over $name', (transport) => {
+  it(`N-41 is the same to guard, interceptor, handler, CONTEXT and filter, over ${transport.name}`, async () => {
+    const seen: unknown[] = [];
+    const configure = (_: unknown, server: AnyServer): void => {
+      server.setOnProcessingStartHook((__, context, done) => {
+        seen.push(context);
+        void done();
+      });
+    };
+    await using side = await Side.start(transport, { controllers: [Witnessed], providers: [Witnesses], configure });
+    await expect(firstValueFrom(side.client.send('witnessed', {}))).rejects.toBe('filtered');
+    const { contexts } = side.app.get(Witnesses);
+    expect(contexts).toHaveLength(6);
+    expect(new Set([...seen, ...contexts]).size).toBe(1);
   });
 });
 

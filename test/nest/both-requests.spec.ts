@@ -1,8 +1,9 @@
 /** Requests, over this library and over Nest's own TCP: nobody who swaps the one for the other may notice. */
 import { Controller } from '@nestjs/common';
-import { MessagePattern, Payload, RpcException } from '@nestjs/microservices';
+import { EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
 import { concat, EMPTY, firstValueFrom, from, of, throwError, type Observable } from 'rxjs';
 import { describe, expect, it } from 'vitest';
+import { GEN_RPC_TRANSPORT } from '../../lib/nest/gen-rpc.tokens.js';
 import { BOTH, Side } from './both.js';
 import { itemsOf, signalOf } from './support.js';
 
@@ -242,5 +243,43 @@ describe.each(BOTH)('over $name', (transport) => {
   it(`N-21 of two handlers for a pattern the last one answers, over ${transport.name}`, async () => {
     await using side = await Side.start(transport, APP);
     await expect(told(side.client.send('twice', {}))).resolves.toEqual(['second', 'complete']);
+  });
+
+  it(`N-21 where one handler is for messages and one for events, that for messages runs, over ${transport.name}`, async () => {
+    const ran: string[] = [];
+    @Controller()
+    class MessageFirst {
+      @MessagePattern('message.first')
+      message(): string {
+        ran.push('message');
+        return 'answered';
+      }
+
+      @EventPattern('message.first')
+      event(_data: unknown): void {
+        ran.push('event');
+      }
+    }
+    @Controller()
+    class EventFirst {
+      @EventPattern('event.first')
+      event(_data: unknown): void {
+        ran.push('event');
+      }
+
+      @MessagePattern('event.first')
+      message(): string {
+        ran.push('message');
+        return 'answered';
+      }
+    }
+    await using side = await Side.start(transport, { controllers: [MessageFirst, EventFirst] });
+    for (const pattern of ['message.first', 'event.first']) {
+      side.client.emit(pattern, {});
+      await expect(firstValueFrom(side.client.send(pattern, {}))).resolves.toBe('answered');
+    }
+    expect(ran).toEqual(['message', 'message', 'message', 'message']);
+    // Silently, but for ours.
+    expect(side.log.said('warn', 'Two handlers for')).toHaveLength(transport.id === GEN_RPC_TRANSPORT ? 2 : 0);
   });
 });
