@@ -8,6 +8,7 @@ import { GenRpcContext } from '../../lib/nest/gen-rpc.context.js';
 import { RpcFunction, RpcModule } from '../../lib/nest/gen-rpc.decorators.js';
 import type { GenRpcServer } from '../../lib/nest/gen-rpc.server.js';
 import { StreamItems } from '../../lib/nest/gen-rpc.stream-items.js';
+import { until } from '../support/door.js';
 import { itemsOf, pairOf } from './support.js';
 
 const within = new AsyncLocalStorage<string>();
@@ -76,16 +77,62 @@ describe('a generator runs, to its last item, within what hooks entered', () => 
     await expectAll(pair, pattern);
   });
 
+  const enter = (_: unknown, server: GenRpcServer): void => {
+    server.setOnProcessingStartHook((__, context, done) => {
+      void within.run((context as GenRpcContext).getMetadata()?.['id'] ?? '', done);
+    });
+  };
+
   it.each(PATTERNS)('N-40 processing hooks: %s', async (pattern) => {
-    const configure = (_: unknown, server: GenRpcServer): void => {
-      server.setOnProcessingStartHook((__, context, done) => {
-        void within.run((context as GenRpcContext).getMetadata()?.['id'] ?? '', done);
-      });
-    };
-    await using pair = await pairOf({ ...APP, configure });
+    await using pair = await pairOf({ ...APP, configure: enter });
     pair.caller.setOnDispatchHook((packet) => void (packet.metadata = { id: packet.data as string }));
     await expectAll(pair, pattern);
   });
+
+  it('N-40 processing hooks, and so does what it has to tidy up when its caller leaves', async () => {
+    await using pair = await pairOf({ ...APP, configure: enter });
+    pair.caller.setOnDispatchHook((packet) => void (packet.metadata = { id: packet.data as string }));
+    ended.length = 0;
+    await expect(firstValueFrom(pair.caller.send('generator', 'a'))).resolves.toBe('a');
+    await until(() => ended.length > 0);
+    expect(ended).toEqual(['a']);
+  });
+});
+
+it('N-40 the end is told once where an iterator, told to end, ends the item that is waited for as well', async () => {
+  let [starts, ends, waiting] = [0, 0, false];
+  @Controller()
+  class Iterators {
+    @MessagePattern('iterator')
+    iterator(): AsyncIterable<never> {
+      let finish: (result: IteratorResult<never>) => void = () => {};
+      const iterator: AsyncIterator<never> = {
+        next: () => {
+          waiting = true;
+          return new Promise((resolve) => (finish = resolve));
+        },
+        return: () => {
+          finish({ done: true, value: undefined });
+          return Promise.resolve({ done: true, value: undefined });
+        },
+      };
+      return { [Symbol.asyncIterator]: () => iterator };
+    }
+  }
+  const configure = (_: unknown, server: GenRpcServer): void => {
+    server.setOnProcessingStartHook((__, ___, done) => {
+      starts += 1;
+      void done();
+    });
+    server.setOnProcessingEndHook(() => void (ends += 1));
+  };
+  await using pair = await pairOf({ controllers: [Iterators], configure });
+  const subscription = pair.caller.send('iterator', {}).subscribe();
+  await until(() => waiting);
+  subscription.unsubscribe();
+  await until(() => ends > 0 && pair.node.stats().runningCalls === 0);
+  await new Promise(setImmediate);
+  expect([starts, ends]).toEqual([1, 1]);
 });
 
 describe('a processing hook that fails', () => {
