@@ -7,8 +7,9 @@ import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { nestLog } from './gen-rpc.log.js';
+import type { GenRpcPacketOptions } from './gen-rpc.packets.js';
 
-interface ClientOnlyOptions {
+interface ClientOnlyOptions extends GenRpcPacketOptions {
   /** The node that messages go to, unless a record says otherwise. */
   readonly target: string;
   /** `nest` (default): errors look as with Nest's own transports. `gen_rpc`: every error is a GenRpcError. */
@@ -56,7 +57,8 @@ function problemsOf(options: Partial<ClientOnlyOptions> | undefined): Problem[] 
   return problems;
 }
 
-function nodeOf({ target: _, errors: __, ...options }: GenRpcClientOptions, problems: readonly Problem[]): GenRpcNode {
+function nodeOf(given: GenRpcClientOptions, problems: readonly Problem[]): GenRpcNode {
+  const { target: _, errors: __, serializer: ___, deserializer: ____, ...options } = given;
   const name = options.name ?? inventName();
   try {
     const node = createNode({ ...options, name, listen: false }, { log: nestLog }, WHERE);

@@ -13,6 +13,7 @@ import { GEN_RPC_EXTRAS, type GenRpcExtras } from './gen-rpc.decorators.js';
 import { failureOfNest } from './gen-rpc.exceptions.js';
 import { GenRpcItemStream } from './gen-rpc.item-stream.js';
 import { nestLog } from './gen-rpc.log.js';
+import { packedHandler, type GenRpcPacketOptions } from './gen-rpc.packets.js';
 import { untilEnd } from './gen-rpc.hooked-items.js';
 import { GEN_RPC_TRANSPORT } from './gen-rpc.tokens.js';
 
@@ -30,6 +31,8 @@ interface Entry {
   readonly version: string;
   readonly argumentList: boolean;
   readonly handler: MessageHandler;
+  /** The handler, between deserializer and serializer. */
+  readonly run: (data: unknown, context: GenRpcContext) => unknown;
 }
 
 export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus> implements CustomTransportStrategy {
@@ -42,7 +45,10 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
   private hooked = false;
 
   /** @param source options of a node of its own, or the node of `GenRpcModule`, which then closes it. */
-  constructor(source: GenRpcOptions | GenRpcNode) {
+  constructor(
+    source: GenRpcOptions | GenRpcNode,
+    private readonly packets: GenRpcPacketOptions = {},
+  ) {
     super();
     this.ownsNode = !(source instanceof GenRpcNode);
     this.node = source instanceof GenRpcNode ? source : createNode(source, { log: nestLog }, 'new GenRpcServer()');
@@ -63,7 +69,8 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
       if (isEventHandler) return;
       this.logger.warn(`Two handlers for ${route}: the one registered last is called.`);
     }
-    this.entries.set(key, { route, version, argumentList, handler });
+    const run = packedHandler(handler, route, this.packets);
+    this.entries.set(key, { route, version, argumentList, handler, run });
   }
 
   /** Nest ignores what this returns: success and failure both go through `callback`. */
@@ -128,7 +135,7 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
   private handle(entry: Entry, args: unknown, call: CallContext): unknown {
     const context = new GenRpcContext([call, entry.route]);
     const data = entry.argumentList ? argumentsOf(args, call.single, context) : payloadOf(args, call.single, context);
-    return this.hooked ? this.handleHooked(entry, data, context) : entry.handler(data, context);
+    return this.hooked ? this.handleHooked(entry, data, context) : entry.run(data, context);
   }
 
   /** Between the processing hooks: once at the start, once at whatever the end is. */
@@ -141,7 +148,7 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
       };
       this.onProcessingStartHook(this.transportId, context, async () => {
         try {
-          const result: unknown = await entry.handler(data, context);
+          const result: unknown = await entry.run(data, context);
           if (isItemStream(result)) return resolve(untilEnd(result, context.getSignal(), end));
           end();
           resolve(result);
