@@ -26,6 +26,9 @@ export type GenRpcServerEvents = {
   close: () => void;
 };
 
+const LISTENED_BEFORE =
+  'was told to listen before, and a strategy does so once: make a new application, or a new GenRpcServer, and close the old one first.';
+
 interface Entry {
   readonly route: string;
   readonly version: string;
@@ -42,6 +45,8 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
   private readonly entries = new Map<string, Entry>();
   private readonly emitter = new EventEmitter();
   private listening = false;
+  /** Was `listen` called, and has not failed? */
+  private begun = false;
   private hooked = false;
 
   /** @param source options of a node of its own, or the node of `GenRpcModule`, which then closes it. */
@@ -73,11 +78,16 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
     this.entries.set(key, { route, version, argumentList, handler, run });
   }
 
-  /** Nest ignores what this returns: success and failure both go through `callback`. */
+  /** Nest ignores what this returns: success and failure both go through `callback`. Once: a second time is an error. */
   override listen(callback: (error?: unknown, address?: Endpoint) => void): void {
+    if (this.begun) return callback(new Error(`${this.node.name} ${LISTENED_BEFORE}`));
+    this.begun = true;
     this.start().then(
       (address) => callback(undefined, address),
-      (error: unknown) => callback(error),
+      (error: unknown) => {
+        this.begun = false;
+        callback(error);
+      },
     );
   }
 
