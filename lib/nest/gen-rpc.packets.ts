@@ -37,7 +37,13 @@ export function packedHandler(handle: Handle, pattern: string, options: GenRpcPa
 export class ClientPackets {
   private events: Promise<void> = Promise.resolve();
 
-  constructor(private readonly options: GenRpcPacketOptions) {}
+  private constructor(private readonly options: GenRpcPacketOptions) {}
+
+  /** `undefined` where messages are left as they are. */
+  static of({ serializer, deserializer }: GenRpcPacketOptions): ClientPackets | undefined {
+    if (serializer === undefined && deserializer === undefined) return undefined;
+    return new ClientPackets({ ...(serializer && { serializer }), ...(deserializer && { deserializer }) });
+  }
 
   /** The result cancels, whatever `send` waits for. @throws what a serializer throws. */
   request(packet: ReadPacket, sink: ReplySink, send: Send): Cancel {
