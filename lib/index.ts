@@ -8,6 +8,7 @@ export { Arg, RpcFunction, RpcModule } from './nest/gen-rpc.decorators.js';
 export { GenRpcItemStream } from './nest/gen-rpc.item-stream.js';
 export { membershipOf } from './nest/gen-rpc.membership.js';
 export { GenRpcModule, type GenRpcOptionsFactory } from './nest/gen-rpc.module.js';
+export type { GenRpcPacketOptions } from './nest/gen-rpc.packets.js';
 export { GenRpcRecord, GenRpcRecordBuilder, type GenRpcDirections } from './nest/gen-rpc.record-builder.js';
 export { GenRpcServer, type GenRpcServerEvents, type GenRpcServerStatus } from './nest/gen-rpc.server.js';
 export { StreamItems } from './nest/gen-rpc.stream-items.js';

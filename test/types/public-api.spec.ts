@@ -231,7 +231,9 @@ describe('in Nest, without casts', () => {
       useFactory: (strategy: GenRpcServer): MicroserviceOptions => ({ strategy }),
     };
     expect(async.inject).toEqual([GenRpcServer]);
-    expectTypeOf<ConstructorParameters<typeof GenRpcServer>>().toEqualTypeOf<[source: GenRpcOptions | GenRpcNode]>();
+    expectTypeOf<ConstructorParameters<typeof GenRpcServer>>().toEqualTypeOf<
+      [source: GenRpcOptions | GenRpcNode, packets?: library.GenRpcPacketOptions | undefined]
+    >();
   });
 
   it('the client is a ClientProxy, and a custom class', () => {
