@@ -17,6 +17,7 @@ export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } 
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
 export { GenRpcNode } from './node/gen-rpc-node.js';
 export type { Listening } from './node/lifecycle.js';
+export type { ItemsToSend, ModuleCalls, ModuleCasts, ModuleStreams } from './node/module-types.js';
 export type { NodeStats } from './node/node-stats.js';
 export {
   AdmissionOptions,
@@ -32,6 +33,7 @@ export {
 } from './node/option-groups.js';
 export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
+export type { TypedModule } from './node/typed-module.js';
 export type { Target } from './client/dispatcher.js';
 export type { Endpoint, PeerCertificate } from './driver/driver.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';

@@ -33,6 +33,7 @@ import { Lifecycle, type LifecycleParts, type Listening } from './lifecycle.js';
 import { statsOf, type NodeStats } from './node-stats.js';
 import { ReplyTo } from './single-reply.js';
 import { StreamReply } from './stream-reply.js';
+import { TypedModule } from './typed-module.js';
 
 /** How a node that is called to be one is made of its parts: see `createNode`. */
 export interface NodeParts extends LifecycleParts {
@@ -165,6 +166,14 @@ export class GenRpcNode {
   ): AsyncCall<T> {
     const invocation = this.parts.calls.invocation(module, fn, args, options);
     return this.asyncRequest((sink) => this.parts.calls.request(targetOf(target), invocation, options, sink));
+  }
+
+  /**
+   * A module whose functions are methods, typed by the class that answers; `import type` of that is enough:
+   * `rpc.module<MathController>('math').at('math@10.0.0.2').add(1, 2)`.
+   */
+  module<T extends object>(name: string, { version }: { readonly version?: string } = {}): TypedModule<T> {
+    return new TypedModule<T>(this, version === undefined ? name : { module: name, version });
   }
 
   /**
