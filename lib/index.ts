@@ -2,7 +2,12 @@
 export { GenRpcAsyncCall } from './nest/gen-rpc.async-call.js';
 export { GenRpcClient } from './nest/gen-rpc.client.js';
 export type { GenRpcClientEvents, GenRpcClientStatus } from './nest/gen-rpc.client.js';
-export type { GenRpcClientOptions, GenRpcSharedClientOptions } from './nest/gen-rpc.client-options.js';
+export type {
+  GenRpcClientOptions,
+  GenRpcFeatureClient,
+  GenRpcSharedClientOptions,
+} from './nest/gen-rpc.client-options.js';
+export { connectGenRpc } from './nest/gen-rpc.connect.js';
 export { GenRpcContext } from './nest/gen-rpc.context.js';
 export { Arg, RpcFunction, RpcModule } from './nest/gen-rpc.decorators.js';
 export { GenRpcItemStream } from './nest/gen-rpc.item-stream.js';
@@ -10,7 +15,7 @@ export { GenRpcModule, type GenRpcOptionsFactory } from './nest/gen-rpc.module.j
 export { GenRpcRecord, GenRpcRecordBuilder, type GenRpcDirections } from './nest/gen-rpc.record-builder.js';
 export { GenRpcServer, type GenRpcServerEvents, type GenRpcServerStatus } from './nest/gen-rpc.server.js';
 export { StreamItems } from './nest/gen-rpc.stream-items.js';
-export { GEN_RPC_TRANSPORT, InjectGenRpc } from './nest/gen-rpc.tokens.js';
+export { GEN_RPC_TRANSPORT, getGenRpcClientToken, InjectGenRpc, InjectGenRpcClient } from './nest/gen-rpc.tokens.js';
 export { GenRpcConfigError, type Problem } from './node/config-error.js';
 export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
