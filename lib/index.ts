@@ -9,7 +9,7 @@ export type {
 } from './nest/gen-rpc.client-options.js';
 export { connectGenRpc } from './nest/gen-rpc.connect.js';
 export { GenRpcContext } from './nest/gen-rpc.context.js';
-export { Arg, RpcFunction, RpcModule } from './nest/gen-rpc.decorators.js';
+export { Arg, RpcFunction, RpcModule, type ArgOptions } from './nest/gen-rpc.decorators.js';
 export { GenRpcItemStream } from './nest/gen-rpc.item-stream.js';
 export { GenRpcModule, type GenRpcOptionsFactory } from './nest/gen-rpc.module.js';
 export { GenRpcRecord, GenRpcRecordBuilder, type GenRpcDirections } from './nest/gen-rpc.record-builder.js';

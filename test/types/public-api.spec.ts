@@ -2,9 +2,11 @@
 import {
   Injectable,
   Module,
+  ParseIntPipe,
   type DynamicModule,
   type INestApplication,
   type INestMicroservice,
+  type ParameterDecoratorOptions,
   type Provider,
 } from '@nestjs/common';
 import {
@@ -39,6 +41,7 @@ import {
   isGenRpcError,
   RpcFunction,
   RpcModule,
+  type ArgOptions,
   type AsyncCall,
   type CallOutcome,
   type CastReport,
@@ -363,6 +366,24 @@ describe('in Nest, without casts', () => {
     @Module({ controllers: [Typed] })
     class Root {}
     expect([provider, Root]).toHaveLength(2);
+  });
+
+  it('arguments go through pipes, or are held against any Standard Schema', () => {
+    type Schema = NonNullable<ArgOptions['schema']>;
+    expectTypeOf<NonNullable<ParameterDecoratorOptions['schema']>>().toExtend<Schema>();
+    const pipe = { transform: (value: unknown) => value };
+    const decorators = (schema: Schema) => [
+      Arg(0, ParseIntPipe, pipe),
+      Arg(1, { schema, pipes: [ParseIntPipe] }),
+      Arg(2, {}),
+    ];
+    expectTypeOf(decorators).returns.toEqualTypeOf<ParameterDecorator[]>();
+    // @ts-expect-error: no schema
+    expect(() => Arg(0, { schema: { validate: () => true } })).toBeInstanceOf(Function);
+    // @ts-expect-error: no such option
+    expect(() => Arg(0, { shema: pipe })).toBeInstanceOf(Function);
+    // @ts-expect-error: arguments have numbers
+    expect(() => Arg('goods')).toBeInstanceOf(Function);
   });
 
   it('records and contexts are typed', () => {
