@@ -1,5 +1,5 @@
 /** One module of other nodes, its functions as methods: the verbs `call`, `stream` and `cast`, typed by whoever answers. */
-import type { Target } from '../client/dispatcher.js';
+import type { Target } from '../client/target.js';
 import type { CallOptions, CastOptions, ModuleRef } from './call-options.js';
 import type { ModuleCalls, ModuleCasts, ModuleStreams } from './module-types.js';
 import { methodsBy } from './remote-methods.js';

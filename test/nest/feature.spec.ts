@@ -173,7 +173,7 @@ describe('GenRpcModule.forFeature', () => {
   it('says all that is wrong with clients at once', () => {
     const wrong = [
       { name: 'a', target: SERVER },
-      { name: 'a', target: 'nobody' },
+      { name: 'a', target: 'nobody@' },
       { name: '', target: SERVER, errors: 'all' as 'nest' },
     ];
     expect(() => GenRpcModule.forFeature(wrong)).toThrow(

@@ -143,7 +143,7 @@ describe('a typed module', () => {
     await using nodes = await pair();
     const misnamed = nodes.rpc.module<StockController>('stokc').at(SERVER);
     await expect(misnamed.count('tea')).rejects.toMatchObject({ code: 'undefined_function' });
-    const nowhere = nodes.rpc.module<StockController>('stock').at('nobody');
+    const nowhere = nodes.rpc.module<StockController>('stock').at('nobody@');
     await expect(nowhere.count('tea')).rejects.toMatchObject({ code: 'invalid_argument' });
   });
 
