@@ -7,6 +7,7 @@ export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef 
 export { GenRpcNode } from './node/gen-rpc-node.js';
 export type { Listening } from './node/advertised.js';
 export type { MemberInfo, MembershipEvent, MembershipListener } from './node/directory.js';
+export type { ItemsToSend, ModuleCalls, ModuleCasts, ModuleStreams } from './node/module-types.js';
 export type { NodeStats } from './node/node-stats.js';
 export {
   AdmissionOptions,
@@ -25,6 +26,7 @@ export {
 } from './node/option-groups.js';
 export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
+export type { TypedModule } from './node/typed-module.js';
 export type { ModuleTarget, NodeTarget, Target } from './client/target.js';
 export type { Discovery, Location, MembershipWatcher, ModuleRecord, NodeRecord, Place } from './discovery/discovery.js';
 export type {

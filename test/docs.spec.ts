@@ -17,6 +17,7 @@ const workers = await Page.read('docs/WORKERS.md');
 const counts = await Page.read('docs/COUNTS.md');
 const certificates = await Page.read('docs/CERTIFICATES.md');
 const security = await Page.read('docs/SECURITY.md');
+const nest = await Page.read('docs/NEST.md');
 const journal = await Page.read('lib/connection/journal.ts');
 const COOKIE = randomBytes(32).toString('base64');
 
@@ -170,7 +171,7 @@ describe('docs/COUNTS.md', () => {
   });
 });
 
-describe.each([genRpc, settings, workers, counts, certificates, security])('$path', (page) => {
+describe.each([genRpc, settings, workers, counts, certificates, security, nest])('$path', (page) => {
   it('links to what there is', async () => {
     for (const link of page.links()) expect(existsSync(join(ROOT, dirname(page.path), link)), link).toBe(true);
     for (const [, path = '', anchor = ''] of page.text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {
