@@ -122,6 +122,17 @@ const STORIES: Readonly<Record<string, readonly string[]>> = {
     'the connection that was open was made with the old one: stock sees 6 days; on a new one 89',
     '20 callers have called all the while → none of their # calls was lost',
   ],
+  '12-shop': [
+    'order 3 tea → {"status":201,"id":1,"customer":"ann","total":12.6,"receipt":"12.60 from 4711"}',
+    'event mail has heard of it → ["Dear ann, your order 1 costs 12.60."]',
+    String.raw`so has audit, by an interceptor of orders → [{"pattern":"{\"cmd\":\"orders.place\"}","items":1}]`,
+    'filter 2 tea on an empty card → {"status":402,"code":"DECLINED","message":"The bank does not give 8.40."}',
+    'and they are back on the shelf → 97',
+    '1 unicorn → {"status":409,"code":"OUT_OF_STOCK","message":"There is not enough unicorn: 0 left."}',
+    'pipe an order of nothing → {"code":"INVALID","message":"customer must be a string; card must be a string; lines should not be empty"}',
+    'guard a payment by a stranger → {"status":"error","message":"Forbidden resource"}',
+    'stream 1 to 4 tea → [4.2,8.4,12.6,16.8]',
+  ],
 };
 
 /** Its lines, without what differs from run to run. Fails if it does not end well, or leaves a process behind. */
