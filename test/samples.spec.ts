@@ -122,6 +122,16 @@ const STORIES: Readonly<Record<string, readonly string[]>> = {
     'the connection that was open was made with the old one: stock sees 6 days; on a new one 89',
     '20 callers have called all the while → none of their # calls was lost',
   ],
+  '11-hybrid': [
+    "http GET /books/2 → { id: 2, title: 'Emma' }",
+    "before send('books.find') → { id: 2, title: 'Emma' }",
+    "after send('books.find') → { id: 2, title: 'Emma' }",
+    "call('books', 'find') → { id: 2, title: 'Emma' }",
+    "events one 'book.returned' from each side → 2",
+    "after send('books.all'), a stream → [ { id: 1, title: 'Ulysses' }, { id: 2, title: 'Emma' }, { id: 3, title: 'Momo' } ]",
+    "before send('books.all') → 'There is no matching message handler defined in the remote service.'",
+    "after send('books.list') → 'There is no matching message handler defined in the remote service.'",
+  ],
   '12-shop': [
     'order 3 tea → {"status":201,"id":1,"customer":"ann","total":12.6,"receipt":"12.60 from 4711"}',
     'event mail has heard of it → ["Dear ann, your order 1 costs 12.60."]',
@@ -132,6 +142,25 @@ const STORIES: Readonly<Record<string, readonly string[]>> = {
     'pipe an order of nothing → {"code":"INVALID","message":"customer must be a string; card must be a string; lines should not be empty"}',
     'guard a payment by a stranger → {"status":"error","message":"Forbidden resource"}',
     'stream 1 to 4 tea → [4.2,8.4,12.6,16.8]',
+  ],
+  '13-validation': [
+    "dto shelf.put({ goods: 'tea', count: 3 }) → '3 of tea'",
+    "shelf.put({ goods: 'a lot of tea', count: 0, colour: 'red' }) → handler_failed, of which details say",
+    'property colour should not exist',
+    'goods must be shorter than or equal to 10 characters',
+    'count must not be less than 1',
+    "argument shelf.take('tea', '2'), through ParseIntPipe → '2 of tea, number'",
+    "shelf.take('tea', 'two') → handler_failed, of which details say",
+    'Validation failed (numeric string is expected)',
+    "plain send('plain.hidden') → { status: 'error', message: 'Internal server error' }",
+    "send('plain.told'), whose pipe makes an RpcException → { count: [ 'count must not be less than 1', 'count must be an integer number' ] }",
+  ],
+  '14-graceful-deploy': [
+    'deploy version 1 is told to end, while 20 callers never pause',
+    'it has ended by itself, and nobody had to kill it',
+    'slow what it had begun, it has ended first, with its database still open → 40, says version 1',
+    'long a job that would have taken too long was handed back, and version 2 went on with it → 40 shelves',
+    'crowd version 1 answered, then version 2 → none of their # calls was lost',
   ],
 };
 
