@@ -18,6 +18,7 @@ const counts = await Page.read('docs/COUNTS.md');
 const certificates = await Page.read('docs/CERTIFICATES.md');
 const security = await Page.read('docs/SECURITY.md');
 const errors = await Page.read('docs/errors.md');
+const migration = await Page.read('docs/MIGRATION.md');
 const journal = await Page.read('lib/connection/journal.ts');
 const COOKIE = randomBytes(32).toString('base64');
 
@@ -203,7 +204,16 @@ describe('docs/errors.md', () => {
   });
 });
 
-describe.each([genRpc, settings, workers, counts, certificates, security, errors])('$path', (page) => {
+describe('docs/MIGRATION.md', () => {
+  it('shows code that compiles strictly, before and after', { timeout: 60_000 }, async () => {
+    const files = migration.snippets('ts').map((code, at) => [`snippet-${at}.ts`, code] as const);
+    expect(files).toHaveLength(7);
+    const app = { 'app.module.ts': 'export class AppModule {}\n' };
+    await using _ = await Example.compile({ ...Object.fromEntries(files), ...app });
+  });
+});
+
+describe.each([genRpc, settings, workers, counts, certificates, security, errors, migration])('$path', (page) => {
   it('links to what there is', async () => {
     for (const link of page.links()) expect(existsSync(join(ROOT, dirname(page.path), link)), link).toBe(true);
     for (const [, path = '', anchor = ''] of page.text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {
