@@ -6,6 +6,7 @@ export type { GenRpcClientOptions, GenRpcSharedClientOptions } from './nest/gen-
 export { GenRpcContext } from './nest/gen-rpc.context.js';
 export { Arg, RpcFunction, RpcModule } from './nest/gen-rpc.decorators.js';
 export { GenRpcItemStream } from './nest/gen-rpc.item-stream.js';
+export { membershipOf } from './nest/gen-rpc.membership.js';
 export { GenRpcModule, type GenRpcOptionsFactory } from './nest/gen-rpc.module.js';
 export { GenRpcRecord, GenRpcRecordBuilder, type GenRpcDirections } from './nest/gen-rpc.record-builder.js';
 export { GenRpcServer, type GenRpcServerEvents, type GenRpcServerStatus } from './nest/gen-rpc.server.js';
@@ -16,15 +17,19 @@ export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
 export { GenRpcNode } from './node/gen-rpc-node.js';
-export type { Listening } from './node/lifecycle.js';
+export type { Listening } from './node/advertised.js';
+export type { MemberInfo, MembershipEvent, MembershipListener } from './node/directory.js';
 export type { NodeStats } from './node/node-stats.js';
 export {
   AdmissionOptions,
+  AdvertiseOptions,
   BatchingOptions,
   CompressionOptions,
   ConcurrencyOptions,
+  EjectionOptions,
   KeepaliveOptions,
   ListenOptions,
+  MembershipOptions,
   NodeLocationOptions,
   ReconnectOptions,
   RetryOptions,
@@ -32,7 +37,8 @@ export {
 } from './node/option-groups.js';
 export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
-export type { Target } from './client/dispatcher.js';
+export type { Discovery, Location, MembershipWatcher, ModuleRecord, NodeRecord, Place } from './discovery/discovery.js';
+export type { ModuleTarget, NodeTarget, Target } from './client/target.js';
 export type { Endpoint, PeerCertificate } from './driver/driver.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
 export { Msgpack5Codec } from './protocol/msgpack/msgpack5.codec.js';

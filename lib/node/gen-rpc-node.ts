@@ -1,13 +1,14 @@
 /** A named node: the gen_rpc verbs over one client and one server. */
-import type { Target } from '../client/dispatcher.js';
+import type { Target } from '../client/target.js';
 import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import type { CastOutcome } from '../client/queued-cast.js';
 import type { Buffers } from '../connection/buffers.js';
 import type { Endpoint } from '../driver/driver.js';
-import { isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import { isGenRpcError } from '../protocol/errors.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
 import type { ModuleControl, ModulePolicy } from '../server/module-policy.js';
-import type { Callable, Handler, ModuleRegistry } from '../server/module-registry.js';
+import type { Callable, Handler } from '../server/module-registry.js';
+import type { Listening } from './advertised.js';
 import { AsyncCall } from './async-call.js';
 import type {
   BroadcastArgs,
@@ -20,6 +21,7 @@ import type {
   SbcastResult,
 } from './broadcasts.js';
 import {
+  CALLERS_FAULT,
   targetOf,
   type CallOptions,
   type CastOptions,
@@ -28,15 +30,15 @@ import {
   type ModuleRef,
 } from './call-options.js';
 import { GenRpcConfigError } from './config-error.js';
+import type { MemberInfo, MembershipListener } from './directory.js';
 import { inItsContext } from './in-its-context.js';
-import { Lifecycle, type LifecycleParts, type Listening } from './lifecycle.js';
+import { Lifecycle, type LifecycleParts } from './lifecycle.js';
 import { statsOf, type NodeStats } from './node-stats.js';
 import { ReplyTo } from './single-reply.js';
 import { StreamReply } from './stream-reply.js';
 
 /** How a node that is called to be one is made of its parts: see `createNode`. */
 export interface NodeParts extends LifecycleParts {
-  readonly registry: ModuleRegistry;
   readonly policy: ModulePolicy;
   readonly broadcasts: Broadcasts;
   readonly buffers: Buffers;
@@ -74,6 +76,7 @@ export class GenRpcNode {
   /** As `register`, for one function that tells single values from lists itself. */
   registerFunction(module: string, fn: string, callable: Callable, version = ''): void {
     this.parts.registry.register(this.functionName({ module, version }, fn), callable);
+    this.life.modulesChanged();
   }
 
   /** As `register`, for the messages that `abcast` and `sbcast` send to `name`. */
@@ -85,6 +88,7 @@ export class GenRpcNode {
   /** Changes `moduleControl` and `moduleList`: from the next call on, while those that run are let be. */
   setModulePolicy(control: ModuleControl, modules: readonly string[] = []): void {
     this.parts.policy.change(control, modules);
+    this.life.modulesChanged();
   }
 
   /** Accepts connections from now on; resolves with the first address, or `undefined` with `listen: false`. */
@@ -206,10 +210,20 @@ export class GenRpcNode {
     return this.parts.dispatcher.nodes();
   }
 
+  /** Everyone that discovery knows, connected or not; the own node too, where it is told of. */
+  members(): MemberInfo[] {
+    return this.parts.directory.members();
+  }
+
+  /** Tells `listener` from now on of nodes that come, change and go; returns what ends that. */
+  onMembership(listener: MembershipListener): () => void {
+    this.parts.directory.listeners.add(listener);
+    return () => void this.parts.directory.listeners.delete(listener);
+  }
+
   /** Is there an open connection to the target? The own node always is. */
   isConnected(target: string | Target): boolean {
-    const { node, key } = targetOf(target);
-    return node === this.name || this.parts.dispatcher.isConnected({ node, key });
+    return this.parts.calls.isConnected(targetOf(target));
   }
 
   /** Resolves once there is a connection to the target. @throws GenRpcError (as a rejection) when it fails. */
@@ -280,5 +294,3 @@ export class GenRpcNode {
 }
 
 const NO_TLS = { path: 'tls', expected: 'certificates, and there are none' };
-
-const CALLERS_FAULT = new Set<GenRpcErrorCode>(['invalid_argument', 'encode_error', 'message_too_large']);
