@@ -10,7 +10,6 @@ import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import { StreamReply, type ReplyShape } from '../node/stream-reply.js';
 import { isItemStream } from '../node/call-options.js';
 import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
-import { printable } from '../protocol/node-name.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
 import {
   nodeSourceOf,
@@ -20,8 +19,8 @@ import {
 } from './gen-rpc.client-options.js';
 import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { nestErrorOf } from './gen-rpc.exceptions.js';
-import { nestLog } from './gen-rpc.log.js';
 import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
+import { UnknownNames } from './gen-rpc.unknown-names.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
 
@@ -35,12 +34,11 @@ const NO_DIRECTIONS: GenRpcDirections = {};
 const ACCEPTED = of(undefined);
 const NO_SOURCE: ItemSource = { used() {} };
 const MAX_NAMES = 10_000;
-const MAX_MESSAGE = 400;
 
 export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly emitter = new EventEmitter();
   private readonly names = new Map<unknown, FunctionName>();
-  private readonly unknown = new Set<string>();
+  private readonly unknownNames = new UnknownNames();
   /** Nest's own hooks, which subclasses override. */
   private readonly shape: ReplyShape = {
     value: (value) => this.serializeResponse(value),
@@ -226,15 +224,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private errorOf(error: unknown): unknown {
     if (!this.nestErrors || !isGenRpcError(error)) return error;
-    if (error.code === 'undefined_function') this.tellUnknown(error);
+    this.unknownNames.tell(error);
     return nestErrorOf(error);
-  }
-
-  /** Nest's words for it do not say which, so the log does, once for each. */
-  private tellUnknown({ call, message, help }: GenRpcError): void {
-    if (call === undefined || this.unknown.has(call) || this.unknown.size === MAX_NAMES) return;
-    this.unknown.add(call);
-    nestLog.warn(`${printable(call)} failed: ${printable(message, MAX_MESSAGE)} See ${help}`);
   }
 
   private currentNode(): GenRpcNode {

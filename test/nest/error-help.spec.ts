@@ -7,7 +7,7 @@ import { firstValueFrom, NEVER, type Observable } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { Arg, RpcFunction, RpcModule } from '../../lib/nest/gen-rpc.decorators.js';
 import { GenRpcRecordBuilder } from '../../lib/nest/gen-rpc.record-builder.js';
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import { TcpDriver } from '../../lib/driver/tcp.driver.js';
 import { GenRpcError } from '../../lib/protocol/errors.js';
 import { Cluster } from '../support/cluster.js';
