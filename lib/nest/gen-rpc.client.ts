@@ -21,6 +21,7 @@ import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { nestErrorOf } from './gen-rpc.exceptions.js';
 import { ClientPackets } from './gen-rpc.packets.js';
 import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
+import { UnknownNames } from './gen-rpc.unknown-names.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
 
@@ -38,6 +39,7 @@ const MAX_NAMES = 10_000;
 export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly emitter = new EventEmitter();
   private readonly names = new Map<unknown, FunctionName>();
+  private readonly unknownNames = new UnknownNames();
   /** Nest's own hooks, which subclasses override. */
   private readonly shape: ReplyShape = {
     value: (value) => this.serializeResponse(value),
@@ -229,7 +231,9 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   private errorOf(error: unknown): unknown {
-    return this.nestErrors && isGenRpcError(error) ? nestErrorOf(error) : error;
+    if (!this.nestErrors || !isGenRpcError(error)) return error;
+    this.unknownNames.tell(error);
+    return nestErrorOf(error);
   }
 
   private currentNode(): GenRpcNode {
