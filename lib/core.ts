@@ -24,6 +24,8 @@ export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
 export type { ModuleTarget, NodeTarget, Target } from './client/target.js';
 export type { Discovery, Location } from './discovery/discovery.js';
+export { EtcdDiscovery, type EtcdPorts } from './discovery/etcd.discovery.js';
+export { EtcdOptions, EtcdTlsOptions } from './discovery/etcd-options.js';
 export type {
   Channel,
   ChannelEvents,
@@ -37,6 +39,7 @@ export type {
 export type { Calendar } from './ports/calendar.js';
 export type { Clock, Timer } from './ports/clock.js';
 export type { Files, Watch } from './ports/files.js';
+export type { Http, HttpCredentials, HttpRequest, HttpResponse } from './ports/http.js';
 export type { Log } from './ports/log.js';
 export type { ProcessSignals } from './ports/process-signals.js';
 export type { Random } from './ports/random.js';

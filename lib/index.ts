@@ -34,6 +34,8 @@ export {
 export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
 export type { ModuleTarget, NodeTarget, Target } from './client/target.js';
+export { EtcdDiscovery } from './discovery/etcd.discovery.js';
+export { EtcdOptions, EtcdTlsOptions } from './discovery/etcd-options.js';
 export type { Endpoint, PeerCertificate } from './driver/driver.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
 export { Msgpack5Codec } from './protocol/msgpack/msgpack5.codec.js';
