@@ -2,17 +2,11 @@
 import { describe, expect, it } from 'vitest';
 import { AddressBook } from '../../lib/discovery/address-book.js';
 import type { Discovery, Location } from '../../lib/discovery/discovery.js';
-import { Membership } from '../../lib/discovery/membership.js';
 import { isGenRpcError } from '../../lib/protocol/errors.js';
 import { socketsOf } from '../support/child-node.js';
 import { CountedClock } from '../support/counted-clock.js';
 import { until } from '../support/door.js';
-
-/** Where nodes are of which nothing is said. */
-const FALLBACK = { driver: 'tcp', port: 5369 } as const;
-
-/** Where the source should find each node, by name. */
-export type Places = Readonly<Record<string, readonly Location[]>>;
+import { FALLBACK, SourceTable, type Places } from '../support/source-table.js';
 
 /** What a source reads, in a test's hand. */
 export interface SourceWorld extends AsyncDisposable {
@@ -32,50 +26,6 @@ export interface SourceTraits {
   readonly unknown: 'by its name' | 'none';
 }
 
-/** The table that a node would have of a source, and all that it was told. */
-class Table {
-  readonly refused: string[] = [];
-  readonly failures: Error[] = [];
-  readonly membership: Membership;
-
-  constructor() {
-    this.membership = new Membership({
-      clock: new CountedClock(),
-      isConnected: () => false,
-      problemOf: () => undefined,
-      events: {
-        changed() {},
-        refused: (why) => void this.refused.push(why),
-        failed: (cause) => void this.failures.push(cause),
-        doubted() {},
-      },
-    });
-  }
-
-  get places(): Places {
-    const host = (name: string): string => name.slice(name.indexOf('@') + 1);
-    return Object.fromEntries(
-      [...this.membership.all()].map(({ record: { name, locations } }) => [
-        name,
-        locations.map(({ driver = FALLBACK.driver, host: at = host(name), port = FALLBACK.port }) => {
-          return { driver, host: at, port };
-        }),
-      ]),
-    );
-  }
-
-  /** Waits until it holds exactly these. */
-  async holds(places: Places): Promise<void> {
-    const wanted = JSON.stringify(sorted(places));
-    await until(() => JSON.stringify(sorted(this.places)) === wanted).catch(() => undefined);
-    expect(this.places).toEqual(places);
-  }
-}
-
-function sorted(places: Places): unknown {
-  return Object.entries(places).sort(([one], [other]) => (one < other ? -1 : 1));
-}
-
 /** @param start makes a world of its own for each test; what the source waits for, it waits for on `clock` */
 export function describeSource(
   title: string,
@@ -83,10 +33,10 @@ export function describeSource(
   traits: SourceTraits,
 ): void {
   /** Runs `body`, closes the source, and asserts that nothing of it is left. */
-  async function withWorld(body: (world: SourceWorld, table: Table) => Promise<void>): Promise<void> {
+  async function withWorld(body: (world: SourceWorld, table: SourceTable) => Promise<void>): Promise<void> {
     const clock = new CountedClock();
     await using world = await start(clock);
-    const table = new Table();
+    const table = new SourceTable();
     const sockets = socketsOf();
     try {
       await body(world, table);
@@ -99,7 +49,7 @@ export function describeSource(
   }
 
   function asking(source: Discovery): (node: string, signal?: AbortSignal) => Promise<readonly Location[]> {
-    const { membership } = new Table();
+    const { membership } = new SourceTable();
     const book = new AddressBook({ membership, source, nodes: new Map(), fallback: FALLBACK });
     return (node, signal = AbortSignal.timeout(10_000)) => book.resolve(node, signal);
   }

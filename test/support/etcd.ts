@@ -13,6 +13,8 @@ import { until } from './door.js';
 const HOW = "It is in Debian's and Ubuntu's package etcd-server: apt-get install etcd-server.";
 
 export interface EtcdSettings {
+  /** Seconds that a token is good for. */
+  readonly tokenTtl?: number;
   /** Paths of files: with them it is reached over https, by those with a certificate of `ca`. */
   readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
   /** Sent with what the test itself asks. */
@@ -29,14 +31,24 @@ export class Etcd {
   private constructor(
     readonly port: number,
     private readonly peerPort: number,
+    private readonly peers: readonly number[],
     private readonly settings: EtcdSettings,
   ) {}
 
   static async start(settings: EtcdSettings = {}): Promise<Etcd> {
     const [port = 0, peerPort = 0] = await freePorts(2);
-    const etcd = new Etcd(port, peerPort, settings);
+    const etcd = new Etcd(port, peerPort, [peerPort], settings);
     await etcd.restart();
     return etcd;
+  }
+
+  /** Three that are one: any of them may be missing. */
+  static async cluster(): Promise<readonly Etcd[]> {
+    const ports = await freePorts(6);
+    const peers = ports.slice(3);
+    const members = peers.map((peer, at) => new Etcd(ports[at] ?? 0, peer, peers, {}));
+    await Promise.all(members.map((member) => member.restart()));
+    return members;
   }
 
   get endpoint(): string {
@@ -46,11 +58,13 @@ export class Etcd {
   /** With what it had, on the ports that it had. Resolves once it answers. */
   async restart(): Promise<void> {
     const peer = `http://127.0.0.1:${this.peerPort}`;
-    const { tls } = this.settings;
+    const all = this.peers.map((port) => `at-${port}=http://127.0.0.1:${port}`).join(',');
+    const { tls, tokenTtl = 300 } = this.settings;
     const child = spawn(
       'etcd',
       [
-        ...['--data-dir', this.directory, '--log-level', 'error', '--initial-cluster', `default=${peer}`],
+        ...['--data-dir', this.directory, '--log-level', 'error', '--auth-token-ttl', String(tokenTtl)],
+        ...['--name', `at-${this.peerPort}`, '--initial-cluster', all],
         ...['--listen-peer-urls', peer, '--initial-advertise-peer-urls', peer],
         ...['--listen-client-urls', this.endpoint, '--advertise-client-urls', this.endpoint],
         // A disk that is slow for others too must not slow down tests.
