@@ -3,7 +3,8 @@ import { Backoff } from '../ports/backoff.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import { pause } from '../ports/pause.js';
 import type { Random } from '../ports/random.js';
-import { asObject, EtcdError } from './etcd-error.js';
+import { printable } from '../protocol/node-name.js';
+import { asObject } from './etcd-error.js';
 import type { EtcdGateway } from './etcd-gateway.js';
 import { readList, readState } from './etcd-list.js';
 import { entryOf, numberOf, rangeOf, revisionIn, type EtcdEntry } from './etcd-records.js';
@@ -99,12 +100,15 @@ export class EtcdWatch {
 
   private take(message: Record<string, unknown>): void {
     const { events, canceled, created, fragment, header, compact_revision: compacted, cancel_reason: why } = message;
+    if (canceled === true && numberOf(compacted) > 0) {
+      this.readAnew();
+      return;
+    }
     if (canceled === true) {
       this.isWhole = false;
-      if (numberOf(compacted) > 0) return;
       // It may be for want of a token that is still good; etcd does not say.
       this.parts.gateway.forgetToken();
-      throw new EtcdError(`etcd has cancelled the watch: ${String(why ?? 'it does not say why')}.`, undefined);
+      throw new Error(`etcd has cancelled the watch: ${printable(why ?? 'it does not say why')}.`);
     }
     if (!Array.isArray(events)) {
       // Word that nothing has happened up to here.
@@ -153,8 +157,9 @@ export class EtcdWatch {
   /** A watch may fall silent, or lose something, without a word: now and then etcd is asked whether it has. */
   private async keepChecking(signal: AbortSignal): Promise<void> {
     const { clock, checkInterval, failed } = this.parts;
-    while (!signal.aborted) {
+    for (;;) {
       await pause(clock, this.jittered(checkInterval), signal);
+      if (signal.aborted) return;
       try {
         const lack = (await this.lacking(signal)) && (await this.stillLacking(signal));
         if (signal.aborted) return;
