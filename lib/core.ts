@@ -10,11 +10,14 @@ export type { MemberInfo, MembershipEvent, MembershipListener } from './node/dir
 export type { NodeStats } from './node/node-stats.js';
 export {
   AdmissionOptions,
+  AdvertiseOptions,
   BatchingOptions,
   CompressionOptions,
   ConcurrencyOptions,
+  EjectionOptions,
   KeepaliveOptions,
   ListenOptions,
+  MembershipOptions,
   NodeLocationOptions,
   ReconnectOptions,
   RetryOptions,
@@ -23,7 +26,7 @@ export {
 export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
 export type { ModuleTarget, NodeTarget, Target } from './client/target.js';
-export type { Discovery, Location } from './discovery/discovery.js';
+export type { Discovery, Location, MembershipWatcher, ModuleRecord, NodeRecord, Place } from './discovery/discovery.js';
 export { EtcdDiscovery, type EtcdPorts } from './discovery/etcd.discovery.js';
 export { EtcdOptions, EtcdTlsOptions } from './discovery/etcd-options.js';
 export type {

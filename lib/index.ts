@@ -6,6 +6,7 @@ export type { GenRpcClientOptions, GenRpcSharedClientOptions } from './nest/gen-
 export { GenRpcContext } from './nest/gen-rpc.context.js';
 export { Arg, RpcFunction, RpcModule } from './nest/gen-rpc.decorators.js';
 export { GenRpcItemStream } from './nest/gen-rpc.item-stream.js';
+export { membershipOf } from './nest/gen-rpc.membership.js';
 export { GenRpcModule, type GenRpcOptionsFactory } from './nest/gen-rpc.module.js';
 export { GenRpcRecord, GenRpcRecordBuilder, type GenRpcDirections } from './nest/gen-rpc.record-builder.js';
 export { GenRpcServer, type GenRpcServerEvents, type GenRpcServerStatus } from './nest/gen-rpc.server.js';
@@ -21,11 +22,14 @@ export type { MemberInfo, MembershipEvent, MembershipListener } from './node/dir
 export type { NodeStats } from './node/node-stats.js';
 export {
   AdmissionOptions,
+  AdvertiseOptions,
   BatchingOptions,
   CompressionOptions,
   ConcurrencyOptions,
+  EjectionOptions,
   KeepaliveOptions,
   ListenOptions,
+  MembershipOptions,
   NodeLocationOptions,
   ReconnectOptions,
   RetryOptions,
@@ -33,6 +37,7 @@ export {
 } from './node/option-groups.js';
 export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
+export type { Discovery, Location, MembershipWatcher, ModuleRecord, NodeRecord, Place } from './discovery/discovery.js';
 export type { ModuleTarget, NodeTarget, Target } from './client/target.js';
 export { EtcdDiscovery } from './discovery/etcd.discovery.js';
 export { EtcdOptions, EtcdTlsOptions } from './discovery/etcd-options.js';
