@@ -18,7 +18,7 @@ export { GenRpcRecord, GenRpcRecordBuilder, type GenRpcDirections } from './nest
 export { GenRpcServer, type GenRpcServerEvents, type GenRpcServerStatus } from './nest/gen-rpc.server.js';
 export { StreamItems } from './nest/gen-rpc.stream-items.js';
 export { GEN_RPC_TRANSPORT, getGenRpcClientToken, InjectGenRpc, InjectGenRpcClient } from './nest/gen-rpc.tokens.js';
-export { GenRpcConfigError, type Problem } from './node/config-error.js';
+export { GenRpcConfigError, type Problem } from './options/config-error.js';
 export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
@@ -47,6 +47,8 @@ export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
 export type { Discovery, Location, MembershipWatcher, ModuleRecord, NodeRecord, Place } from './discovery/discovery.js';
 export type { TypedModule } from './node/typed-module.js';
 export type { ModuleTarget, NodeTarget, Target } from './client/target.js';
+export { EtcdDiscovery } from './discovery/etcd.discovery.js';
+export { EtcdOptions, EtcdTlsOptions } from './discovery/etcd-options.js';
 export type { Endpoint, PeerCertificate } from './driver/driver.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
 export { Msgpack5Codec } from './protocol/msgpack/msgpack5.codec.js';
