@@ -1,6 +1,6 @@
 /** The same node without Nest. */
 export { createNode, type NodePorts } from './node/create-node.js';
-export { GenRpcConfigError, type Problem } from './node/config-error.js';
+export { GenRpcConfigError, type Problem } from './options/config-error.js';
 export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';

@@ -11,7 +11,7 @@ export { GenRpcRecord, GenRpcRecordBuilder, type GenRpcDirections } from './nest
 export { GenRpcServer, type GenRpcServerEvents, type GenRpcServerStatus } from './nest/gen-rpc.server.js';
 export { StreamItems } from './nest/gen-rpc.stream-items.js';
 export { GEN_RPC_TRANSPORT, InjectGenRpc } from './nest/gen-rpc.tokens.js';
-export { GenRpcConfigError, type Problem } from './node/config-error.js';
+export { GenRpcConfigError, type Problem } from './options/config-error.js';
 export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';

@@ -4,7 +4,7 @@ import type { Timer } from '../ports/clock.js';
 import type { Random } from '../ports/random.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Invocation } from '../protocol/invocation.js';
-import { Backoff, type BackoffLimits } from './backoff.js';
+import { Backoff, type BackoffLimits } from '../ports/backoff.js';
 import type { Dialled } from './dialer.js';
 import type { PendingCall } from './pending-calls.js';
 import { QueuedCast, type CastOutcome } from './queued-cast.js';

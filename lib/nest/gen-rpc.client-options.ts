@@ -1,7 +1,7 @@
 /** What a client can be told, and the node that it gets by it. */
 import { hostname } from 'node:os';
 import { systemRandom } from '../system/system.js';
-import { GenRpcConfigError, type Problem } from '../node/config-error.js';
+import { GenRpcConfigError, type Problem } from '../options/config-error.js';
 import { createNode } from '../node/create-node.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';

@@ -1,6 +1,6 @@
 /** What a node can be told about TLS. None of it makes TLS prove less. */
 import { Allow, IsBoolean, IsIn } from 'class-validator';
-import { Count, isText, Matches, Optional } from './option-rules.js';
+import { Count, isText, Matches, Optional } from '../options/option-rules.js';
 
 const PEM = 'PEM text, a Buffer of it, or the path of a file that holds it';
 const PEMS = `${PEM}; or several of these`;
