@@ -1,6 +1,7 @@
 /** The same node without Nest. */
 export { createNode, type NodePorts } from './node/create-node.js';
 export { GenRpcConfigError, type Problem } from './options/config-error.js';
+export { NodeLocationOptions } from './options/node-location-options.js';
 export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
@@ -14,7 +15,6 @@ export {
   ConcurrencyOptions,
   KeepaliveOptions,
   ListenOptions,
-  NodeLocationOptions,
   ReconnectOptions,
   RetryOptions,
   type LocateNode,

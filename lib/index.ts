@@ -12,6 +12,7 @@ export { GenRpcServer, type GenRpcServerEvents, type GenRpcServerStatus } from '
 export { StreamItems } from './nest/gen-rpc.stream-items.js';
 export { GEN_RPC_TRANSPORT, InjectGenRpc } from './nest/gen-rpc.tokens.js';
 export { GenRpcConfigError, type Problem } from './options/config-error.js';
+export { NodeLocationOptions } from './options/node-location-options.js';
 export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
@@ -25,7 +26,6 @@ export {
   ConcurrencyOptions,
   KeepaliveOptions,
   ListenOptions,
-  NodeLocationOptions,
   ReconnectOptions,
   RetryOptions,
   type LocateNode,

@@ -1,6 +1,7 @@
 /** What a node can be told. Checked once, at the door; inside, everything is there. */
 import { Allow, IsBoolean, IsIn } from 'class-validator';
 import type { Discovery } from '../discovery/discovery.js';
+import type { NodeLocationOptions } from '../options/node-location-options.js';
 import { DEFAULT_MAX_MESSAGE_BYTES } from '../protocol/frame.js';
 import { MAX_SECRETS, MIN_SECRET_BYTES, weaknessOf } from '../protocol/handshake.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
@@ -17,7 +18,6 @@ import type {
   ListenOptions,
   LocateNode,
   MembershipOptions,
-  NodeLocationOptions,
   ReconnectOptions,
   RetryOptions,
 } from './option-groups.js';
