@@ -22,6 +22,9 @@ export {
 export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
 export type { Target } from './client/dispatcher.js';
+export type { DnsDiscoveryOptions, DnsServiceOptions } from './discovery/dns-options.js';
+export { DnsDiscovery, type DnsDiscoveryPorts } from './discovery/dns.discovery.js';
+export { FileDiscovery, type FileDiscoveryOptions, type FileDiscoveryPorts } from './discovery/file.discovery.js';
 export type { Discovery, Location } from './discovery/discovery.js';
 export type {
   Channel,
@@ -37,6 +40,7 @@ export type { Calendar } from './ports/calendar.js';
 export type { Clock, Timer } from './ports/clock.js';
 export type { Files, Watch } from './ports/files.js';
 export type { Log } from './ports/log.js';
+export type { NamedAddress, NameServer, ServiceTarget } from './ports/name-server.js';
 export type { ProcessSignals } from './ports/process-signals.js';
 export type { Random } from './ports/random.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';

@@ -33,6 +33,9 @@ export {
 export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
 export type { Target } from './client/dispatcher.js';
+export type { DnsDiscoveryOptions, DnsServiceOptions } from './discovery/dns-options.js';
+export { DnsDiscovery } from './discovery/dns.discovery.js';
+export { FileDiscovery, type FileDiscoveryOptions } from './discovery/file.discovery.js';
 export type { Endpoint, PeerCertificate } from './driver/driver.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
 export { Msgpack5Codec } from './protocol/msgpack/msgpack5.codec.js';

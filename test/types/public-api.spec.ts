@@ -53,7 +53,7 @@ describe('the doors', () => {
   it('for Nest export these', () => {
     expect(Object.keys(library).toSorted()).toEqual([
       ...['AdmissionOptions', 'Arg', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'ConcurrencyOptions'],
-      'GEN_RPC_TRANSPORT',
+      ...['DnsDiscovery', 'FileDiscovery', 'GEN_RPC_TRANSPORT'],
       ...['GenRpcAsyncCall', 'GenRpcClient', 'GenRpcConfigError', 'GenRpcContext', 'GenRpcError'],
       ...['GenRpcItemStream', 'GenRpcModule'],
       ...['GenRpcNode', 'GenRpcOptions', 'GenRpcRecord', 'GenRpcRecordBuilder', 'GenRpcServer', 'InjectGenRpc'],
@@ -66,7 +66,7 @@ describe('the doors', () => {
   it('without Nest export these', () => {
     expect(Object.keys(core).toSorted()).toEqual([
       ...['AdmissionOptions', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'ConcurrencyOptions'],
-      ...['GenRpcConfigError', 'GenRpcError'],
+      ...['DnsDiscovery', 'FileDiscovery', 'GenRpcConfigError', 'GenRpcError'],
       ...['GenRpcNode', 'GenRpcOptions', 'KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec'],
       ...['NodeLocationOptions', 'ReconnectOptions', 'RetryOptions', 'TlsCredentialOptions', 'TlsOptions'],
       ...['createNode', 'isGenRpcError'],
