@@ -6,7 +6,8 @@ export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
 export { GenRpcNode } from './node/gen-rpc-node.js';
-export type { Listening } from './node/lifecycle.js';
+export type { Listening } from './node/advertised.js';
+export type { MemberInfo, MembershipEvent, MembershipListener } from './node/directory.js';
 export type { NodeStats } from './node/node-stats.js';
 export {
   AdmissionOptions,
@@ -21,7 +22,7 @@ export {
 } from './node/option-groups.js';
 export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
-export type { Target } from './client/dispatcher.js';
+export type { ModuleTarget, NodeTarget, Target } from './client/target.js';
 export type { DnsDiscoveryOptions, DnsServiceOptions } from './discovery/dns-options.js';
 export { DnsDiscovery, type DnsDiscoveryPorts } from './discovery/dns.discovery.js';
 export { FileDiscovery, type FileDiscoveryOptions, type FileDiscoveryPorts } from './discovery/file.discovery.js';

@@ -1,31 +1,16 @@
 /** One way to one node: at most one session, one dial at a time, and a queue for those who wait for it. */
 import type { Location } from '../discovery/discovery.js';
 import type { Timer } from '../ports/clock.js';
-import type { Random } from '../ports/random.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Invocation } from '../protocol/invocation.js';
-import { Backoff, type BackoffLimits } from '../ports/backoff.js';
+import { Backoff } from '../ports/backoff.js';
 import type { Dialled } from './dialer.js';
+import type { LaneEvents, LanePorts } from './lane-ports.js';
 import type { PendingCall } from './pending-calls.js';
 import { QueuedCast, type CastOutcome } from './queued-cast.js';
-import { Session, type SessionEvents, type SessionPorts } from './session.js';
+import { Session, type SessionEvents } from './session.js';
 import { nodeDown, withNextAttempt } from './unreachable.js';
 import { WaitingLine, type Waiter } from './waiting-line.js';
-
-export interface LanePorts extends SessionPorts {
-  readonly random: Random;
-  readonly backoff: BackoffLimits;
-  /** Resolves, connects, authenticates. Rejects with a GenRpcError. */
-  dial(node: string, signal: AbortSignal): Promise<Dialled>;
-}
-
-/** What a lane tells its dispatcher. */
-export interface LaneEvents {
-  /** It has an open connection from now on, or none any more. */
-  status(lane: Lane, connected: boolean): void;
-  /** Its connection was closed for want of use: nothing is lost with it. */
-  unused(lane: Lane): void;
-}
 
 type Open = { name: 'open'; session: Session; since: number; location: Location };
 

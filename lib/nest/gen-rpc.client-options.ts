@@ -5,12 +5,16 @@ import { GenRpcConfigError, type Problem } from '../options/config-error.js';
 import { createNode } from '../node/create-node.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
+import { choiceOf, type Target } from '../client/target.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { nestLog } from './gen-rpc.log.js';
 
 interface ClientOnlyOptions {
-  /** The node that messages go to, unless a record says otherwise. */
-  readonly target: string;
+  /**
+   * Where messages go, unless a record says otherwise: a node; or `{ module: 'math' }`, or a name without a host, for
+   * whichever node will do.
+   */
+  readonly target: string | Target;
   /** `nest` (default): errors look as with Nest's own transports. `gen_rpc`: every error is a GenRpcError. */
   readonly errors?: 'nest' | 'gen_rpc';
 }
@@ -47,13 +51,22 @@ export function nodeSourceOf(options: GenRpcClientOptions | GenRpcSharedClientOp
 function problemsOf(options: Partial<ClientOnlyOptions> | undefined): Problem[] {
   const { target, errors } = options ?? {};
   const problems: Problem[] = [];
-  if (!isNodeName(target)) {
-    problems.push({ path: 'target', expected: `the name of the node to call, ${NODE_NAME_RULE}`, got: target });
+  if (!isTarget(target)) {
+    const expected = `the name of the node to call, ${NODE_NAME_RULE}; or { module: 'math' }, for nodes that have it`;
+    problems.push({ path: 'target', expected, got: target });
   }
   if (errors !== undefined && errors !== 'nest' && errors !== 'gen_rpc') {
     problems.push({ path: 'errors', expected: 'nest or gen_rpc', got: errors });
   }
   return problems;
+}
+
+function isTarget(target: unknown): boolean {
+  if (typeof target === 'string') return isNodeName(target) || choiceOf({ node: target }) !== undefined;
+  if (typeof target !== 'object' || target === null) return false;
+  const { node, module, version } = target as Partial<Record<string, unknown>>;
+  if (node !== undefined) return typeof node === 'string' && isTarget(node);
+  return typeof module === 'string' && ['undefined', 'string'].includes(typeof version);
 }
 
 function nodeOf({ target: _, errors: __, ...options }: GenRpcClientOptions, problems: readonly Problem[]): GenRpcNode {

@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events';
 import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '@nestjs/microservices';
 import { from, Observable, of, throwError, type Observer } from 'rxjs';
-import type { Target } from '../client/dispatcher.js';
+import { choiceOf, type Target } from '../client/target.js';
 import type { CastOutcome } from '../client/queued-cast.js';
 import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
 import type { CallOptions } from '../node/call-options.js';
@@ -47,12 +47,13 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly nestErrors: boolean;
   private node: GenRpcNode | undefined;
   private stopListening: (() => void) | undefined;
+  private connected = false;
 
   /** The options, and the secret in them, are not kept where they can be looked at. */
   constructor(options: GenRpcClientOptions | GenRpcSharedClientOptions) {
     super();
     this.source = nodeSourceOf(options);
-    this.target = { node: options.target };
+    this.target = asTarget(options.target);
     this.nestErrors = options.errors !== 'gen_rpc';
     if (this.source.owned) this.currentNode();
   }
@@ -131,7 +132,9 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     if (isNil(pattern) || isNil(data)) return super.emit(pattern, data);
     try {
       const packet = this.createPacket(pattern, data);
-      if (!this.currentNode().isConnected(this.targetOf(directionsOf(packet)))) {
+      const target = this.targetOf(directionsOf(packet));
+      // Which node gets it is known only once it is sent.
+      if (choiceOf(target) !== undefined || !this.currentNode().isConnected(target)) {
         const dispatched = this.dispatchEvent<TResult>(packet);
         dispatched.catch(() => {});
         return from(dispatched);
@@ -213,7 +216,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   private targetOf({ target, key }: GenRpcDirections): Target {
-    return target === undefined && key === undefined ? this.target : { node: target ?? this.target.node, key };
+    if (target === undefined && key === undefined) return this.target;
+    return { ...(target === undefined ? this.target : asTarget(target)), key };
   }
 
   private errorOf(error: unknown): unknown {
@@ -227,11 +231,17 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private openNode(): GenRpcNode {
     const node = this.source.make();
     this.stopListening = node.onStatus((name, connected) => {
-      if (name !== this.target.node) return;
-      this._status$.next(connected ? 'connected' : 'disconnected');
-      this.emitter.emit(connected ? 'connect' : 'disconnect');
+      if ('node' in this.target && name === this.target.node) this.tell(connected);
+      else if (choiceOf(this.target) !== undefined) this.tell(node.isConnected(this.target));
     });
     return node;
+  }
+
+  private tell(connected: boolean): void {
+    if (connected === this.connected) return;
+    this.connected = connected;
+    this._status$.next(connected ? 'connected' : 'disconnected');
+    this.emitter.emit(connected ? 'connect' : 'disconnect');
   }
 }
 
@@ -271,6 +281,10 @@ class ObserverSink<T> implements ReplySink {
 function directionsOf(packet: ReadPacket): GenRpcDirections {
   const data: unknown = packet.data;
   return data instanceof GenRpcRecord ? data.directions : NO_DIRECTIONS;
+}
+
+function asTarget(target: string | Target): Target {
+  return typeof target === 'string' ? { node: target } : target;
 }
 
 function isNil(value: unknown): value is null | undefined {

@@ -1,6 +1,9 @@
 /** Puts a node together: the one place where parts meet. */
 import { Dialer } from '../client/dialer.js';
+import { Candidates } from '../client/candidates.js';
 import { Dispatcher } from '../client/dispatcher.js';
+import { Ejections } from '../client/ejections.js';
+import { Picker } from '../client/picker.js';
 import { newIncarnation, type Identity } from '../connection/authenticate.js';
 import { Buffers } from '../connection/buffers.js';
 import { Deadlines } from '../connection/deadlines.js';
@@ -39,6 +42,7 @@ import type { GenRpcOptions } from './options.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import type { ResolvedTls } from './resolve-tls.js';
 import { Retries } from './retry.js';
+import { WaitingCalls } from './waiting-calls.js';
 
 /** What a node takes from its surroundings. Everything has a default. */
 export interface NodePorts {
@@ -96,9 +100,21 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const server = serverOf(shared, invoker);
   const local = new LocalCalls({ clock, deadlines, journal, node, codec, maxMessageBytes, invoker, server });
   const { random } = shared.self;
-  const retries = resolved.retry === undefined ? undefined : new Retries(resolved.retry, { clock, random, journal });
+  const waiting = new WaitingCalls();
+  const { retry, ejection } = resolved;
+  const retries = retry === undefined ? undefined : new Retries(retry, { clock, random, journal, waiting });
+  const ejections = new Ejections(ejection, { clock, random, journal });
+  const seedOf = (key: unknown): number => dispatcher.hashOf(key);
+  const picker = new Picker({
+    ...{ ejections, random, hashOf: seedOf, candidates: new Candidates(directory.membership, seedOf) },
+    loadOf: (other) => (other === node ? local.size : dispatcher.loadOf(other)),
+    isDown: (other) => other !== node && dispatcher.isDown(other),
+  });
   const names = new FunctionNames();
-  const calls = new Calls({ node, callTimeout, clock, journal, deadlines, names, dispatcher, local, retries });
+  const calls = new Calls({
+    ...{ node, callTimeout, clock, journal, deadlines, names, dispatcher, local, retries },
+    ...{ picker, ejections, directory, waiting },
+  });
   const everyone = (): string[] => [node, ...dispatcher.nodes()];
   const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
   // The secrets end here: what the node keeps are keys that cannot be read back.

@@ -52,6 +52,9 @@ export interface DirectoryParts {
   relocated(node: string, leadsThere: (location: Location) => boolean): void;
 }
 
+/** Names in a message. */
+const SHOWN = 10;
+
 export class Directory {
   readonly membership: Membership;
   readonly addresses: AddressBook;
@@ -86,6 +89,26 @@ export class Directory {
   start(): void {
     if (this.cache !== undefined) this.membership.restore(this.cache.read());
     this.parts.source.watch?.(this.membership);
+  }
+
+  /** Does the source tell of all nodes, or only where one of them is? */
+  get isWatched(): boolean {
+    return this.parts.source.watch !== undefined;
+  }
+
+  /** Has the source said nothing at all yet, neither which nodes there are nor that it cannot tell? */
+  get isAwaited(): boolean {
+    return this.isWatched && this.membership.ageMs === undefined && this.lastFailure === undefined;
+  }
+
+  /** What is known, in a sentence or two, for whoever finds nobody. */
+  summary(): string {
+    const { ageMs, size } = this.membership;
+    const names = [...this.membership.all()].slice(0, SHOWN).map(({ record }) => record.name);
+    const known = size === 0 ? 'none' : `${names.join(', ')}${size > SHOWN ? ` and ${size - SHOWN} more` : ''}`;
+    const failure = this.lastFailure === undefined ? '' : ` It failed since: ${this.lastFailure.message}`;
+    if (ageMs === undefined) return `Discovery has not told of any yet.${failure}`;
+    return `Discovery told ${Math.round(ageMs)} ms ago of: ${known}.${failure}`;
   }
 
   /** Everyone that discovery knows, the own node too. */

@@ -1,13 +1,14 @@
 /** A named node: the gen_rpc verbs over one client and one server. */
-import type { Target } from '../client/dispatcher.js';
+import type { Target } from '../client/target.js';
 import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import type { CastOutcome } from '../client/queued-cast.js';
 import type { Buffers } from '../connection/buffers.js';
 import type { Endpoint } from '../driver/driver.js';
-import { isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import { isGenRpcError } from '../protocol/errors.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
 import type { ModuleControl, ModulePolicy } from '../server/module-policy.js';
 import type { Callable, Handler } from '../server/module-registry.js';
+import type { Listening } from './advertised.js';
 import { AsyncCall } from './async-call.js';
 import type {
   BroadcastArgs,
@@ -20,6 +21,7 @@ import type {
   SbcastResult,
 } from './broadcasts.js';
 import {
+  CALLERS_FAULT,
   targetOf,
   type CallOptions,
   type CastOptions,
@@ -30,7 +32,7 @@ import {
 import { GenRpcConfigError } from '../options/config-error.js';
 import type { MemberInfo, MembershipListener } from './directory.js';
 import { inItsContext } from './in-its-context.js';
-import { Lifecycle, type LifecycleParts, type Listening } from './lifecycle.js';
+import { Lifecycle, type LifecycleParts } from './lifecycle.js';
 import { statsOf, type NodeStats } from './node-stats.js';
 import { ReplyTo } from './single-reply.js';
 import { StreamReply } from './stream-reply.js';
@@ -221,8 +223,7 @@ export class GenRpcNode {
 
   /** Is there an open connection to the target? The own node always is. */
   isConnected(target: string | Target): boolean {
-    const { node, key } = targetOf(target);
-    return node === this.name || this.parts.dispatcher.isConnected({ node, key });
+    return this.parts.calls.isConnected(targetOf(target));
   }
 
   /** Resolves once there is a connection to the target. @throws GenRpcError (as a rejection) when it fails. */
@@ -293,5 +294,3 @@ export class GenRpcNode {
 }
 
 const NO_TLS = { path: 'tls', expected: 'certificates, and there are none' };
-
-const CALLERS_FAULT = new Set<GenRpcErrorCode>(['invalid_argument', 'encode_error', 'message_too_large']);

@@ -8,7 +8,7 @@ import { GenRpcError } from '../protocol/errors.js';
 import type { Clock } from '../ports/clock.js';
 import type { ModuleRegistry } from '../server/module-registry.js';
 import type { Server } from '../server/server.js';
-import { advertised } from './advertised.js';
+import { advertised, type Listening } from './advertised.js';
 import { closedError } from './call-options.js';
 import type { Calls } from './calls.js';
 import type { Directory } from './directory.js';
@@ -38,12 +38,6 @@ const LAST_FRAMES_MS = 400;
 
 /** What discovery has to tell others that a node goes. */
 const LEAVING_MS = 1000;
-
-/** Where a node accepts connections, and over what. */
-export interface Listening extends Endpoint {
-  /** A driver's name. */
-  readonly driver: string;
-}
 
 type State = { name: 'open' } | { name: 'draining'; done: Promise<void> } | { name: 'closed'; done: Promise<void> };
 

@@ -31,7 +31,7 @@ export function statsOf({
   certificates,
 }: LifecycleParts & { readonly buffers: Buffers }): NodeStats {
   return {
-    pendingCalls: dispatcher.pendingCalls + local.size + calls.waiting,
+    pendingCalls: dispatcher.pendingCalls + local.size + calls.waitingCalls,
     runningCalls: server.running,
     stuckCalls: server.stuckCalls,
     connectedNodes: dispatcher.nodes().length,

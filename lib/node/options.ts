@@ -2,7 +2,6 @@
 import { Allow, IsBoolean, IsIn } from 'class-validator';
 import type { Discovery } from '../discovery/discovery.js';
 import type { NodeLocationOptions } from '../options/node-location-options.js';
-import { DEFAULT_MAX_MESSAGE_BYTES } from '../protocol/frame.js';
 import { MAX_SECRETS, MIN_SECRET_BYTES, weaknessOf } from '../protocol/handshake.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import type { Codec } from '../protocol/payload.js';
@@ -278,35 +277,6 @@ export class GenRpcOptions {
   @IsBoolean({ message: 'true or false' })
   exposeErrors?: boolean;
 }
-
-/** Defaults of everything that has one. */
-export const DEFAULT_OPTIONS = {
-  codec: 'msgpackr',
-  callTimeout: 15_000,
-  sbcastTimeout: 15_000,
-  inheritDeadlines: true,
-  clientInactivityTimeout: Infinity,
-  serverInactivityTimeout: Infinity,
-  asyncCallInactivityTimeout: Infinity,
-  connectTimeout: 5_000,
-  handshakeTimeout: 5_000,
-  sendTimeout: 5_000,
-  frameReadTimeout: 30_000,
-  gracePeriod: 10_000,
-  gracefulShutdown: true,
-  maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES,
-  maxQueuedBytes: 64 * 1024 * 1024,
-  maxBufferedBytes: 256 * 1024 * 1024,
-  maxWindow: 16 * 1024 * 1024,
-  maxQueuedCasts: 10_000,
-  maxLanesPerNode: 16,
-  maxLanes: 4096,
-  castLanes: 'shared',
-  moduleControl: 'disabled',
-  moduleList: [],
-  duplicateNodes: 'newest',
-  exposeErrors: false,
-} as const satisfies Partial<GenRpcOptions>;
 
 function areSecrets(value: unknown): boolean {
   const secrets = Array.isArray(value) ? value : [value];

@@ -4,6 +4,7 @@ import type { Discovery } from '../discovery/discovery.js';
 import { NodeLocationOptions } from '../options/node-location-options.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from '../options/check-options.js';
+import { DEFAULT_OPTIONS } from './default-options.js';
 import { GenRpcConfigError, type Problem } from '../options/config-error.js';
 import {
   AdmissionOptions,
@@ -28,7 +29,7 @@ import {
   RetryOptions,
   type LocateNode,
 } from './option-groups.js';
-import { DEFAULT_OPTIONS, GenRpcOptions } from './options.js';
+import { GenRpcOptions } from './options.js';
 import { defaultPort, DEFAULT_PORTS, listenProblems, resolveListen, type ResolvedListen } from './resolve-listen.js';
 import { resolveTls, tlsProblems, type ResolvedTls } from './resolve-tls.js';
 

@@ -4,7 +4,7 @@ import { GenRpcError } from '../protocol/errors.js';
 import { joinRoute, type FunctionName, type Headers, type Subscribable } from '../protocol/invocation.js';
 import { nearestName } from '../protocol/nearest-name.js';
 import type { ModulePolicy } from './module-policy.js';
-import { byAge, isWanted } from './versions.js';
+import { byAge, isWanted } from '../protocol/versions.js';
 
 /** The calling node, as its handshake proved it; the own node for local calls. */
 export interface Caller {
