@@ -1,9 +1,6 @@
 /** Questions to a name server that end in time, whatever becomes of the answer. */
 import type { Clock } from '../ports/clock.js';
-import type { NamedAddress, NameServer, ServiceTarget } from '../ports/name-server.js';
-
-/** There is no such record, or no such name: an answer. Everything else is a failure to give one. */
-const EMPTY = new Set(['ENODATA', 'ENOTFOUND']);
+import { isEmptyAnswer, type NamedAddress, type NameServer, type ServiceTarget } from '../ports/name-server.js';
 
 export class DnsQuestions {
   constructor(
@@ -34,9 +31,8 @@ export class DnsQuestions {
     try {
       return await this.inTime(signal === undefined ? [this.closing] : [this.closing, signal], ask);
     } catch (cause) {
-      const { code, message } = cause as NodeJS.ErrnoException;
-      if (code !== undefined && EMPTY.has(code)) return [];
-      throw new Error(`The ${type} records of ${name} cannot be looked up: ${message}`, { cause });
+      if (isEmptyAnswer(cause)) return [];
+      throw new Error(`The ${type} records of ${name} cannot be looked up: ${(cause as Error).message}`, { cause });
     }
   }
 

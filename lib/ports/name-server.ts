@@ -21,3 +21,9 @@ export interface ServiceTarget {
   readonly priority: number;
   readonly weight: number;
 }
+
+/** There is no such name, or nothing of this kind: an answer. Any other error is a failure to give one. */
+export function isEmptyAnswer(error: unknown): boolean {
+  const { code } = error as NodeJS.ErrnoException;
+  return code === 'ENODATA' || code === 'ENOTFOUND';
+}
