@@ -2,9 +2,9 @@
 import type { Batching } from '../connection/frame-writer.js';
 import type { Discovery } from '../discovery/discovery.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
-import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from './check-options.js';
+import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from '../options/check-options.js';
+import { GenRpcConfigError, type Problem } from '../options/config-error.js';
 import { DEFAULT_OPTIONS } from './default-options.js';
-import { GenRpcConfigError, type Problem } from './config-error.js';
 import {
   AdmissionOptions,
   AdvertiseOptions,
@@ -13,6 +13,7 @@ import {
   ConcurrencyOptions,
   DEFAULT_ADMISSION,
   DEFAULT_BATCH_GROWTH,
+  DEFAULT_ADVERTISE,
   DEFAULT_BATCHING,
   DEFAULT_COMPRESSION,
   DEFAULT_CONCURRENCY,
@@ -111,7 +112,7 @@ export function resolveOptions(
     life,
     discovery,
     membership: { ...DEFAULT_MEMBERSHIP, ...withoutUndefined(membership ?? {}) },
-    advertise: advertise === false ? undefined : withoutUndefined(advertise ?? {}),
+    advertise: advertise === false ? undefined : { ...DEFAULT_ADVERTISE, ...withoutUndefined(advertise ?? {}) },
     ejection: ejection === false ? undefined : withDefaults<EjectionOptions>(DEFAULT_EJECTION, ejection),
     listen: resolveListen(listen, driver),
     nodes: typeof nodes === 'function' ? nodes : locationsOf(nodes ?? {}),

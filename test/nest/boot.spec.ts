@@ -139,7 +139,7 @@ describe('a microservice', () => {
     expect(() => new GenRpcServer(wrong)).toThrow(/3 problems in new GenRpcServer\(\)/);
   });
 
-  it('closes twice, and without having listened', async () => {
+  it('N-66 closes twice, and without having listened', async () => {
     const never = await strategyApp(new GenRpcServer(OPTIONS));
     await never.close();
     const app = await strategyApp(new GenRpcServer(OPTIONS));

@@ -77,10 +77,20 @@ describe('the context of a call', () => {
     await expect(ask(pair, 'metadata')).resolves.toEqual([undefined]);
   });
 
-  it('has the headers of a record, and what the dispatch hook adds', async () => {
+  it('N-63 has the headers of a record, which are those of one message', async () => {
+    await using pair = await pairOf(APP);
+    const headers = (tenant: string) => new GenRpcRecordBuilder({}).setHeaders({ tenant }).build();
+    const [a, none, b] = [
+      ask(pair, 'metadata', headers('a')),
+      ask(pair, 'metadata'),
+      ask(pair, 'metadata', headers('b')),
+    ];
+    await expect(Promise.all([a, none, b])).resolves.toEqual([[{ tenant: 'a' }], [undefined], [{ tenant: 'b' }]]);
+  });
+
+  it('N-62 has what the dispatch hook says, beside the headers of a record', async () => {
     await using pair = await pairOf(APP);
     const record = new GenRpcRecordBuilder({}).setHeaders({ tenant: 'a', trace: 'record' }).build();
-    await expect(ask(pair, 'metadata', record)).resolves.toEqual([{ tenant: 'a', trace: 'record' }]);
     const hooked: unknown[] = [];
     pair.caller.setOnDispatchHook((packet) => {
       hooked.push(packet.pattern);
@@ -91,7 +101,7 @@ describe('the context of a call', () => {
     expect(hooked).toEqual(['metadata', 'metadata']);
   });
 
-  it('knows what is left of the deadline: of the client, or of the record', async () => {
+  it('N-58 knows what is left of the deadline: of the client, or of the record', async () => {
     await using pair = await pairOf(APP, { callTimeout: 5000 });
     const byDefault = (await ask(pair, 'remaining')) as number;
     expect(byDefault).toBeGreaterThan(3000);
@@ -102,7 +112,7 @@ describe('the context of a call', () => {
     expect(byRecord).toBeLessThanOrEqual(801);
   });
 
-  it('has a signal that aborts at the deadline', async () => {
+  it('N-57 has a signal that aborts at the deadline', async () => {
     await using pair = await pairOf(APP);
     const record = new GenRpcRecordBuilder({}).setTimeout(40).build();
     const reply = ask(pair, 'endless', record);
@@ -114,7 +124,7 @@ describe('the context of a call', () => {
     expect(context.getRemainingTime()).toBe(0);
   });
 
-  it('has a signal that aborts when the caller unsubscribes', async () => {
+  it('N-57 has a signal that aborts when the caller unsubscribes', async () => {
     await using pair = await pairOf(APP);
     const subscription = pair.caller.send('endless', {}).subscribe();
     const context = await pair.app.get(ContextController).started.promise;
@@ -124,7 +134,7 @@ describe('the context of a call', () => {
     expect(context.getSignal().reason).toMatchObject({ code: 'cancelled' });
   });
 
-  it('has a signal that aborts when the caller is gone', async () => {
+  it('N-57 has a signal that aborts when the caller is gone', async () => {
     await using pair = await pairOf(APP);
     const reply = ask(pair, 'endless');
     const context = await pair.app.get(ContextController).started.promise;

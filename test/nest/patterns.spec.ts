@@ -73,7 +73,7 @@ describe('a pattern', () => {
     await expect(reply).rejects.toBe('There is no matching message handler defined in the remote service.');
   });
 
-  it('that is nested 1,000 levels deep is an error of that call alone', async () => {
+  it('N-70 that is nested 1,000 levels deep is an error of that call alone', async () => {
     await using pair = await pairOf(answering('answer'));
     let deep: object = {};
     for (let level = 0; level < 1000; level += 1) deep = { deep };
