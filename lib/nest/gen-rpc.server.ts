@@ -69,10 +69,14 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
     const { version = '', argumentList = false } = (extras[GEN_RPC_EXTRAS] ?? {}) as GenRpcExtras;
     super.addHandler(pattern, handler, isEventHandler, extras);
     const key = `${version}\0${route}`;
-    if (this.entries.has(key)) {
-      // Nest chains handlers of one event behind the first; of one message the last wins.
+    const known = this.entries.get(key)?.handler;
+    if (known !== undefined) {
+      // Nest chains handlers of one event behind the first; of others the last for messages wins.
+      if (isEventHandler && known.isEventHandler === true) return;
+      this.logger.warn(
+        `Two handlers for ${route}: the ${isEventHandler ? 'one for messages' : 'one registered last'} is called.`,
+      );
       if (isEventHandler) return;
-      this.logger.warn(`Two handlers for ${route}: the one registered last is called.`);
     }
     const run = packedHandler(handler, route, this.packets);
     this.entries.set(key, { route, version, argumentList, handler, run });
@@ -148,15 +152,11 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
     return this.hooked ? this.handleHooked(entry, data, context) : entry.run(data, context);
   }
 
-  /** Between the processing hooks: once at the start, once at whatever the end is. */
+  /** Between the processing hooks: once at the start, once at whatever the end is. One that fails ends the call. */
   private handleHooked(entry: Entry, data: unknown, context: GenRpcContext): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      let ended = false;
-      const end = (): void => {
-        if (!ended) this.onProcessingEndHook?.(this.transportId, context);
-        ended = true;
-      };
-      this.onProcessingStartHook(this.transportId, context, async () => {
+      const end = this.endOf(context);
+      const started: unknown = this.onProcessingStartHook(this.transportId, context, async () => {
         try {
           const result: unknown = await entry.run(data, context);
           if (isItemStream(result)) return resolve(untilEnd(result, context.getSignal(), end));
@@ -167,7 +167,22 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
           reject(error as Error);
         }
       });
+      Promise.resolve(started).catch(reject);
     });
+  }
+
+  /** Runs the hook of the end, once. The reply does not depend on it. */
+  private endOf(context: GenRpcContext): () => void {
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      try {
+        this.onProcessingEndHook?.(this.transportId, context);
+      } catch (error) {
+        this.logger.error(error);
+      }
+    };
   }
 }
 

@@ -106,7 +106,7 @@ describe("with the client's default, errors look as with Nest's own transports",
     expect(pair.log.said('error', 'SELECT secret')).toHaveLength(1);
   });
 
-  it('a reply that cannot be encoded is an error at once, and the connection lives', async () => {
+  it('N-24 a reply that cannot be encoded is an error at once, and the connection lives', async () => {
     await using pair = await pairOf(APP);
     await expect(errorOf(pair, 'returns.function')).resolves.toMatchObject({ code: 'encode_error' });
     await expect(firstValueFrom(pair.caller.send('works', {}))).resolves.toBe('works');
