@@ -114,6 +114,7 @@ describe('the context of a call', () => {
 
   it('N-57 has a signal that aborts at the deadline', async () => {
     await using pair = await pairOf(APP);
+    await pair.caller.connect();
     const record = new GenRpcRecordBuilder({}).setTimeout(40).build();
     const reply = ask(pair, 'endless', record);
     const context = await pair.app.get(ContextController).started.promise;
@@ -290,6 +291,8 @@ describe('the processing hooks', () => {
   it('N-40 processing hooks end when the deadline passes', async () => {
     const hooks = new Hooks();
     await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
+    // Within the deadline it has only to arrive.
+    await pair.caller.connect();
     await expect(ask(pair, 'never', new GenRpcRecordBuilder({}).setTimeout(30).build())).rejects.toMatchObject({
       code: 'timeout',
     });
