@@ -1,15 +1,16 @@
 /** What a client can be told, and the node that it gets by it. */
 import { hostname } from 'node:os';
 import { systemRandom } from '../system/system.js';
-import { GenRpcConfigError, type Problem } from '../node/config-error.js';
+import { GenRpcConfigError, type Problem } from '../options/config-error.js';
 import { createNode } from '../node/create-node.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
 import { choiceOf, type Target } from '../client/target.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { nestLog } from './gen-rpc.log.js';
+import type { GenRpcPacketOptions } from './gen-rpc.packets.js';
 
-interface ClientOnlyOptions {
+interface ClientOnlyOptions extends GenRpcPacketOptions {
   /**
    * Where messages go, unless a record says otherwise: a node; or `{ module: 'math' }`, or a name without a host, for
    * whichever node will do.
@@ -78,7 +79,8 @@ function isTarget(target: unknown): boolean {
   return typeof module === 'string' && ['undefined', 'string'].includes(typeof version);
 }
 
-function nodeOf({ target: _, errors: __, ...options }: GenRpcClientOptions, problems: readonly Problem[]): GenRpcNode {
+function nodeOf(given: GenRpcClientOptions, problems: readonly Problem[]): GenRpcNode {
+  const { target: _, errors: __, serializer: ___, deserializer: ____, ...options } = given;
   const name = options.name ?? inventName();
   try {
     const node = createNode({ ...options, name, listen: false }, { log: nestLog }, WHERE);

@@ -27,7 +27,7 @@ import {
   type ModuleFunction,
   type ModuleRef,
 } from './call-options.js';
-import { GenRpcConfigError } from './config-error.js';
+import { GenRpcConfigError } from '../options/config-error.js';
 import type { MemberInfo, MembershipListener } from './directory.js';
 import { inItsContext } from './in-its-context.js';
 import { Lifecycle } from './lifecycle.js';

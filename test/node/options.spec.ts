@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { GenRpcConfigError, type Problem } from '../../lib/node/config-error.js';
+import { GenRpcConfigError, type Problem } from '../../lib/options/config-error.js';
 import { createNode } from '../../lib/node/create-node.js';
 import { nearestName } from '../../lib/protocol/nearest-name.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
@@ -308,7 +308,7 @@ describe('options that are right', () => {
       nodes: new Map(),
       discovery: undefined,
       membership: { required: false },
-      advertise: {},
+      advertise: { priority: 0, weight: 1 },
       ejection: { failures: 5, min: 1000, max: 30_000 },
       driver: 'tcp',
       codec: 'msgpackr',
