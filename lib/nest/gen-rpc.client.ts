@@ -248,6 +248,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
       if ('node' in this.target && name === this.target.node) this.tell(connected);
       else if (choiceOf(this.target) !== undefined) this.tell(node.isConnected(this.target));
     });
+    // A node that others use too may have been connected before.
+    this.tell(node.isConnected(this.target));
     return node;
   }
 

@@ -4,7 +4,15 @@ import { type AddressInfo, createServer } from 'node:net';
 import { Controller, Inject, Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ClientProxy, ClientsModule, MessagePattern, type MicroserviceOptions, Payload } from '@nestjs/microservices';
-import { GenRpcClient, GenRpcServer } from 'nestjs-gen-rpc';
+import {
+  GenRpcClient,
+  GenRpcModule,
+  GenRpcNode,
+  GenRpcServer,
+  InjectGenRpc,
+  InjectGenRpcClient,
+  type ModuleCalls,
+} from 'nestjs-gen-rpc';
 import { firstValueFrom } from 'rxjs';
 
 export const SECRET = 'the same words on both sides';
@@ -27,10 +35,23 @@ class MathModule {}
 
 @Injectable()
 class Calculator {
-  constructor(@Inject('MATH') private readonly math: ClientProxy) {}
+  private readonly typed: ModuleCalls<MathController>;
 
-  add(a: number, b: number): Promise<number> {
-    return firstValueFrom(this.math.send<number, Pair>('math.add', { a, b }));
+  constructor(
+    @Inject('MATH') private readonly math: ClientProxy,
+    @InjectGenRpcClient('math') private readonly shared: GenRpcClient,
+    @InjectGenRpc() node: GenRpcNode,
+  ) {
+    this.typed = node.module<MathController>('math').at('math@127.0.0.1');
+  }
+
+  /** Asks in each way that there is. */
+  async add(a: number, b: number): Promise<number> {
+    const asked = [this.math, this.shared].map((client) => client.send<number, Pair>('math.add', { a, b }));
+    const sums = await Promise.all([...asked.map((sum) => firstValueFrom(sum)), this.typed.add({ a, b })]);
+    const [sum, ...others] = sums;
+    if (sum === undefined || others.some((other) => other !== sum)) throw new Error(`They differ: ${sums.join()}`);
+    return sum;
   }
 }
 
@@ -50,9 +71,14 @@ export async function addAcrossNodes(a: number, b: number): Promise<number> {
   const math = await NestFactory.createMicroservice<MicroserviceOptions>(MathModule, { strategy, logger: false });
   await math.listen();
 
-  const options = { name: 'web@127.0.0.1', secret: SECRET, target: 'math@127.0.0.1', clientPort: port };
+  const target = 'math@127.0.0.1';
+  const options = { name: 'web@127.0.0.1', secret: SECRET, target, clientPort: port };
   @Module({
-    imports: [ClientsModule.register([{ name: 'MATH', customClass: GenRpcClient, options }])],
+    imports: [
+      ClientsModule.register([{ name: 'MATH', customClass: GenRpcClient, options }]),
+      GenRpcModule.forRoot({ name: 'shop@127.0.0.1', secret: SECRET, listen: false, clientPort: port }),
+      GenRpcModule.forFeature([{ name: 'math', target }]),
+    ],
     providers: [Calculator],
   })
   class WebModule {}
