@@ -5,7 +5,7 @@ export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
 export { GenRpcNode } from './node/gen-rpc-node.js';
-export type { Listening } from './node/lifecycle.js';
+export type { Listening, NodePhase } from './node/lifecycle.js';
 export type { NodeStats } from './node/node-stats.js';
 export {
   AdmissionOptions,

@@ -5,6 +5,14 @@ export type { GenRpcClientEvents, GenRpcClientStatus } from './nest/gen-rpc.clie
 export type { GenRpcClientOptions, GenRpcSharedClientOptions } from './nest/gen-rpc.client-options.js';
 export { GenRpcContext } from './nest/gen-rpc.context.js';
 export { Arg, RpcFunction, RpcModule } from './nest/gen-rpc.decorators.js';
+export {
+  GenRpcHealthIndicator,
+  type CertificateHealthOptions,
+  type GenRpcHealth,
+  type NodeHealth,
+  type PeerHealth,
+  type PeerHealthOptions,
+} from './nest/gen-rpc.health.js';
 export { GenRpcItemStream } from './nest/gen-rpc.item-stream.js';
 export { GenRpcModule, type GenRpcOptionsFactory } from './nest/gen-rpc.module.js';
 export { GenRpcRecord, GenRpcRecordBuilder, type GenRpcDirections } from './nest/gen-rpc.record-builder.js';
@@ -16,7 +24,7 @@ export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
 export { GenRpcNode } from './node/gen-rpc-node.js';
-export type { Listening } from './node/lifecycle.js';
+export type { Listening, NodePhase } from './node/lifecycle.js';
 export type { NodeStats } from './node/node-stats.js';
 export {
   AdmissionOptions,

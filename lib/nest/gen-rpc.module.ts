@@ -3,6 +3,7 @@ import { ConfigurableModuleBuilder, Inject, Module, type OnApplicationShutdown }
 import { createNode } from '../node/create-node.js';
 import { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
+import { GenRpcHealthIndicator } from './gen-rpc.health.js';
 import { GenRpcIntake, GenRpcIntakeModule } from './gen-rpc.intake.js';
 import { nestLog } from './gen-rpc.log.js';
 import { GenRpcServer } from './gen-rpc.server.js';
@@ -31,8 +32,9 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<GenRpcOptions>
       useFactory: (options: GenRpcOptions) => createNode(options, { log: nestLog }, 'GenRpcModule.forRoot()'),
     },
     { provide: GenRpcServer, inject: [GenRpcNode], useFactory: (node: GenRpcNode) => new GenRpcServer(node) },
+    GenRpcHealthIndicator,
   ],
-  exports: [GenRpcNode, GenRpcServer],
+  exports: [GenRpcNode, GenRpcServer, GenRpcHealthIndicator],
 })
 export class GenRpcModule extends ConfigurableModuleClass implements OnApplicationShutdown {
   constructor(

@@ -96,10 +96,22 @@ export class Calls {
   }
 
   /** Resolves once there is a connection to another node. @throws GenRpcError (as a rejection) when it fails. */
-  async connect(target: Target): Promise<void> {
+  async connect(target: Target, timeout?: number): Promise<void> {
     if (this.closed !== undefined) throw this.closed;
+    if (timeout !== undefined && !isTimeout(timeout)) throw invalidTimeout(timeout);
     currentCalls.expectCalls();
-    await currentCalls.outside(() => this.parts.dispatcher.resolve(target).connect());
+    const { clock, dispatcher } = this.parts;
+    const given = new AbortController();
+    const connected = currentCalls.outside(() => dispatcher.resolve(target).connect(given.signal));
+    if (timeout === undefined) return connected;
+    await new Promise<void>((resolve, reject) => {
+      const timer = clock.after(timeout, () => {
+        given.abort();
+        const message = `There was no connection to ${target.node} within ${timeout} ms.`;
+        reject(new GenRpcError('timeout', message, { maybeExecuted: false }));
+      });
+      connected.then(resolve, reject).finally(() => timer.cancel());
+    });
   }
 
   /** @throws GenRpcError `invalid_argument` for names and arguments that cannot travel. */

@@ -35,18 +35,31 @@ export interface Listening extends Endpoint {
   readonly driver: string;
 }
 
+/**
+ * `starting`: does not listen yet. `open`: takes calls, where its options say that it listens. `draining`: ends what it
+ * has begun, and takes nothing new. `closed`.
+ */
+export type NodePhase = 'starting' | 'open' | 'draining' | 'closed';
+
 type State = { name: 'open' } | { name: 'draining'; done: Promise<void> } | { name: 'closed'; done: Promise<void> };
 
 export class Lifecycle {
   private state: State = { name: 'open' };
   private listening: Promise<void> | undefined;
   private places: readonly Listening[] = [];
+  private intakeEnds = false;
 
   constructor(private readonly parts: LifecycleParts) {}
 
   /** Where connections are accepted, in the order of the options. */
   get endpoints(): readonly Listening[] {
     return this.places;
+  }
+
+  get phase(): NodePhase {
+    if (this.state.name !== 'open') return this.state.name;
+    if (this.intakeEnds) return 'draining';
+    return this.places.length < this.parts.options.listen.length ? 'starting' : 'open';
   }
 
   async listen(): Promise<Endpoint | undefined> {
@@ -69,6 +82,7 @@ export class Lifecycle {
 
   async stopListening(gracePeriod?: number): Promise<void> {
     const { clock, server } = this.parts;
+    this.intakeEnds = true;
     const ms = this.periodOf(gracePeriod);
     if (ms !== undefined) await this.within(ms, server.drain());
     const reason = this.reason();
