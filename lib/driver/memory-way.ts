@@ -3,8 +3,8 @@ import type { Clock, Timer } from '../ports/clock.js';
 
 /** What a line is like. Without any of it, whatever is sent arrives at the turn's end, in the pieces it was sent in. */
 export interface LineOptions {
-  /** ms that every delivery takes; asked for each one. Default: none, deliveries come with the turn's end. */
-  readonly latency?: () => number;
+  /** ms that every delivery takes; asked for each one. Default, and `undefined`: none, it comes with the turn's end. */
+  readonly latency?: () => number | undefined;
   /** Bytes that leave in one ms; those behind them wait (`queuedBytes`). Default: any number. */
   readonly bandwidth?: number;
   /** The most bytes of the next piece; asked for each one. What was sent is cut, and what waits is joined. Default: as sent. */
@@ -20,7 +20,7 @@ export class MemoryWay {
   private queue: Buffer[] = [];
   private isHeld = false;
   private leaving: Timer | undefined;
-  private readyAt = 0;
+  private readyAt = -Infinity;
   /** Runs, once, when nothing waits any more. */
   private onEmpty: (() => void) | undefined;
 
@@ -120,10 +120,10 @@ export class MemoryWay {
 
   /** After the line's delay, and after everything before it. */
   private later(deliver: () => void): void {
-    const { latency } = this.line;
-    if (latency === undefined) return this.clock.soon(deliver);
+    const latency = this.line.latency?.();
     const now = this.clock.now();
-    this.readyAt = Math.max(this.readyAt, now + latency());
+    if (latency === undefined && this.readyAt < now) return this.clock.soon(deliver);
+    this.readyAt = Math.max(this.readyAt, now + (latency ?? 0));
     this.clock.after(this.readyAt - now, deliver);
   }
 }
