@@ -21,6 +21,8 @@ export class MemoryWay {
   private isHeld = false;
   private leaving: Timer | undefined;
   private readyAt = -Infinity;
+  /** Deliveries on their way. */
+  private readonly arriving = new Set<Timer>();
   /** Runs, once, when nothing waits any more. */
   private onEmpty: (() => void) | undefined;
 
@@ -60,6 +62,13 @@ export class MemoryWay {
     this.leaving?.cancel();
     this.queue = [];
     this.onEmpty = undefined;
+  }
+
+  /** Nobody is there any more for whom anything could arrive. */
+  end(): void {
+    this.drop();
+    for (const timer of this.arriving) timer.cancel();
+    this.arriving.clear();
   }
 
   hold(): void {
@@ -124,6 +133,14 @@ export class MemoryWay {
     const now = this.clock.now();
     if (latency === undefined && this.readyAt < now) return this.clock.soon(deliver);
     this.readyAt = Math.max(this.readyAt, now + (latency ?? 0));
-    this.clock.after(this.readyAt - now, deliver);
+    const timer = this.clock.after(
+      this.readyAt - now,
+      () => {
+        this.arriving.delete(timer);
+        deliver();
+      },
+      true,
+    );
+    this.arriving.add(timer);
   }
 }

@@ -86,7 +86,11 @@ export class MemoryNetwork {
         const message = `Cannot connect to ${nameOf(endpoint)} (${code}).`;
         reject(new GenRpcError('node_down', message, { details: { cause: code, ...endpoint } }));
       };
-      const onAbort = (): void => fail('ETIMEDOUT');
+      let underWay: Timer | undefined;
+      const onAbort = (): void => {
+        underWay?.cancel();
+        fail('ETIMEDOUT');
+      };
       if (signal.aborted) return onAbort();
       signal.addEventListener('abort', onAbort, { once: true });
       const arrive = (): void => {
@@ -102,7 +106,7 @@ export class MemoryNetwork {
       };
       const latency = this.latencyBetween(host, endpoint.host);
       if (latency === undefined) this.clock.soon(arrive);
-      else this.clock.after(latency, arrive);
+      else underWay = this.clock.after(latency, arrive, true);
     });
   }
 
@@ -160,7 +164,9 @@ export class MemoryLink {
   }
 
   private forget(): void {
-    if (this.ends.every((end) => end.isClosed)) this.network.links.delete(this);
+    if (!this.ends.every((end) => end.isClosed)) return;
+    this.network.links.delete(this);
+    for (const end of this.ends) end.forget();
   }
 }
 
@@ -244,6 +250,11 @@ class MemoryChannel implements Channel {
     if (this.isClosed) return;
     this.way.drop();
     this.finish(reason);
+  }
+
+  /** Neither end is used any more. */
+  forget(): void {
+    this.way.end();
   }
 
   private finish(reason: GenRpcError): void {

@@ -25,12 +25,15 @@ export interface GenRpcSharedClientOptions extends ClientOnlyOptions {
   readonly node: GenRpcNode;
 }
 
+/** @throws GenRpcConfigError. */
+export type MakeNode = (options: GenRpcOptions) => GenRpcNode;
+
 /** Where a client's node comes from. */
 export interface NodeSource {
   /** Is every node that comes from here the client's own, for it to close? */
   readonly owned: boolean;
   /** @throws GenRpcConfigError naming every problem of the options. */
-  make(): GenRpcNode;
+  make(makeNode?: MakeNode): GenRpcNode;
 }
 
 const WHERE = 'new GenRpcClient()';
@@ -38,7 +41,8 @@ const WHERE = 'new GenRpcClient()';
 /** @throws GenRpcConfigError. Nest hands over nothing where nothing was written. */
 export function nodeSourceOf(options: GenRpcClientOptions | GenRpcSharedClientOptions | undefined): NodeSource {
   const problems = problemsOf(options);
-  if (options !== undefined && !('node' in options)) return { owned: true, make: () => nodeOf(options, problems) };
+  if (options !== undefined && !('node' in options))
+    return { owned: true, make: (makeNode) => nodeOf(options, problems, makeNode) };
   if (options === undefined || problems.length > 0) throw new GenRpcConfigError(WHERE, problems);
   return { owned: false, make: () => options.node };
 }
@@ -56,10 +60,16 @@ function problemsOf(options: Partial<ClientOnlyOptions> | undefined): Problem[] 
   return problems;
 }
 
-function nodeOf({ target: _, errors: __, ...options }: GenRpcClientOptions, problems: readonly Problem[]): GenRpcNode {
+const makeRealNode: MakeNode = (options) => createNode(options, { log: nestLog }, WHERE);
+
+function nodeOf(
+  { target: _, errors: __, ...options }: GenRpcClientOptions,
+  problems: readonly Problem[],
+  makeNode = makeRealNode,
+): GenRpcNode {
   const name = options.name ?? inventName();
   try {
-    const node = createNode({ ...options, name, listen: false }, { log: nestLog }, WHERE);
+    const node = makeNode({ ...options, name, listen: false });
     if (problems.length === 0) return node;
   } catch (error) {
     if (!(error instanceof GenRpcConfigError)) throw error;

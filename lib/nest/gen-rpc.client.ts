@@ -15,6 +15,7 @@ import {
   nodeSourceOf,
   type GenRpcClientOptions,
   type GenRpcSharedClientOptions,
+  type MakeNode,
   type NodeSource,
 } from './gen-rpc.client-options.js';
 import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
@@ -46,6 +47,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly source: NodeSource;
   private readonly nestErrors: boolean;
   private node: GenRpcNode | undefined;
+  private makeNode: MakeNode | undefined;
   private stopListening: (() => void) | undefined;
 
   /** The options, and the secret in them, are not kept where they can be looked at. */
@@ -76,6 +78,12 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     this.node = undefined;
     if (this.source.owned) await node?.close();
     stopListening?.();
+  }
+
+  /** From now on nodes of its own are made by `makeNode`; the one that it has is closed. @internal for test clusters */
+  async move(makeNode: MakeNode): Promise<void> {
+    await this.close();
+    this.makeNode = makeNode;
   }
 
   override unwrap<T = GenRpcNode>(): T {
@@ -225,7 +233,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   private openNode(): GenRpcNode {
-    const node = this.source.make();
+    const node = this.source.make(this.makeNode);
     this.stopListening = node.onStatus((name, connected) => {
       if (name !== this.target.node) return;
       this._status$.next(connected ? 'connected' : 'disconnected');

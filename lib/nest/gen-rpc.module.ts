@@ -7,13 +7,12 @@ import { GenRpcHealthIndicator } from './gen-rpc.health.js';
 import { GenRpcIntake, GenRpcIntakeModule } from './gen-rpc.intake.js';
 import { nestLog } from './gen-rpc.log.js';
 import { GenRpcServer } from './gen-rpc.server.js';
+import { GEN_RPC_OPTIONS } from './gen-rpc.tokens.js';
 
 /** Made by `useClass` and `useExisting` of `forRootAsync`. */
 export interface GenRpcOptionsFactory {
   createGenRpcOptions(): GenRpcOptions | Promise<GenRpcOptions>;
 }
-
-const GEN_RPC_OPTIONS = Symbol('GEN_RPC_OPTIONS');
 
 const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<GenRpcOptions>({
   optionsInjectionToken: GEN_RPC_OPTIONS,

@@ -1,10 +1,10 @@
 import 'reflect-metadata';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import { Controller, Inject, Injectable, Module } from '@nestjs/common';
+import { Controller, Inject, Injectable, Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ClientProxy, ClientsModule, MessagePattern, type MicroserviceOptions, Payload } from '@nestjs/microservices';
-import { GenRpcClient, GenRpcServer } from 'nestjs-gen-rpc';
+import { GenRpcClient, type GenRpcClientOptions, GenRpcServer } from 'nestjs-gen-rpc';
 import { firstValueFrom } from 'rxjs';
 
 const SECRET = 'the same words on both sides';
@@ -23,10 +23,10 @@ class MathController {
 }
 
 @Module({ controllers: [MathController] })
-class MathModule {}
+export class MathModule {}
 
 @Injectable()
-class Calculator {
+export class Calculator {
   constructor(@Inject('MATH') private readonly math: ClientProxy) {}
 
   add(a: number, b: number): Promise<number> {
@@ -43,6 +43,15 @@ async function freePort(): Promise<number> {
   return port;
 }
 
+export function webModule(options: GenRpcClientOptions): Type {
+  @Module({
+    imports: [ClientsModule.register([{ name: 'MATH', customClass: GenRpcClient, options }])],
+    providers: [Calculator],
+  })
+  class WebModule {}
+  return WebModule;
+}
+
 /** Starts one Nest app that adds and another that asks it to, over loopback; leaves nothing running. */
 export async function addAcrossNodes(a: number, b: number): Promise<number> {
   const port = await freePort();
@@ -51,12 +60,7 @@ export async function addAcrossNodes(a: number, b: number): Promise<number> {
   await math.listen();
 
   const options = { name: 'web@127.0.0.1', secret: SECRET, target: 'math@127.0.0.1', clientPort: port };
-  @Module({
-    imports: [ClientsModule.register([{ name: 'MATH', customClass: GenRpcClient, options }])],
-    providers: [Calculator],
-  })
-  class WebModule {}
-  const web = await NestFactory.createApplicationContext(WebModule, { logger: false });
+  const web = await NestFactory.createApplicationContext(webModule(options), { logger: false });
 
   try {
     return await web.get(Calculator).add(a, b);

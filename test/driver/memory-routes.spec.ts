@@ -28,9 +28,8 @@ async function world() {
   const network = new MemoryNetwork(clock);
   const accepted: End[] = [];
   for (const host of ['b', 'c']) {
-    await network
-      .driver(host)
-      .listen({ host, port: 1, ipv6Only: false }, (channel) => void accepted.push(new End(channel)));
+    const accept = (channel: Channel): void => void accepted.push(new End(channel));
+    await network.driver(host).listen({ host, port: 1, ipv6Only: false }, accept, () => {});
   }
   const connect = async (from: string, to: string, signal = new AbortController().signal) =>
     new End(await network.driver(from).connect({ host: to, port: 1 }, signal));
