@@ -17,6 +17,8 @@ const workers = await Page.read('docs/WORKERS.md');
 const counts = await Page.read('docs/COUNTS.md');
 const certificates = await Page.read('docs/CERTIFICATES.md');
 const security = await Page.read('docs/SECURITY.md');
+const testing = await Page.read('docs/TESTING.md');
+const health = await Page.read('docs/HEALTH.md');
 const journal = await Page.read('lib/connection/journal.ts');
 const COOKIE = randomBytes(32).toString('base64');
 
@@ -170,7 +172,7 @@ describe('docs/COUNTS.md', () => {
   });
 });
 
-describe.each([genRpc, settings, workers, counts, certificates, security])('$path', (page) => {
+describe.each([genRpc, settings, workers, counts, certificates, security, testing, health])('$path', (page) => {
   it('links to what there is', async () => {
     for (const link of page.links()) expect(existsSync(join(ROOT, dirname(page.path), link)), link).toBe(true);
     for (const [, path = '', anchor = ''] of page.text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {

@@ -122,6 +122,21 @@ const STORIES: Readonly<Record<string, readonly string[]>> = {
     'the connection that was open was made with the old one: stock sees 6 days; on a new one 89',
     '20 callers have called all the while → none of their # calls was lost',
   ],
+  '10-testing': [
+    'cluster stock@10.0.0.2 and orders@10.0.0.1 run, with the modules of production; only the database is another',
+    "calls orders.place('tea') → 'reserved'",
+    "orders.place('salt') → 'sold out'",
+    "delay 300 ms each way, and 600 ms pass: it is in time → 'reserved'",
+    "3000 ms each way, and a second passes → 'to be checked'",
+    "cut the connection breaks before an order has left → 'to be placed again'",
+    "it breaks when the order has left → 'to be checked'",
+    "the next one has a new connection → 'reserved'",
+    "parted they do not reach each other, and nobody tells them → 'to be checked'",
+    "healed, on the same connection → 'reserved'",
+    "crash stock is gone → 'to be placed again'",
+    "stock is back → 'reserved'",
+    'end 9300 ms have passed on the clock of the nodes, hardly any for you; nothing of them is left',
+  ],
 };
 
 /** Its lines, without what differs from run to run. Fails if it does not end well, or leaves a process behind. */
