@@ -84,6 +84,7 @@ export class RunningCluster<Nodes extends TestNodes> implements TestCluster<Node
     // First all nodes: none is to wait for another.
     await Promise.all(applications.map((one) => one.closeNodes()));
     for (const one of applications) await one.close();
+    this.world.end();
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -3,6 +3,7 @@ import type { Discovery } from '../discovery/discovery.js';
 import { MemoryNetwork } from '../driver/memory.driver.js';
 import { systemClock } from '../driver/system.js';
 import { nestLog } from '../nest/gen-rpc.log.js';
+import { MAX_TIMER_MS, type Timer } from '../ports/clock.js';
 import { createNode } from '../node/create-node.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
@@ -21,12 +22,15 @@ export class TestWorld {
   readonly virtualClock: VirtualClock | undefined;
   private readonly random: SeededRandom;
   private readonly secret: string;
+  /** Calls in memory keep no process alive, and a test may have nothing else to wait for. */
+  private readonly keepingAlive: Timer | undefined;
   private readonly discovery: Discovery = {
     resolve: async (node) => ({ driver: DRIVER, host: hostOf(node), port: PORT }),
   };
 
   constructor(clock: 'system' | 'virtual', seed: number) {
     this.virtualClock = clock === 'virtual' ? new VirtualClock() : undefined;
+    this.keepingAlive = clock === 'system' ? systemClock.after(MAX_TIMER_MS, () => {}, true) : undefined;
     this.network = new MemoryNetwork(this.virtualClock ?? systemClock);
     this.random = new SeededRandom(seed);
     this.secret = Buffer.from(this.random.bytes(32)).toString('hex');
@@ -54,6 +58,11 @@ export class TestWorld {
       },
       'createTestCluster()',
     );
+  }
+
+  /** Nothing of it keeps the process alive any more. */
+  end(): void {
+    this.keepingAlive?.cancel();
   }
 
   /**

@@ -254,6 +254,15 @@ describe('createTestCluster', () => {
     expect(await (await fetch(`${await cluster.app('http').getUrl()}/count`)).text()).toBe('by HTTP');
   });
 
+  it("keeps the process alive by the system's clock until it is closed, as a server does", async () => {
+    const timers = (): number => process.getActiveResourcesInfo().filter((kind) => kind === 'Timeout').length;
+    const before = timers();
+    const cluster = await createTestCluster({ nodes: { a: moduleOf({}) } });
+    expect(timers()).toBeGreaterThan(before);
+    await cluster.close();
+    expect(timers()).toBe(before);
+  });
+
   it('ends while functions run that never do', async () => {
     @RpcModule('slow')
     class Slow {
