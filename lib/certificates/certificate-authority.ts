@@ -1,7 +1,7 @@
 /** Makes certificates of nodes for development and tests, by an authority of one's own. */
 import { createPrivateKey, X509Certificate, type webcrypto } from 'node:crypto';
 import { normalHost } from '../driver/certificate-names.js';
-import { systemCalendar } from '../driver/system.js';
+import { systemCalendar } from '../system/system.js';
 import { hostOf } from '../protocol/node-name.js';
 import type {
   AlternativeNames,

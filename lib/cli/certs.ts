@@ -6,7 +6,7 @@ import { CertificateAuthority } from '../certificates/certificate-authority.js';
 import { certificatePaths, writeCertificate } from '../certificates/certificate-writer.js';
 import type { AlternativeNames } from '../certificates/issue-options.js';
 import { certificatesIn, validTo } from '../driver/certificate-chain.js';
-import { systemCalendar } from '../driver/system.js';
+import { systemCalendar } from '../system/system.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { describe } from './certificate-text.js';
 

@@ -1,17 +1,18 @@
 /** From a node's name to an authenticated connection: resolve, connect, prove. */
 import { initiate, type Authenticated, type Identity } from '../connection/authenticate.js';
 import type { Journal, Occurrence } from '../connection/journal.js';
-import type { Discovery } from '../discovery/discovery.js';
+import type { AddressBook } from '../discovery/address-book.js';
+import type { Location } from '../discovery/discovery.js';
 import type { Channel, Driver } from '../driver/driver.js';
 import { tlsFailureOf } from '../driver/tls-failure.js';
 import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 
 export interface DialerOptions {
   readonly self: Identity;
-  readonly discovery: Discovery;
+  readonly addresses: Pick<AddressBook, 'resolve'>;
   readonly drivers: ReadonlyMap<string, Driver>;
   readonly journal: Journal;
-  /** ms for discovery and connect together. */
+  /** ms for discovery and connect together; of several places, each has its share of what is left. */
   readonly connectTimeout: number;
   /** ms for the handshake. */
   readonly handshakeTimeout: number;
@@ -24,16 +25,34 @@ const COUNTED = new Map<GenRpcErrorCode, Occurrence>([
   ['node_certificate_mismatch', 'peer_certificate_mismatch'],
 ]);
 
+/** An authenticated connection, and the place where it leads. */
+export interface Dialled extends Authenticated {
+  readonly location: Location;
+}
+
 export class Dialer {
   constructor(private readonly options: DialerOptions) {}
 
-  async dial(node: string, signal: AbortSignal): Promise<Authenticated> {
+  /** The first of the node's places where it answers. @throws GenRpcError (as a rejection) the failure of the last one. */
+  async dial(node: string, signal: AbortSignal): Promise<Dialled> {
+    const { clock } = this.options.self;
+    const until = clock.now() + this.options.connectTimeout;
+    const places = await this.within(this.options.connectTimeout, signal, (limit) => this.locate(node, limit));
+    for (const [tried, location] of places.entries()) {
+      const left = places.length - tried;
+      try {
+        const ms = Math.max(1, (until - clock.now()) / left);
+        const channel = await this.within(ms, signal, (limit) => this.connectTo(node, location, limit));
+        return { ...(await this.prove(node, channel, signal)), location };
+      } catch (error) {
+        if (left === 1 || signal.aborted) throw error;
+      }
+    }
+    throw new GenRpcError('external_source_error', `Discovery knows no place of ${node}.`);
+  }
+
+  private async prove(node: string, channel: Channel, signal: AbortSignal): Promise<Authenticated> {
     const { self, handshakeTimeout, journal } = this.options;
-    const channel = await this.connect(node, signal).catch((error: unknown) => {
-      if (isGenRpcError(error) && tlsFailureOf(error) === 'certificate_refused')
-        journal.count('peer_certificate_refused');
-      throw error;
-    });
     const giveUp = (): void => channel.abort(new GenRpcError('cancelled', 'The node closed while it was connecting.'));
     signal.addEventListener('abort', giveUp, { once: true });
     try {
@@ -47,46 +66,44 @@ export class Dialer {
     }
   }
 
-  /** One time limit for finding and reaching the node, whatever discovery or the system do. */
-  private async connect(node: string, outer: AbortSignal): Promise<Channel> {
-    const { clock } = this.options.self;
+  /** One time limit, whatever discovery or the system do. */
+  private async within<T>(ms: number, outer: AbortSignal, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
     const limit = new AbortController();
     const stop = (): void => limit.abort();
     outer.addEventListener('abort', stop, { once: true });
-    const timer = clock.after(this.options.connectTimeout, stop);
+    const timer = this.options.self.clock.after(ms, stop);
     try {
-      return await this.connectTo(node, limit.signal);
+      return await work(limit.signal);
     } finally {
       timer.cancel();
       outer.removeEventListener('abort', stop);
     }
   }
 
-  private async connectTo(node: string, signal: AbortSignal): Promise<Channel> {
-    const location = await this.locate(node, signal);
-    const driver = this.options.drivers.get(location.driver);
+  private async connectTo(node: string, location: Location, signal: AbortSignal): Promise<Channel> {
+    const { drivers, journal } = this.options;
+    const driver = drivers.get(location.driver);
     if (driver === undefined) {
-      const known = [...this.options.drivers.keys()].join(', ');
+      const known = [...drivers.keys()].join(', ');
       throw new GenRpcError('external_source_error', `${node} wants driver ${location.driver}; there are: ${known}.`);
     }
-    return driver.connect(location, signal);
+    return driver.connect(location, signal).catch((error: unknown) => {
+      if (isGenRpcError(error) && tlsFailureOf(error) === 'certificate_refused')
+        journal.count('peer_certificate_refused');
+      throw error;
+    });
   }
 
   /** A source that never answers must not hold the dial. */
-  private locate(node: string, signal: AbortSignal): ReturnType<Discovery['resolve']> {
+  private locate(node: string, signal: AbortSignal): Promise<readonly Location[]> {
     return new Promise((resolve, reject) => {
       const late = (): void =>
         reject(new GenRpcError('external_source_error', `Discovery did not find ${node} in time.`));
       signal.addEventListener('abort', late, { once: true });
-      this.options.discovery
+      this.options.addresses
         .resolve(node, signal)
-        .then(resolve, (cause: unknown) => reject(asSourceError(node, cause)))
+        .then(resolve, reject)
         .finally(() => signal.removeEventListener('abort', late));
     });
   }
-}
-
-function asSourceError(node: string, cause: unknown): GenRpcError {
-  if (isGenRpcError(cause)) return cause;
-  return new GenRpcError('external_source_error', `Discovery failed for ${node}.`, { cause });
 }

@@ -1,13 +1,10 @@
 /** Gives every target its one lane, or one for calls and one for casts. Callers that arrive while it connects wait for the same dial. */
+import type { Location } from '../discovery/discovery.js';
 import type { GenRpcError } from '../protocol/errors.js';
 import { hostOf } from '../protocol/node-name.js';
-import { Lane, type LaneEvents, type LanePorts } from './lane.js';
-
-/** A node, or a node and a key; the same key always takes the same lane. */
-export interface Target {
-  readonly node: string;
-  readonly key?: unknown;
-}
+import { Lane } from './lane.js';
+import type { LaneEvents, LaneName, LanePorts } from './lane-ports.js';
+import type { NodeTarget } from './target.js';
 
 export interface DispatcherPorts extends LanePorts {
   /** Upper bound of lanes a node; a key's hash modulo this number is its lane. */
@@ -34,7 +31,7 @@ export class Dispatcher implements LaneEvents {
   constructor(private readonly ports: DispatcherPorts) {}
 
   /** Opens nothing yet. @throws GenRpcError `invalid_argument` for no node name, `encode_error` for no key. */
-  resolve(target: Target, use: 'call' | 'cast' = 'call'): Lane {
+  resolve(target: NodeTarget, use: 'call' | 'cast' = 'call'): Lane {
     const name = this.nameOf(target, use);
     const lane = this.lanes.get(name) ?? this.add(name, target.node);
     lane.usedAt = this.uses += 1;
@@ -42,7 +39,7 @@ export class Dispatcher implements LaneEvents {
   }
 
   /** Is there an open connection for calls of the target? */
-  isConnected(target: Target): boolean {
+  isConnected(target: NodeTarget): boolean {
     return this.lanes.get(this.nameOf(target, 'call'))?.connected ?? false;
   }
 
@@ -64,9 +61,29 @@ export class Dispatcher implements LaneEvents {
     return open;
   }
 
+  /** Calls without a key that wait for the node. */
+  loadOf(node: string): number {
+    return this.lanes.get(node)?.pendingCalls ?? 0;
+  }
+
+  /** It could not be reached, and is not tried again yet. */
+  isDown(node: string): boolean {
+    return this.lanes.get(node)?.isDown ?? false;
+  }
+
+  /** Discovery tells of other places of the node than before. */
+  relocate(node: string, leadsThere: (location: Location) => boolean): void {
+    for (const lane of this.lanes.values()) if (lane.node === node) lane.relocate(leadsThere);
+  }
+
   /** Which of a node's lanes a key takes: 0 without one. */
   laneNumberOf(key: unknown): number {
     return key === undefined ? 0 : 1 + (this.ports.hashOf(key) % this.ports.maxLanesPerNode);
+  }
+
+  /** A number for a key: the same for equal keys, on every node. @throws GenRpcError `encode_error`. */
+  hashOf(key: unknown): number {
+    return this.ports.hashOf(key);
   }
 
   /** Lets pending calls finish; connections close as they fall idle. Resolves once all have. */
@@ -86,7 +103,7 @@ export class Dispatcher implements LaneEvents {
     for (const lane of this.all) lane.abort(reason);
   }
 
-  status({ node }: Lane, connected: boolean): void {
+  status({ node }: LaneName, connected: boolean): void {
     const before = this.connections.get(node) ?? 0;
     const now = before + (connected ? 1 : -1);
     if (now === 0) this.connections.delete(node);
@@ -94,7 +111,7 @@ export class Dispatcher implements LaneEvents {
     if (before === 0 || now === 0) this.ports.onStatus(node, connected);
   }
 
-  unused(lane: Lane): void {
+  unused(lane: LaneName): void {
     if (this.lanes.get(lane.name) === lane) this.lanes.delete(lane.name);
   }
 
@@ -102,7 +119,7 @@ export class Dispatcher implements LaneEvents {
     return [...this.lanes.values(), ...this.leaving];
   }
 
-  private nameOf({ node, key }: Target, use: 'call' | 'cast'): string {
+  private nameOf({ node, key }: NodeTarget, use: 'call' | 'cast'): string {
     const lane = key === undefined ? node : `${node} ${this.laneNumberOf(key)}`;
     return use === 'cast' && this.ports.castLanes === 'separate' ? `${lane} cast` : lane;
   }

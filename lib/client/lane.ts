@@ -1,32 +1,18 @@
 /** One way to one node: at most one session, one dial at a time, and a queue for those who wait for it. */
-import type { Authenticated } from '../connection/authenticate.js';
+import type { Location } from '../discovery/discovery.js';
 import type { Timer } from '../ports/clock.js';
-import type { Random } from '../ports/random.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Invocation } from '../protocol/invocation.js';
-import { Backoff, type BackoffLimits } from './backoff.js';
+import { Backoff } from '../ports/backoff.js';
+import type { Dialled } from './dialer.js';
+import type { LaneEvents, LanePorts } from './lane-ports.js';
 import type { PendingCall } from './pending-calls.js';
 import { QueuedCast, type CastOutcome } from './queued-cast.js';
-import { Session, type SessionEvents, type SessionPorts } from './session.js';
+import { Session, type SessionEvents } from './session.js';
 import { nodeDown, withNextAttempt } from './unreachable.js';
 import { WaitingLine, type Waiter } from './waiting-line.js';
 
-export interface LanePorts extends SessionPorts {
-  readonly random: Random;
-  readonly backoff: BackoffLimits;
-  /** Resolves, connects, authenticates. Rejects with a GenRpcError. */
-  dial(node: string, signal: AbortSignal): Promise<Authenticated>;
-}
-
-/** What a lane tells its dispatcher. */
-export interface LaneEvents {
-  /** It has an open connection from now on, or none any more. */
-  status(lane: Lane, connected: boolean): void;
-  /** Its connection was closed for want of use: nothing is lost with it. */
-  unused(lane: Lane): void;
-}
-
-type Open = { name: 'open'; session: Session; since: number };
+type Open = { name: 'open'; session: Session; since: number; location: Location };
 
 type State =
   | { name: 'idle' }
@@ -109,6 +95,25 @@ export class Lane implements SessionEvents {
       if (this.state.name === 'open') resolve();
       else this.enqueue(waiter, false);
     });
+  }
+
+  /** The last attempt failed, and the next one is still to wait for. */
+  get isDown(): boolean {
+    return this.refusal(false) !== undefined;
+  }
+
+  /**
+   * Discovery tells where the node is now: a connection that leads elsewhere finishes what it has begun, and takes no
+   * more; one that is waited for is dialled at once.
+   */
+  relocate(leadsThere: (location: Location) => boolean): void {
+    const { state } = this;
+    if (state.name === 'open' && !leadsThere(state.location)) state.session.retire();
+    if (state.name !== 'waiting') return;
+    state.timer?.cancel();
+    this.backoff.reset();
+    this.state = { name: 'idle' };
+    if (this.queue.length > 0) this.dial();
   }
 
   /** Lets pending calls finish, those that still wait for a connection too, then closes. */
@@ -254,13 +259,13 @@ export class Lane implements SessionEvents {
     );
   }
 
-  private onConnected({ connection, early }: Authenticated): void {
+  private onConnected({ connection, early, location }: Dialled): void {
     if (this.state.name !== 'dialling') {
       return connection.abort(new GenRpcError('cancelled', 'The node closed while it was connecting.'));
     }
     this.ports.journal.count('connected');
     const session = new Session(connection, this.ports, this);
-    this.state = { name: 'open', session, since: this.ports.clock.now() };
+    this.state = { name: 'open', session, since: this.ports.clock.now(), location };
     this.flushing = true;
     this.events.status(this, true);
     connection.open(session, early);

@@ -209,7 +209,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   /** Takes no more calls, tells its lane so, and closes once the pending ones have settled. */
-  private retire(): void {
+  retire(): void {
     this.events.retired(this);
     void this.drain();
   }

@@ -48,7 +48,13 @@ export type Occurrence =
   | 'ordered_cast_late'
   | 'ordered_cast_dropped'
   | 'handler_failed'
-  | 'listener_failed';
+  | 'listener_failed'
+  | 'discovery_failed'
+  | 'discovery_doubted'
+  | 'discovery_record_refused'
+  | 'discovery_cache_failed'
+  | 'node_ejected'
+  | 'call_failed_over';
 
 const LOG_EVERY_MS = 1000;
 

@@ -1,18 +1,23 @@
 /** Nodes that are written down; everyone else is at the host of its name, on the configured port. */
-import { hostOf } from '../protocol/node-name.js';
-import { located, type Discovery, type Fallback, type Location } from './discovery.js';
+import type { Discovery, MembershipWatcher, NodeRecord, Place } from './discovery.js';
+
+/** What is written of a node: where it is, as far as its name does not say so, and what can be called there. */
+export type WrittenNode = Place & Omit<NodeRecord, 'name' | 'locations' | 'incarnation'>;
 
 export class StaticDiscovery implements Discovery {
-  /**
-   * @param nodes what differs from the default, by node name (gen_rpc: `client_config_per_node`)
-   * @param fallback driver and port of nodes that are not written down (gen_rpc: `tcp_client_port`, 5369)
-   */
-  constructor(
-    private readonly nodes: ReadonlyMap<string, Partial<Location>>,
-    private readonly fallback: Fallback,
-  ) {}
+  /** @param nodes by name (gen_rpc: `client_config_per_node`) */
+  constructor(private readonly nodes: ReadonlyMap<string, WrittenNode>) {}
 
-  async resolve(node: string): Promise<Location> {
-    return located(hostOf(node), this.fallback, this.nodes.get(node));
+  async resolve(node: string): Promise<Place> {
+    const { driver, host, port } = this.nodes.get(node) ?? {};
+    return { driver, host, port };
   }
+
+  watch(watcher: MembershipWatcher): void {
+    watcher.members([...this.nodes].map(([name, node]) => recordOf(name, node)));
+  }
+}
+
+function recordOf(name: string, { driver, host, port, ...rest }: WrittenNode): NodeRecord {
+  return { name, locations: [{ driver, host, port }], ...rest };
 }

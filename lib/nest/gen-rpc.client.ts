@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events';
 import { ClientProxy, type MsPattern, type ReadPacket, type WritePacket } from '@nestjs/microservices';
 import { from, Observable, of, throwError, type Observer } from 'rxjs';
-import type { Target } from '../client/dispatcher.js';
+import { choiceOf, type Target } from '../client/target.js';
 import type { CastOutcome } from '../client/queued-cast.js';
 import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
 import type { CallOptions } from '../node/call-options.js';
@@ -20,7 +20,10 @@ import {
 } from './gen-rpc.client-options.js';
 import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { nestErrorOf } from './gen-rpc.exceptions.js';
+import { ClientPackets } from './gen-rpc.packets.js';
+import { ObserverSink } from './gen-rpc.observer-sink.js';
 import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
+import { UnknownNames } from './gen-rpc.unknown-names.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
 
@@ -38,6 +41,7 @@ const MAX_NAMES = 10_000;
 export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly emitter = new EventEmitter();
   private readonly names = new Map<unknown, FunctionName>();
+  private readonly unknownNames = new UnknownNames();
   /** Nest's own hooks, which subclasses override. */
   private readonly shape: ReplyShape = {
     value: (value) => this.serializeResponse(value),
@@ -46,16 +50,19 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly target: Target;
   private readonly source: NodeSource;
   private readonly nestErrors: boolean;
+  private readonly packets: ClientPackets | undefined;
   private node: GenRpcNode | undefined;
   private makeNode: MakeNode | undefined;
   private stopListening: (() => void) | undefined;
+  private connected = false;
 
   /** The options, and the secret in them, are not kept where they can be looked at. */
   constructor(options: GenRpcClientOptions | GenRpcSharedClientOptions) {
     super();
     this.source = nodeSourceOf(options);
-    this.target = { node: options.target };
+    this.target = asTarget(options.target);
     this.nestErrors = options.errors !== 'gen_rpc';
+    this.packets = ClientPackets.of(options);
     if (this.source.owned) this.currentNode();
   }
 
@@ -139,7 +146,9 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     if (isNil(pattern) || isNil(data)) return super.emit(pattern, data);
     try {
       const packet = this.createPacket(pattern, data);
-      if (!this.currentNode().isConnected(this.targetOf(directionsOf(packet)))) {
+      const target = this.targetOf(directionsOf(packet));
+      // Which node gets it is known only once it is sent.
+      if (this.packets !== undefined || choiceOf(target) !== undefined || !this.currentNode().isConnected(target)) {
         const dispatched = this.dispatchEvent<TResult>(packet);
         dispatched.catch(() => {});
         return from(dispatched);
@@ -161,7 +170,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   protected override async dispatchEvent<T = unknown>(packet: ReadPacket): Promise<T> {
     try {
-      await new Promise<void>((written, dropped) => this.post(packet, { written, dropped }));
+      const outgoing = this.packets === undefined ? packet : await this.packets.event(packet);
+      await new Promise<void>((written, dropped) => this.post(outgoing, { written, dropped }));
     } catch (error) {
       throw this.errorOf(error);
     }
@@ -177,13 +187,17 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   /** Never throws: what is wrong with the call itself goes to the sink too. Returns what cancels. */
   private request(packet: ReadPacket, sink: ReplySink): Cancel {
     try {
-      const directions = directionsOf(packet);
-      const invocation = this.invocationOf(packet, directions);
-      return this.currentNode().request(this.targetOf(directions), invocation, directions as CallOptions, sink);
+      return this.packets?.request(packet, sink, (...packed) => this.call(...packed)) ?? this.call(packet, sink);
     } catch (error) {
       sink.failed(error as GenRpcError);
       return () => false;
     }
+  }
+
+  private call(packet: ReadPacket, sink: ReplySink): Cancel {
+    const directions = directionsOf(packet);
+    const invocation = this.invocationOf(packet, directions);
+    return this.currentNode().request(this.targetOf(directions), invocation, directions as CallOptions, sink);
   }
 
   private post(packet: ReadPacket, outcome?: CastOutcome): void {
@@ -221,11 +235,14 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   private targetOf({ target, key }: GenRpcDirections): Target {
-    return target === undefined && key === undefined ? this.target : { node: target ?? this.target.node, key };
+    if (target === undefined && key === undefined) return this.target;
+    return { ...(target === undefined ? this.target : asTarget(target)), key };
   }
 
   private errorOf(error: unknown): unknown {
-    return this.nestErrors && isGenRpcError(error) ? nestErrorOf(error) : error;
+    if (!this.nestErrors || !isGenRpcError(error)) return error;
+    this.unknownNames.tell(error);
+    return nestErrorOf(error);
   }
 
   private currentNode(): GenRpcNode {
@@ -235,50 +252,27 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private openNode(): GenRpcNode {
     const node = this.source.make(this.makeNode);
     this.stopListening = node.onStatus((name, connected) => {
-      if (name !== this.target.node) return;
-      this._status$.next(connected ? 'connected' : 'disconnected');
-      this.emitter.emit(connected ? 'connect' : 'disconnect');
+      if ('node' in this.target && name === this.target.node) this.tell(connected);
+      else if (choiceOf(this.target) !== undefined) this.tell(node.isConnected(this.target));
     });
     return node;
   }
-}
 
-/** Hands a reply to an observer. A class, because an object of closures a call is what the collector feels first. */
-class ObserverSink<T> implements ReplySink {
-  constructor(
-    private readonly observer: Observer<T>,
-    private readonly shape: ReplyShape,
-  ) {}
-
-  item(value: unknown): void {
-    let shaped: T;
-    try {
-      shaped = this.shape.value(value) as T;
-    } catch (error) {
-      return this.observer.error(error);
-    }
-    this.observer.next(shaped);
-  }
-
-  done(value: unknown): void {
-    if (value !== undefined) this.item(value);
-    this.observer.complete();
-  }
-
-  failed(error: GenRpcError): void {
-    let shaped: unknown;
-    try {
-      shaped = this.shape.error(error);
-    } catch (thrown) {
-      shaped = thrown;
-    }
-    this.observer.error(shaped);
+  private tell(connected: boolean): void {
+    if (connected === this.connected) return;
+    this.connected = connected;
+    this._status$.next(connected ? 'connected' : 'disconnected');
+    this.emitter.emit(connected ? 'connect' : 'disconnect');
   }
 }
 
 function directionsOf(packet: ReadPacket): GenRpcDirections {
   const data: unknown = packet.data;
   return data instanceof GenRpcRecord ? data.directions : NO_DIRECTIONS;
+}
+
+function asTarget(target: string | Target): Target {
+  return typeof target === 'string' ? { node: target } : target;
 }
 
 function isNil(value: unknown): value is null | undefined {

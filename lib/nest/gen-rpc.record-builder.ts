@@ -1,8 +1,9 @@
 /** Data with directions: how one message travels, where the client's options say otherwise for most. */
+import type { Target } from '../client/target.js';
 
 export interface GenRpcDirections {
-  /** The node to call instead of the client's `target`. */
-  readonly target?: string;
+  /** What to call instead of the client's `target`: a node, or `{ module: 'math' }` for whichever has it. */
+  readonly target?: string | Target;
   /** Picks the connection: the same key always takes the same one. Any encodable value. */
   readonly key?: unknown;
   /** The version of the module to call, exactly or as a range: `^1.2.0`. */
@@ -40,7 +41,7 @@ export class GenRpcRecordBuilder<TData = unknown> {
   }
 
   /** See `GenRpcDirections.target`. */
-  setTarget(target: string): this {
+  setTarget(target: string | Target): this {
     return this.set({ target });
   }
 

@@ -1,5 +1,5 @@
 /** One call or cast to many targets at once: `multicall`, `evalEverywhere`, `abcast`, `sbcast`. */
-import type { Target } from '../client/dispatcher.js';
+import type { Target } from '../client/target.js';
 import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
 import { splitRoute, type Invocation } from '../protocol/invocation.js';
 import { SharedPayload } from '../protocol/payload.js';
@@ -8,7 +8,7 @@ import { headersOf, noStream, targetOf, type CallOptions, type CastOptions, type
 import type { Calls } from './calls.js';
 import { SingleReply } from './single-reply.js';
 
-/** Nodes, or nodes with a key each. */
+/** Nodes, or nodes with a key each. What stands for several, a module or a name without a host, stands for all of them here. */
 export type Targets = readonly (string | Target)[];
 
 /** Arguments that may have targets in front of them. Without: the own node and every connected one, each without a key. */
@@ -67,6 +67,13 @@ export interface BroadcastPorts {
   everyone(): string[];
 }
 
+/** One of many: how it is called, and how it is told of. */
+interface Addressee {
+  readonly target: Target;
+  readonly node: string;
+  readonly key: unknown;
+}
+
 export class Broadcasts {
   constructor(private readonly ports: BroadcastPorts) {}
 
@@ -99,11 +106,19 @@ export class Broadcasts {
     return { good: nodesWhere(outcomes, true), bad: nodesWhere(outcomes, false) };
   }
 
-  private withTargets<Rest extends readonly unknown[]>(given: Multi<Rest>): [Target[], ...Rest] {
+  private withTargets<Rest extends readonly unknown[]>(given: Multi<Rest>): [Addressee[], ...Rest] {
     const [first, ...rest] = given as readonly unknown[];
     const named = Array.isArray(first);
     const targets = named ? (first as Targets) : this.ports.everyone();
-    return [targets.map(targetOf), ...((named ? rest : given) as unknown as Rest)];
+    const addressees = targets.flatMap((target) => this.addressees(targetOf(target)));
+    return [addressees, ...((named ? rest : given) as unknown as Rest)];
+  }
+
+  /** Where nobody is known, the call of nobody says so. */
+  private addressees(target: Target): Addressee[] {
+    const nodes = this.ports.calls.nodesOf(target);
+    if (nodes.length > 0) return nodes.map((one) => ({ target: one, node: one.node, key: one.key }));
+    return [{ target, node: 'module' in target ? target.module : target.node, key: target.key }];
   }
 
   private message(name: string, message: unknown, { headers, ordered = false }: CastOptions): Invocation {
@@ -113,40 +128,44 @@ export class Broadcasts {
   }
 
   /** Resolves once every target has its outcome; whatever happens to one of them is its own. */
-  private callAll<T>(targets: readonly Target[], given: Invocation, options: CallOptions): Promise<CallOutcome<T>[]> {
+  private callAll<T>(
+    addressees: readonly Addressee[],
+    given: Invocation,
+    options: CallOptions,
+  ): Promise<CallOutcome<T>[]> {
     if (given.stream !== undefined) return Promise.reject(noStream('A call of many nodes'));
     const invocation = { ...given, shared: new SharedPayload() };
     return new Promise((resolve) => {
       const outcomes: CallOutcome<T>[] = [];
-      let missing = targets.length;
+      let missing = addressees.length;
       const ended = (index: number, outcome: CallOutcome<T>): void => {
         outcomes[index] = outcome;
         missing -= 1;
         if (missing === 0) resolve(outcomes);
       };
       if (missing === 0) return resolve(outcomes);
-      targets.forEach((target, index) => {
-        const part = new Part<T>(target, index, this.ports.clock, ended);
-        this.ports.calls.request(target, invocation, options, part);
+      addressees.forEach((addressee, index) => {
+        const part = new Part<T>(addressee, index, this.ports.clock, ended);
+        this.ports.calls.request(addressee.target, invocation, options, part);
       });
     });
   }
 
-  private castAll(targets: readonly Target[], given: Invocation): CastReport {
+  private castAll(addressees: readonly Addressee[], given: Invocation): CastReport {
     const accepted: string[] = [];
     const refused: string[] = [];
     const invocation = { ...given, shared: new SharedPayload() };
-    for (const target of targets) (this.isAccepted(target, invocation) ? accepted : refused).push(target.node);
+    for (const one of addressees) (this.isAccepted(one, invocation) ? accepted : refused).push(one.node);
     return { accepted, refused };
   }
 
   /** A target that will not have it is one of several; what can be sent to none is the caller's to hear. */
-  private isAccepted(target: Target, invocation: Invocation): boolean {
+  private isAccepted({ target, key }: Addressee, invocation: Invocation): boolean {
     try {
       this.ports.calls.post(target, invocation);
       return true;
     } catch (error) {
-      const isMessages = isGenRpcError(error) && error.code === 'encode_error' && this.ports.calls.isKey(target.key);
+      const isMessages = isGenRpcError(error) && error.code === 'encode_error' && this.ports.calls.isKey(key);
       if (isGenRpcError(error) && !isMessages) return false;
       throw error;
     }
@@ -158,7 +177,7 @@ class Part<T> extends SingleReply {
   private readonly startedAt: number;
 
   constructor(
-    private readonly target: Target,
+    private readonly addressee: Addressee,
     private readonly index: number,
     private readonly clock: Clock,
     private readonly ended: (index: number, outcome: CallOutcome<T>) => void,
@@ -169,13 +188,13 @@ class Part<T> extends SingleReply {
 
   succeeded(result: unknown): void {
     const value = result as T;
-    const { node, key } = this.target;
+    const { node, key } = this.addressee;
     const ms = this.clock.now() - this.startedAt;
     this.ended(this.index, key === undefined ? { node, ok: true, value, ms } : { node, key, ok: true, value, ms });
   }
 
   failed(error: GenRpcError): void {
-    const { node, key } = this.target;
+    const { node, key } = this.addressee;
     const ms = this.clock.now() - this.startedAt;
     this.ended(this.index, key === undefined ? { node, ok: false, error, ms } : { node, key, ok: false, error, ms });
   }

@@ -1,8 +1,8 @@
 /** What comes with a call beside its arguments, and what is wrong with it. */
-import type { Target } from '../client/dispatcher.js';
+import type { Target } from '../client/target.js';
 import type { CallContext } from '../server/module-registry.js';
 import { isAsyncIterable, isItemStream } from '../connection/item-stream.js';
-import { GenRpcError } from '../protocol/errors.js';
+import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 import { joinRoute, MAX_ARGUMENTS, type Headers, type Invocation, type ItemStream } from '../protocol/invocation.js';
 import { MAX_TIMER_MS } from '../ports/clock.js';
 
@@ -57,6 +57,11 @@ export function headersOf(headers: CastOptions['headers']): Headers | undefined 
   if (headers === undefined || headers instanceof Map) return headers;
   return new Map(Object.entries(headers));
 }
+
+/** What no node would take. */
+export const CALLERS_FAULT: ReadonlySet<GenRpcErrorCode> = new Set<GenRpcErrorCode>([
+  ...(['invalid_argument', 'encode_error', 'message_too_large'] as const),
+]);
 
 /** Node fires timers that are longer at once. Text would be added to the clock as text. */
 export function isTimeout(timeout: unknown): boolean {

@@ -1,15 +1,17 @@
 /** What every verb is made of: one call or one cast, to one target, which may be the own node. */
-import type { Dispatcher, Target } from '../client/dispatcher.js';
+import type { Dispatcher } from '../client/dispatcher.js';
 import { PendingCall, tellFailure, type Cancel, type ReplySink } from '../client/pending-calls.js';
 import type { CastOutcome } from '../client/queued-cast.js';
+import { choiceOf, type Choice, type NodeTarget, type Target } from '../client/target.js';
 import type { Deadlines } from '../connection/deadlines.js';
 import type { Journal } from '../connection/journal.js';
-import { GenRpcError } from '../protocol/errors.js';
+import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { isArgumentList, type FunctionName, type FunctionNames, type Invocation } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
 import type { Clock } from '../ports/clock.js';
 import { currentCalls, type ParentCall } from '../server/current-call.js';
 import {
+  CALLERS_FAULT,
   headersOf,
   invalidArguments,
   invalidTimeout,
@@ -21,15 +23,14 @@ import {
   type CastOptions,
   type ModuleRef,
 } from './call-options.js';
+import { ChosenCall, MOST_NODES, nobody, type CallNode, type ChosenCallPorts } from './chosen-call.js';
 import type { LocalCalls } from './local-call.js';
 import type { Request, Retries } from './retry.js';
 import { EndableRequest, WatchedSignals } from './until-aborted.js';
 
-export interface CallsParts {
+export interface CallsParts extends ChosenCallPorts {
   readonly node: string;
   readonly callTimeout: number;
-  readonly clock: Clock;
-  readonly journal: Journal;
   readonly deadlines: Deadlines;
   readonly names: FunctionNames;
   readonly dispatcher: Dispatcher;
@@ -71,16 +72,13 @@ export class Calls {
     try {
       if (this.closed !== undefined) throw this.closed;
       if (invocation.stream !== undefined) throw noStream('A cast');
-      const { dispatcher, local } = this.parts;
-      if (target.node !== this.parts.node) return dispatcher.resolve(target, 'cast').cast(invocation, outcome);
-      local.cast(invocation, dispatcher.laneNumberOf(target.key));
-      outcome?.written();
+      const choice = choiceOf(target);
+      if (choice === undefined) return this.postTo(target as NodeTarget, invocation, outcome);
+      this.postToSome(choice, invocation, outcome);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      this.parts.journal.note(
-        'cast_not_accepted',
-        () => `A cast to ${printable(target.node)} was not accepted: ${message}`,
-      );
+      const whom = printable('module' in target ? target.module : target.node);
+      this.parts.journal.note('cast_not_accepted', () => `A cast to ${whom} was not accepted: ${message}`);
       throw error;
     }
   }
@@ -95,23 +93,41 @@ export class Calls {
     }
   }
 
-  /** Resolves once there is a connection to another node. @throws GenRpcError (as a rejection) when it fails. */
+  /**
+   * Resolves once there is a connection to another node; to one of those that the target stands for.
+   * @throws GenRpcError (as a rejection) when it fails.
+   */
   async connect(target: Target, timeout?: number): Promise<void> {
     if (this.closed !== undefined) throw this.closed;
     if (timeout !== undefined && !isTimeout(timeout)) throw invalidTimeout(timeout);
     currentCalls.expectCalls();
-    const { clock, dispatcher } = this.parts;
-    const given = new AbortController();
-    const connected = currentCalls.outside(() => dispatcher.resolve(target).connect(given.signal));
-    if (timeout === undefined) return connected;
+    if (timeout === undefined) return this.connectToSome(target);
+    const { clock } = this.parts;
+    const gaveUp = new AbortController();
     await new Promise<void>((resolve, reject) => {
       const timer = clock.after(timeout, () => {
-        given.abort();
-        const message = `There was no connection to ${target.node} within ${timeout} ms.`;
+        gaveUp.abort();
+        const whom = printable('module' in target ? target.module : target.node);
+        const message = `There was no connection to ${whom} within ${timeout} ms.`;
         reject(new GenRpcError('timeout', message, { maybeExecuted: false }));
       });
-      connected.then(resolve, reject).finally(() => timer.cancel());
+      this.connectToSome(target, gaveUp.signal)
+        .then(resolve, reject)
+        .finally(() => timer.cancel());
     });
+  }
+
+  /** Is there an open connection to the target, or to one of those that it stands for? To the own node there always is. */
+  isConnected(target: Target): boolean {
+    if (choiceOf(target) === undefined) return this.isConnectedTo(target as NodeTarget);
+    return this.nodesOf(target).some((one) => this.isConnectedTo(one));
+  }
+
+  /** Every node that the target stands for. */
+  nodesOf(target: Target): NodeTarget[] {
+    const choice = choiceOf(target);
+    if (choice === undefined) return [target as NodeTarget];
+    return this.parts.picker.all(choice).map((node) => ({ node, key: choice.key }));
   }
 
   /** @throws GenRpcError `invalid_argument` for names and arguments that cannot travel. */
@@ -133,17 +149,17 @@ export class Calls {
   /** Nothing is called from here on. */
   close(reason: GenRpcError): void {
     this.closed ??= reason;
-    this.parts.retries?.close(reason);
+    this.parts.waiting.close(reason);
   }
 
   /** Calls that wait to be made again. */
-  get waiting(): number {
-    return this.parts.retries?.size ?? 0;
+  get waitingCalls(): number {
+    return this.parts.waiting.size;
   }
 
   /** Resolves once no call waits to be made again. */
   async idle(): Promise<void> {
-    await this.parts.retries?.idle();
+    await this.parts.waiting.idle();
   }
 
   /** A call that a function makes ends with the call that the function runs for. */
@@ -172,15 +188,24 @@ export class Calls {
     return once ? this.send(request, sink) : retries.request(request, sink, this.attempt);
   }
 
-  /** One attempt. */
-  private send({ target, invocation, timeoutMs, deadlineAt, waitForReady }: Request, sink: ReplySink): Cancel {
+  /** One attempt; of a call to whichever node will do, on some of these. */
+  private send(request: Request, sink: ReplySink): Cancel {
+    const choice = choiceOf(request.target);
+    if (choice === undefined) return this.sendTo(request.target as NodeTarget, request, sink);
+    const wanted = versioned(choice, request.invocation.name);
+    const callNode: CallNode = (attempt, node, to) => this.sendTo({ node, key: choice.key }, attempt, to);
+    return new ChosenCall(wanted, request, sink, callNode, this.parts).start();
+  }
+
+  private sendTo(target: NodeTarget, request: Request, sink: ReplySink): Cancel {
     const { deadlines, journal } = this.parts;
+    const { invocation, timeoutMs, deadlineAt, waitForReady } = request;
     const call = new PendingCall(target.node, invocation, timeoutMs, deadlineAt, sink, deadlines, journal);
     this.start(target, call, waitForReady);
     return () => call.cancel();
   }
 
-  private start(target: Target, call: PendingCall, waitForReady: boolean): void {
+  private start(target: NodeTarget, call: PendingCall, waitForReady: boolean): void {
     if (this.closed !== undefined) return call.fail(this.closed);
     if (target.node === this.parts.node) return this.parts.local.call(call);
     try {
@@ -189,4 +214,72 @@ export class Calls {
       call.fail(error as GenRpcError);
     }
   }
+
+  private postTo(target: NodeTarget, invocation: Invocation, outcome?: CastOutcome): void {
+    const { dispatcher, local, node } = this.parts;
+    if (target.node !== node) return dispatcher.resolve(target, 'cast').cast(invocation, outcome);
+    local.cast(invocation, dispatcher.laneNumberOf(target.key));
+    outcome?.written();
+  }
+
+  /** To the first of a few that takes it. */
+  private postToSome(choice: Choice, invocation: Invocation, outcome?: CastOutcome): void {
+    if (invocation.ordered === true && choice.key === undefined) throw orderedWithoutKey(choice.name);
+    const wanted = versioned(choice, invocation.name);
+    let failure: unknown;
+    for (const node of this.picks(wanted, new Set())) {
+      try {
+        return this.postTo({ node, key: choice.key }, invocation, outcome);
+      } catch (error) {
+        failure = error;
+        if (!isGenRpcError(error) || CALLERS_FAULT.has(error.code)) break;
+      }
+    }
+    throw failure ?? nobody(wanted, this.parts.directory);
+  }
+
+  /** A few nodes, each chosen when the one before would not do. */
+  private *picks(choice: Choice, tried: Set<string>): Iterable<string> {
+    while (tried.size < MOST_NODES) {
+      const node = this.parts.picker.pick(choice, tried);
+      if (node === undefined) return;
+      tried.add(node);
+      yield node;
+    }
+  }
+
+  private isConnectedTo(target: NodeTarget): boolean {
+    return target.node === this.parts.node || this.parts.dispatcher.isConnected(target);
+  }
+
+  private async connectToSome(target: Target, gaveUp?: AbortSignal): Promise<void> {
+    const choice = choiceOf(target);
+    if (choice === undefined) return this.connectTo(target as NodeTarget, gaveUp);
+    const tried = new Set<string>();
+    let failure: unknown;
+    for (const node of this.picks(choice, tried)) {
+      try {
+        return await this.connectTo({ node, key: choice.key }, gaveUp);
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure ?? nobody(choice, this.parts.directory);
+  }
+
+  private async connectTo(target: NodeTarget, gaveUp?: AbortSignal): Promise<void> {
+    if (target.node === this.parts.node) return;
+    await currentCalls.outside(() => this.parts.dispatcher.resolve(target).connect(gaveUp));
+  }
+}
+
+/** A call of the module itself goes where its version is. */
+function versioned(choice: Choice, { module, version }: FunctionName): Choice {
+  const isAlike = choice.kind === 'module' && choice.version === '' && choice.name === module && version !== '';
+  return isAlike ? { ...choice, version } : choice;
+}
+
+function orderedWithoutKey(name: string): GenRpcError {
+  const message = `Ordered casts to ${name}, which is no single node, need a key: those of one key go to one node.`;
+  return new GenRpcError('invalid_argument', message);
 }

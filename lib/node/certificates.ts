@@ -8,7 +8,7 @@ import type { Clock } from '../ports/clock.js';
 import type { Files } from '../ports/files.js';
 import type { Log } from '../ports/log.js';
 import type { ProcessSignals } from '../ports/process-signals.js';
-import { GenRpcConfigError } from './config-error.js';
+import { GenRpcConfigError } from '../options/config-error.js';
 import type { ResolvedOptions } from './resolve-options.js';
 import type { ResolvedTls } from './resolve-tls.js';
 
@@ -42,9 +42,9 @@ export function certificatesOf(
 }
 
 /** A node that only accepts, or only dials, needs no certificate for the other role. */
-function rolesOf({ listen, driver, nodes }: ResolvedOptions): TlsRole[] {
+function rolesOf({ listen, driver, nodes, discovery }: ResolvedOptions): TlsRole[] {
   const accepts = listen.some((place) => place.driver === 'tls');
-  const written = typeof nodes === 'function' ? undefined : [...nodes.values()];
+  const written = typeof nodes === 'function' || discovery !== undefined ? undefined : [...nodes.values()];
   const dials = driver === 'tls' || (written?.some((place) => place.driver === 'tls') ?? true);
   if (!accepts) return ['client'];
   return dials ? ['server', 'client'] : ['server'];

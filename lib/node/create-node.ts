@@ -1,17 +1,19 @@
 /** Puts a node together: the one place where parts meet. */
 import { Dialer } from '../client/dialer.js';
+import { Candidates } from '../client/candidates.js';
 import { Dispatcher } from '../client/dispatcher.js';
+import { Ejections } from '../client/ejections.js';
+import { Picker } from '../client/picker.js';
 import { newIncarnation, type Identity } from '../connection/authenticate.js';
 import { Buffers } from '../connection/buffers.js';
 import { Deadlines } from '../connection/deadlines.js';
 import { Journal } from '../connection/journal.js';
-import type { Discovery, Location } from '../discovery/discovery.js';
 import { ExternalDiscovery } from '../discovery/external.discovery.js';
-import { StaticDiscovery } from '../discovery/static.discovery.js';
+import { StaticDiscovery, type WrittenNode } from '../discovery/static.discovery.js';
 import type { Driver } from '../driver/driver.js';
 import type { CertificateFiles } from '../driver/certificate-files.js';
-import { systemCalendar, systemClock, systemRandom, systemSignals } from '../driver/system.js';
-import { systemFiles } from '../driver/system-files.js';
+import { systemCalendar, systemClock, systemRandom, systemSignals } from '../system/system.js';
+import { systemFiles } from '../system/system-files.js';
 import { TcpDriver } from '../driver/tcp.driver.js';
 import { TlsDriver, type TlsRules } from '../driver/tls.driver.js';
 import { deriveKeys } from '../protocol/handshake.js';
@@ -28,17 +30,22 @@ import type { ProcessSignals } from '../ports/process-signals.js';
 import type { Random } from '../ports/random.js';
 import { Invoker } from '../server/invoker.js';
 import { ModulePolicy } from '../server/module-policy.js';
-import { ModuleRegistry } from '../server/module-registry.js';
+import { ModuleRegistry, type ModuleRecord } from '../server/module-registry.js';
 import { Server } from '../server/server.js';
 import { Broadcasts } from './broadcasts.js';
+import type { ModuleRef } from './call-options.js';
 import { Calls } from './calls.js';
 import { certificatesOf } from './certificates.js';
-import { GenRpcNode, type StatusListener } from './gen-rpc-node.js';
+import { Directory, type DirectoryParts } from './directory.js';
+import { GenRpcNode } from './gen-rpc-node.js';
 import { LocalCalls } from './local-call.js';
+import type { NodeLocationOptions } from './option-groups.js';
 import type { GenRpcOptions } from './options.js';
+import type { StatusListener } from './node-parts.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import type { ResolvedTls } from './resolve-tls.js';
 import { Retries } from './retry.js';
+import { WaitingCalls } from './waiting-calls.js';
 
 /** What a node takes from its surroundings. Everything has a default. */
 export interface NodePorts {
@@ -47,7 +54,6 @@ export interface NodePorts {
   readonly log: Log;
   /** Beside or instead of the drivers `tcp` and `tls`. */
   readonly drivers: readonly Driver[];
-  readonly discovery: Discovery;
   /** By which certificates are valid. */
   readonly calendar: Calendar;
   /** Where certificates are read from. */
@@ -90,20 +96,49 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const invoker = new Invoker({ registry, journal, clock, exposeErrors, inheritDeadlines });
   const codec = shared.self.codecs[0] ?? new MsgpackrCodec();
   const { name: node, callTimeout, sbcastTimeout, maxMessageBytes } = resolved;
-  const dispatcher = dispatcherOf(shared, ports.discovery);
+  const directory = directoryOf(shared, ports.files ?? systemFiles, (moved, leadsThere) =>
+    dispatcher.relocate(moved, leadsThere),
+  );
+  const dispatcher = dispatcherOf(shared, directory);
   const server = serverOf(shared, invoker);
   const local = new LocalCalls({ clock, deadlines, journal, node, codec, maxMessageBytes, invoker, server });
   const { random } = shared.self;
-  const retries = resolved.retry === undefined ? undefined : new Retries(resolved.retry, { clock, random, journal });
+  const waiting = new WaitingCalls();
+  const { retry, ejection } = resolved;
+  const retries = retry === undefined ? undefined : new Retries(retry, { clock, random, journal, waiting });
+  const ejections = new Ejections(ejection, { clock, random, journal });
+  const seedOf = (key: unknown): number => dispatcher.hashOf(key);
+  const picker = new Picker({
+    ...{ ejections, random, hashOf: seedOf, candidates: new Candidates(directory.membership, seedOf) },
+    loadOf: (other) => (other === node ? local.size : dispatcher.loadOf(other)),
+    isDown: (other) => other !== node && dispatcher.isDown(other),
+  });
   const names = new FunctionNames();
-  const calls = new Calls({ node, callTimeout, clock, journal, deadlines, names, dispatcher, local, retries });
+  const calls = new Calls({
+    ...{ node, callTimeout, clock, journal, deadlines, names, dispatcher, local, retries },
+    ...{ picker, ejections, directory, waiting },
+  });
   const everyone = (): string[] => [node, ...dispatcher.nodes()];
   const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
   // The secrets end here: what the node keeps are keys that cannot be read back.
   const { secrets: _, tls: __, ...options } = resolved;
   const { buffers } = shared.self.settings;
   certificates?.start();
-  const parts = { registry, policy, dispatcher, server, local, calls, broadcasts, buffers, certificates };
+  directory.start();
+  const incarnation = Buffer.from(shared.self.incarnation).toString('hex');
+  const parts = {
+    registry,
+    policy,
+    dispatcher,
+    server,
+    local,
+    calls,
+    broadcasts,
+    buffers,
+    certificates,
+    directory,
+    incarnation,
+  };
   return new GenRpcNode({ ...shared, ...parts, options });
 }
 
@@ -160,11 +195,11 @@ function codecOf(codec: 'msgpackr' | 'msgpack5' | Codec): Codec {
   return codec === 'msgpack5' ? new Msgpack5Codec() : codec;
 }
 
-function dispatcherOf(shared: Shared, source: Discovery | undefined): Dispatcher {
+function dispatcherOf(shared: Shared, directory: Directory): Dispatcher {
   const { options, self, clock, journal, drivers, statusListeners } = shared;
-  const discovery = source ?? discoveryOf(options);
   const { connectTimeout, handshakeTimeout, maxQueuedCasts, maxLanesPerNode, maxLanes, castLanes, reconnect } = options;
-  const dialer = new Dialer({ self, discovery, drivers, journal, connectTimeout, handshakeTimeout });
+  const { addresses } = directory;
+  const dialer = new Dialer({ self, addresses, drivers, journal, connectTimeout, handshakeTimeout });
   const keyCodec = new MsgpackrCodec();
   return new Dispatcher({
     clock,
@@ -179,15 +214,40 @@ function dispatcherOf(shared: Shared, source: Discovery | undefined): Dispatcher
     dial: (node, signal) => dialer.dial(node, signal),
     hashOf: (key) => hashKey(keyCodec, key),
     onStatus: (node, connected) => {
+      directory.status(node, connected);
       for (const listener of statusListeners) tell(listener, node, connected, journal);
     },
   });
 }
 
-function discoveryOf({ driver, clientPort, driverPorts, nodes }: ResolvedOptions): Discovery {
-  const fallback = { driver, port: clientPort, ports: driverPorts };
-  if (typeof nodes === 'function') return new ExternalDiscovery(nodes as (node: string) => Partial<Location>, fallback);
-  return new StaticDiscovery(nodes as ReadonlyMap<string, Partial<Location>>, fallback);
+function directoryOf(
+  { options, clock, journal, drivers, self }: Shared,
+  files: Files,
+  relocated: DirectoryParts['relocated'],
+): Directory {
+  const { driver, clientPort, driverPorts, nodes, membership } = options;
+  const written = typeof nodes === 'function' ? new Map<string, WrittenNode>() : writtenNodes(nodes);
+  const told =
+    typeof nodes === 'function' ? new ExternalDiscovery(async (node) => nodes(node)) : new StaticDiscovery(written);
+  return new Directory({
+    ...{ self: self.node, clock, journal, files, relocated, nodes: written },
+    source: options.discovery ?? told,
+    fallback: { driver, port: clientPort, ports: driverPorts },
+    drivers: new Set(drivers.keys()),
+    cacheFile: membership.cacheFile,
+  });
+}
+
+function writtenNodes(nodes: ReadonlyMap<string, NodeLocationOptions>): ReadonlyMap<string, WrittenNode> {
+  return new Map(
+    [...nodes].map(([name, { modules, ...rest }]) => [name, { ...rest, modules: modules?.map(recordOf) }]),
+  );
+}
+
+function recordOf(module: ModuleRef): ModuleRecord {
+  return typeof module === 'string'
+    ? { name: module, versions: [''] }
+    : { name: module.module, versions: [module.version] };
 }
 
 /** What a listener does must not keep the connection from being used. */

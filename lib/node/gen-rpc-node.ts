@@ -1,17 +1,16 @@
 /** A named node: the gen_rpc verbs over one client and one server. */
-import type { Target } from '../client/dispatcher.js';
+import type { Target } from '../client/target.js';
 import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import type { CastOutcome } from '../client/queued-cast.js';
-import type { Buffers } from '../connection/buffers.js';
 import type { Endpoint } from '../driver/driver.js';
-import { isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import { isGenRpcError } from '../protocol/errors.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
-import type { ModuleControl, ModulePolicy } from '../server/module-policy.js';
-import type { Callable, Handler, ModuleRegistry } from '../server/module-registry.js';
+import type { ModuleControl } from '../server/module-policy.js';
+import type { Callable, Handler } from '../server/module-registry.js';
+import type { Listening } from './advertised.js';
 import { AsyncCall } from './async-call.js';
 import type {
   BroadcastArgs,
-  Broadcasts,
   CastReport,
   EvalArgs,
   Multi,
@@ -20,6 +19,7 @@ import type {
   SbcastResult,
 } from './broadcasts.js';
 import {
+  CALLERS_FAULT,
   targetOf,
   type CallOptions,
   type CastOptions,
@@ -27,24 +27,15 @@ import {
   type ModuleFunction,
   type ModuleRef,
 } from './call-options.js';
-import { GenRpcConfigError } from './config-error.js';
+import { GenRpcConfigError } from '../options/config-error.js';
+import type { MemberInfo, MembershipListener } from './directory.js';
 import { inItsContext } from './in-its-context.js';
-import { Lifecycle, type LifecycleParts, type Listening } from './lifecycle.js';
+import { Lifecycle } from './lifecycle.js';
+import type { NodeParts, StatusListener } from './node-parts.js';
 import { statsOf, type NodeStats } from './node-stats.js';
 import { ReplyTo } from './single-reply.js';
 import { StreamReply } from './stream-reply.js';
-
-/** How a node that is called to be one is made of its parts: see `createNode`. */
-export interface NodeParts extends LifecycleParts {
-  readonly registry: ModuleRegistry;
-  readonly policy: ModulePolicy;
-  readonly broadcasts: Broadcasts;
-  readonly buffers: Buffers;
-  readonly statusListeners: Set<StatusListener>;
-}
-
-/** Told whenever a node becomes connected from here, or no longer is. */
-export type StatusListener = (node: string, connected: boolean) => void;
+import { TypedModule } from './typed-module.js';
 
 export class GenRpcNode {
   readonly name: string;
@@ -74,6 +65,7 @@ export class GenRpcNode {
   /** As `register`, for one function that tells single values from lists itself. */
   registerFunction(module: string, fn: string, callable: Callable, version = ''): void {
     this.parts.registry.register(this.functionName({ module, version }, fn), callable);
+    this.life.modulesChanged();
   }
 
   /** As `register`, for the messages that `abcast` and `sbcast` send to `name`. */
@@ -85,6 +77,7 @@ export class GenRpcNode {
   /** Changes `moduleControl` and `moduleList`: from the next call on, while those that run are let be. */
   setModulePolicy(control: ModuleControl, modules: readonly string[] = []): void {
     this.parts.policy.change(control, modules);
+    this.life.modulesChanged();
   }
 
   /** Accepts connections from now on; resolves with the first address, or `undefined` with `listen: false`. */
@@ -168,6 +161,14 @@ export class GenRpcNode {
   }
 
   /**
+   * A module whose functions are methods, typed by the class that answers; `import type` of that is enough:
+   * `rpc.module<MathController>('math').at('math@10.0.0.2').add(1, 2)`.
+   */
+  module<T extends object>(name: string, { version }: { readonly version?: string } = {}): TypedModule<T> {
+    return new TypedModule<T>(this, version === undefined ? name : { module: name, version });
+  }
+
+  /**
    * Calls a function on many nodes at once; one deadline for all. Without targets: the own node and every connected
    * one. (gen_rpc: `multicall`)
    * @throws GenRpcError (as a rejection) only for what is wrong with the call itself.
@@ -206,10 +207,20 @@ export class GenRpcNode {
     return this.parts.dispatcher.nodes();
   }
 
+  /** Everyone that discovery knows, connected or not; the own node too, where it is told of. */
+  members(): MemberInfo[] {
+    return this.parts.directory.members();
+  }
+
+  /** Tells `listener` from now on of nodes that come, change and go; returns what ends that. */
+  onMembership(listener: MembershipListener): () => void {
+    this.parts.directory.listeners.add(listener);
+    return () => void this.parts.directory.listeners.delete(listener);
+  }
+
   /** Is there an open connection to the target? The own node always is. */
   isConnected(target: string | Target): boolean {
-    const { node, key } = targetOf(target);
-    return node === this.name || this.parts.dispatcher.isConnected({ node, key });
+    return this.parts.calls.isConnected(targetOf(target));
   }
 
   /**
@@ -284,5 +295,3 @@ export class GenRpcNode {
 }
 
 const NO_TLS = { path: 'tls', expected: 'certificates, and there are none' };
-
-const CALLERS_FAULT = new Set<GenRpcErrorCode>(['invalid_argument', 'encode_error', 'message_too_large']);

@@ -6,9 +6,12 @@ import type { CertificateFiles } from '../driver/certificate-files.js';
 import type { Driver, Endpoint } from '../driver/driver.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock } from '../ports/clock.js';
+import type { ModuleRegistry } from '../server/module-registry.js';
 import type { Server } from '../server/server.js';
+import { advertised, type Listening } from './advertised.js';
 import { closedError } from './call-options.js';
 import type { Calls } from './calls.js';
+import type { Directory } from './directory.js';
 import type { LocalCalls } from './local-call.js';
 import type { ResolvedOptions } from './resolve-options.js';
 
@@ -22,6 +25,10 @@ export interface LifecycleParts {
   readonly dispatcher: Dispatcher;
   readonly local: LocalCalls;
   readonly calls: Calls;
+  readonly registry: ModuleRegistry;
+  readonly directory: Directory;
+  /** This process, as its handshakes tell it. */
+  readonly incarnation: string;
   /** `undefined`: the node has no TLS. */
   readonly certificates: CertificateFiles | undefined;
 }
@@ -29,11 +36,8 @@ export interface LifecycleParts {
 /** What peers have to take the last frames of a node that closes; one that does not read must not hold it. */
 const LAST_FRAMES_MS = 400;
 
-/** Where a node accepts connections, and over what. */
-export interface Listening extends Endpoint {
-  /** A driver's name. */
-  readonly driver: string;
-}
+/** What discovery has to tell others that a node goes. */
+const LEAVING_MS = 1000;
 
 /**
  * `starting`: does not listen yet. `open`: takes calls, where its options say that it listens. `draining`: ends what it
@@ -48,6 +52,7 @@ export class Lifecycle {
   private listening: Promise<void> | undefined;
   private places: readonly Listening[] = [];
   private intakeEnds = false;
+  private advertising = false;
 
   constructor(private readonly parts: LifecycleParts) {}
 
@@ -69,8 +74,19 @@ export class Lifecycle {
       throw error;
     });
     await this.listening;
+    await this.join();
     const [first] = this.places;
     return first === undefined ? undefined : { host: first.host, port: first.port };
+  }
+
+  /** What can be called here is no longer what others were told. */
+  modulesChanged(): void {
+    if (this.places.length === 0 || this.advertising) return;
+    this.advertising = true;
+    this.parts.clock.soon(() => {
+      this.advertising = false;
+      void this.advertise();
+    });
   }
 
   drain(gracePeriod?: number): Promise<void> {
@@ -84,6 +100,7 @@ export class Lifecycle {
     const { clock, server } = this.parts;
     this.intakeEnds = true;
     const ms = this.periodOf(gracePeriod);
+    await this.leave();
     if (ms !== undefined) await this.within(ms, server.drain());
     const reason = this.reason();
     const late = clock.after(LAST_FRAMES_MS, () => server.abort(reason), true);
@@ -127,6 +144,28 @@ export class Lifecycle {
     this.places = addresses.map((address, at) => ({ driver: places[at]?.driver.name ?? '', ...address }));
   }
 
+  /** Others learn of this node. @throws GenRpcError (as a rejection) where that is required, and does not come to pass. */
+  private async join(): Promise<void> {
+    const { directory, options } = this.parts;
+    const known = this.advertise();
+    if (!options.membership.required) return;
+    await directory.read(options.connectTimeout);
+    await this.within(options.connectTimeout, known);
+  }
+
+  private advertise(): Promise<void> {
+    const { directory, options, registry, incarnation } = this.parts;
+    if (options.advertise === undefined || this.state.name !== 'open') return Promise.resolve();
+    const { name, advertise } = options;
+    const modules = registry.listed();
+    const own = advertised({ name, incarnation, options: advertise, places: this.places, modules });
+    return own === undefined ? Promise.resolve() : directory.register(own);
+  }
+
+  private leave(): Promise<void> {
+    return this.within(LEAVING_MS, this.parts.directory.deregister());
+  }
+
   private async drainThenClose(gracePeriod: number): Promise<void> {
     await this.within(gracePeriod, this.finish());
     await this.close();
@@ -135,6 +174,7 @@ export class Lifecycle {
   /** Functions that still run may call other nodes: those calls are the last to go. */
   private async finish(): Promise<void> {
     const { server, dispatcher, local, calls } = this.parts;
+    await this.leave();
     local.drain();
     await server.drain();
     await local.idle();
@@ -143,13 +183,13 @@ export class Lifecycle {
   }
 
   private async closeParts(): Promise<void> {
-    const { clock, dispatcher, server, local, calls, deadlines, certificates } = this.parts;
+    const { clock, dispatcher, server, local, calls, deadlines, certificates, directory } = this.parts;
     const reason = this.reason();
     calls.close(reason);
     local.close(reason);
     certificates?.close();
     const late = clock.after(LAST_FRAMES_MS, () => this.abortParts(reason), true);
-    await Promise.all([dispatcher.close(reason), server.close(reason)]);
+    await Promise.all([dispatcher.close(reason), server.close(reason), this.within(LEAVING_MS, directory.close())]);
     late.cancel();
     deadlines.close();
   }

@@ -19,16 +19,29 @@ export interface NodeStats {
   readonly bufferedBytes: number;
   /** Whole days until this node's certificate, or one above it, ends; below 0 once it has. `undefined` without TLS. */
   readonly certificateDays: number | undefined;
+  /** Nodes that discovery knows; 0 where it tells only where one of them is. */
+  readonly members: number;
+  /** ms since discovery last told which nodes there are; `undefined`: it never has. */
+  readonly discoveryAgeMs: number | undefined;
   readonly counts: Readonly<Partial<Record<Occurrence, number>>>;
 }
 
 export function statsOf(
-  { dispatcher, server, journal, local, calls, buffers, certificates }: LifecycleParts & { readonly buffers: Buffers },
+  {
+    dispatcher,
+    server,
+    journal,
+    local,
+    calls,
+    buffers,
+    certificates,
+    directory,
+  }: LifecycleParts & { readonly buffers: Buffers },
   phase: NodePhase,
 ): NodeStats {
   return {
     phase,
-    pendingCalls: dispatcher.pendingCalls + local.size + calls.waiting,
+    pendingCalls: dispatcher.pendingCalls + local.size + calls.waitingCalls,
     runningCalls: server.running,
     stuckCalls: server.stuckCalls,
     connectedNodes: dispatcher.nodes().length,
@@ -37,6 +50,8 @@ export function statsOf(
     handshakes: server.handshakes,
     bufferedBytes: buffers.bytes,
     certificateDays: certificates?.daysLeft,
+    members: directory.membership.size,
+    discoveryAgeMs: directory.membership.ageMs,
     counts: journal.snapshot(),
   };
 }

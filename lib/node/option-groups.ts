@@ -1,5 +1,6 @@
 /** Options that belong together, and so are written together. */
 import { IsBoolean } from 'class-validator';
+import type { ModuleRef } from './call-options.js';
 import {
   Count,
   isHost,
@@ -9,7 +10,7 @@ import {
   MillisecondsOrInfinity,
   Optional,
   Port,
-} from './option-rules.js';
+} from '../options/option-rules.js';
 
 /** Where this node accepts connections. */
 export class ListenOptions {
@@ -103,6 +104,85 @@ export class NodeLocationOptions {
   @Optional()
   @Matches(isText, 'the name of a driver')
   driver?: string;
+
+  /** What can be called there, for calls of a module: `'math'`, or `{ module: 'math', version: '1.2.0' }`. Default: not known, it may be anything. */
+  @Optional()
+  @Matches(areModules, "a list of 'module' or { module, version }")
+  modules?: readonly ModuleRef[];
+
+  /** Calls of a module go to nodes of the lowest number that can be reached. Default 0. (RFC 2782: priority) */
+  @Optional()
+  @Count(0, 65_535)
+  priority?: number;
+
+  /** Share of the calls of a module, among nodes of one priority; 0: hardly any. Default 1. (RFC 2782: weight) */
+  @Optional()
+  @Count(0, 65_535)
+  weight?: number;
+}
+
+function areModules(value: unknown): boolean {
+  return Array.isArray(value) && value.every((one) => isText(one) || (isText(one?.module) && isText(one?.version)));
+}
+
+/** What discovery is relied upon for. */
+export class MembershipOptions {
+  /**
+   * A file that keeps what is known of other nodes, for a start at which the source cannot be reached. Written when that
+   * changes; each node needs one of its own. Default: none.
+   */
+  @Optional()
+  @Matches((value) => isText(value) && value !== '', 'the path of a file')
+  cacheFile?: string;
+
+  /**
+   * `true`: `listen` fails with `external_source_error` where the source has told of no nodes, and of this one, within
+   * `connectTimeout`. Default false: the node starts, and goes on asking.
+   */
+  @Optional()
+  @IsBoolean({ message: 'true or false' })
+  required?: boolean;
+}
+
+/** What a node tells others of itself, where its discovery lets it. Its modules and their versions are told too. */
+export class AdvertiseOptions {
+  /** Default: the host in its name. */
+  @Optional()
+  @Matches(isHost, 'a host name or address')
+  host?: string;
+
+  /** For nodes behind another port than they listen on, at the first place of `listen`. Default: where it listens. */
+  @Optional()
+  @Port(1)
+  port?: number;
+
+  /** Calls of a module go to nodes of the lowest number that can be reached. Default 0. (RFC 2782: priority) */
+  @Optional()
+  @Count(0, 65_535)
+  priority?: number;
+
+  /** Share of the calls of a module, among nodes of one priority; 0: hardly any. Default 1. (RFC 2782: weight) */
+  @Optional()
+  @Count(0, 65_535)
+  weight?: number;
+}
+
+/** When a node gets no calls of modules for a while: never the last one, and keys stay where they are. */
+export class EjectionOptions {
+  /** Failures in a row. Default 5. */
+  @Optional()
+  @Count(1, 1_000_000)
+  failures?: number;
+
+  /** ms, the first time; then doubling, with jitter. Default 1,000. */
+  @Optional()
+  @Milliseconds()
+  min?: number;
+
+  /** ms, at most. Default 30,000. */
+  @Optional()
+  @Milliseconds()
+  max?: number;
 }
 
 /** Asked for the place of each node that is dialled. What it leaves out is as with `nodes` that says nothing. */
@@ -206,5 +286,8 @@ export const DEFAULT_CONCURRENCY = {
   casts: 10_000,
   loopDelay: 200,
 } as const;
+export const DEFAULT_MEMBERSHIP = { required: false } as const;
+export const DEFAULT_ADVERTISE = { priority: 0, weight: 1 } as const;
+export const DEFAULT_EJECTION = { failures: 5, min: 1000, max: 30_000 } as const;
 export const DEFAULT_RETRY = { idempotent: [], attempts: 3, ratio: 0.2, perSecond: 10 } as const;
 export const DEFAULT_ADMISSION = { total: 512, perAddress: 32, failuresPerMinute: 10 } as const;

@@ -1,23 +1,34 @@
 /** What a node can be told. Checked once, at the door; inside, everything is there. */
 import { Allow, IsBoolean, IsIn } from 'class-validator';
-import { DEFAULT_MAX_MESSAGE_BYTES } from '../protocol/frame.js';
+import type { Discovery } from '../discovery/discovery.js';
 import { MAX_SECRETS, MIN_SECRET_BYTES, weaknessOf } from '../protocol/handshake.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import type { Codec } from '../protocol/payload.js';
 import type { ModuleControl } from '../server/module-policy.js';
 import type {
   AdmissionOptions,
+  AdvertiseOptions,
   BatchingOptions,
   CompressionOptions,
   ConcurrencyOptions,
+  EjectionOptions,
   KeepaliveOptions,
   ListenOptions,
   LocateNode,
+  MembershipOptions,
   NodeLocationOptions,
   ReconnectOptions,
   RetryOptions,
 } from './option-groups.js';
-import { Count, isText, Matches, Milliseconds, MillisecondsOrInfinity, Optional, Port } from './option-rules.js';
+import {
+  Count,
+  isText,
+  Matches,
+  Milliseconds,
+  MillisecondsOrInfinity,
+  Optional,
+  Port,
+} from '../options/option-rules.js';
 import type { TlsOptions } from './tls-options.js';
 
 /** Options of a node. Times are in ms, sizes in bytes. */
@@ -55,6 +66,26 @@ export class GenRpcOptions {
    */
   @Allow()
   nodes?: Readonly<Record<string, NodeLocationOptions>> | LocateNode;
+
+  /**
+   * Where this node learns of others, and may tell them of itself. With it, `nodes` is for what it cannot tell.
+   * Default: what `nodes` says. (gen_rpc: `{external, Module}`)
+   */
+  @Optional()
+  @Matches(isDiscovery, 'an object with a function resolve(node, signal)')
+  discovery?: Discovery;
+
+  /** Default: a node starts also while its discovery cannot be reached. */
+  @Allow()
+  membership?: MembershipOptions;
+
+  /** What is told of this node by its discovery; `false`: nothing. Default: where it listens, as the host in its name. */
+  @Allow()
+  advertise?: AdvertiseOptions | false;
+
+  /** How calls of a module pass over nodes that fail; `false`: they do not. Default: after 5 failures, for 1 to 30 s. */
+  @Allow()
+  ejection?: EjectionOptions | false;
 
   /**
    * Driver of nodes that `nodes` says nothing about, and of `listen`. Default `tls` where there are certificates (`tls`),
@@ -247,35 +278,6 @@ export class GenRpcOptions {
   exposeErrors?: boolean;
 }
 
-/** Defaults of everything that has one. */
-export const DEFAULT_OPTIONS = {
-  codec: 'msgpackr',
-  callTimeout: 15_000,
-  sbcastTimeout: 15_000,
-  inheritDeadlines: true,
-  clientInactivityTimeout: Infinity,
-  serverInactivityTimeout: Infinity,
-  asyncCallInactivityTimeout: Infinity,
-  connectTimeout: 5_000,
-  handshakeTimeout: 5_000,
-  sendTimeout: 5_000,
-  frameReadTimeout: 30_000,
-  gracePeriod: 10_000,
-  gracefulShutdown: true,
-  maxMessageBytes: DEFAULT_MAX_MESSAGE_BYTES,
-  maxQueuedBytes: 64 * 1024 * 1024,
-  maxBufferedBytes: 256 * 1024 * 1024,
-  maxWindow: 16 * 1024 * 1024,
-  maxQueuedCasts: 10_000,
-  maxLanesPerNode: 16,
-  maxLanes: 4096,
-  castLanes: 'shared',
-  moduleControl: 'disabled',
-  moduleList: [],
-  duplicateNodes: 'newest',
-  exposeErrors: false,
-} as const satisfies Partial<GenRpcOptions>;
-
 function areSecrets(value: unknown): boolean {
   const secrets = Array.isArray(value) ? value : [value];
   return secrets.length > 0 && secrets.length <= MAX_SECRETS && secrets.every((one) => weaknessOf(one) === undefined);
@@ -286,4 +288,8 @@ function isCodec(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return false;
   const { id, encode, decode } = value as Partial<Codec>;
   return /^[a-z0-9-]{1,32}$/.test(id ?? '') && typeof encode === 'function' && typeof decode === 'function';
+}
+
+function isDiscovery(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && typeof (value as Partial<Discovery>).resolve === 'function';
 }

@@ -1,33 +1,41 @@
 /** From what a user wrote to what a node runs on, or one error that names every problem. */
 import type { Batching } from '../connection/frame-writer.js';
+import type { Discovery } from '../discovery/discovery.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
-import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from './check-options.js';
-import { GenRpcConfigError, type Problem } from './config-error.js';
+import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from '../options/check-options.js';
+import { GenRpcConfigError, type Problem } from '../options/config-error.js';
+import { DEFAULT_OPTIONS } from './default-options.js';
 import {
   AdmissionOptions,
+  AdvertiseOptions,
   BatchingOptions,
   CompressionOptions,
   ConcurrencyOptions,
   DEFAULT_ADMISSION,
   DEFAULT_BATCH_GROWTH,
+  DEFAULT_ADVERTISE,
   DEFAULT_BATCHING,
   DEFAULT_COMPRESSION,
   DEFAULT_CONCURRENCY,
+  DEFAULT_EJECTION,
   DEFAULT_KEEPALIVE,
+  DEFAULT_MEMBERSHIP,
   DEFAULT_RECONNECT,
   DEFAULT_RETRY,
+  EjectionOptions,
   KeepaliveOptions,
+  MembershipOptions,
   NodeLocationOptions,
   ReconnectOptions,
   RetryOptions,
   type LocateNode,
 } from './option-groups.js';
-import { DEFAULT_OPTIONS, GenRpcOptions } from './options.js';
+import { GenRpcOptions } from './options.js';
 import { defaultPort, DEFAULT_PORTS, listenProblems, resolveListen, type ResolvedListen } from './resolve-listen.js';
 import { resolveTls, tlsProblems, type ResolvedTls } from './resolve-tls.js';
 
 export interface ResolvedOptions extends Required<
-  Omit<GenRpcOptions, 'secret' | 'listen' | 'nodes' | 'life' | 'tls' | GroupName>
+  Omit<GenRpcOptions, 'secret' | 'listen' | 'nodes' | 'discovery' | 'life' | 'tls' | GroupName>
 > {
   readonly secrets: readonly string[];
   /** Empty: this node only calls. */
@@ -36,6 +44,11 @@ export interface ResolvedOptions extends Required<
   readonly driverPorts: ReadonlyMap<string, number>;
   readonly tls: ResolvedTls | undefined;
   readonly nodes: ReadonlyMap<string, NodeLocationOptions> | LocateNode;
+  readonly discovery: Discovery | undefined;
+  readonly membership: MembershipOptions & { readonly required: boolean };
+  /** `undefined`: nothing is told. */
+  readonly advertise: AdvertiseOptions | undefined;
+  readonly ejection: Required<EjectionOptions> | undefined;
   readonly life: string | undefined;
   readonly reconnect: Required<ReconnectOptions>;
   readonly retry: Required<RetryOptions> | undefined;
@@ -55,12 +68,17 @@ const GROUPS = {
   keepalive: KeepaliveOptions,
   compression: CompressionOptions,
   concurrency: ConcurrencyOptions,
+  membership: MembershipOptions,
+  advertise: AdvertiseOptions,
+  ejection: EjectionOptions,
 } as const;
 
 type GroupName = keyof typeof GROUPS;
 
 /** Groups that may be switched off. */
-const SWITCHES: ReadonlySet<string> = new Set<GroupName>(['keepalive', 'compression', 'retry']);
+const SWITCHES: ReadonlySet<string> = new Set<GroupName>([
+  ...(['keepalive', 'compression', 'retry', 'advertise', 'ejection'] as const),
+]);
 
 /** @throws GenRpcConfigError. `where` names the call that got the options; `drivers` are those that there are beside TLS. */
 export function resolveOptions(
@@ -75,12 +93,13 @@ export function resolveOptions(
   }
   const problems = problemsOf(given, drivers);
   if (problems.length > 0) throw new GenRpcConfigError(where, problems);
-  const { secret, listen, nodes, life, tls, ...rest } = withoutUndefined(given);
+  const { secret, listen, nodes, discovery, life, tls, ...rest } = withoutUndefined(given);
   const driver = driverOf(given);
-  const { reconnect, retry, admission, batching, keepalive, compression, concurrency, ...flat } = {
+  const { reconnect, retry, admission, batching, keepalive, compression, concurrency, ...others } = {
     ...DEFAULT_OPTIONS,
     ...rest,
   };
+  const { membership, advertise, ejection, ...flat } = others;
   return {
     ...flat,
     driver,
@@ -91,6 +110,10 @@ export function resolveOptions(
     maxQueuedBytes: rest.maxQueuedBytes ?? Math.max(DEFAULT_OPTIONS.maxQueuedBytes, 2 * flat.maxMessageBytes),
     secrets: typeof secret === 'string' ? [secret] : secret,
     life,
+    discovery,
+    membership: { ...DEFAULT_MEMBERSHIP, ...withoutUndefined(membership ?? {}) },
+    advertise: advertise === false ? undefined : { ...DEFAULT_ADVERTISE, ...withoutUndefined(advertise ?? {}) },
+    ejection: ejection === false ? undefined : withDefaults<EjectionOptions>(DEFAULT_EJECTION, ejection),
     listen: resolveListen(listen, driver),
     nodes: typeof nodes === 'function' ? nodes : locationsOf(nodes ?? {}),
     reconnect: withDefaults(DEFAULT_RECONNECT, reconnect),
@@ -126,7 +149,8 @@ function problemsOf(given: GenRpcOptions, others: readonly string[]): Problem[] 
     ...tlsProblems(tls),
     ...(nodes === undefined || typeof nodes === 'function' ? [] : nodeProblems(nodes, drivers)),
     ...(Object.keys(GROUPS) as GroupName[]).flatMap((name) => groupProblems(name, given[name])),
-    ...(given.reconnect === undefined ? [] : order(given.reconnect)),
+    ...order('reconnect', given.reconnect, DEFAULT_RECONNECT),
+    ...order('ejection', given.ejection, DEFAULT_EJECTION),
   ];
 }
 
@@ -146,7 +170,8 @@ function nodeProblems(nodes: unknown, drivers: readonly string[]): Problem[] {
   });
 }
 
-function order(reconnect: ReconnectOptions): Problem[] {
-  const { min, max } = withDefaults<ReconnectOptions>(DEFAULT_RECONNECT, isRecord(reconnect) ? reconnect : {});
-  return min > max ? [{ path: 'reconnect.max', expected: `at least reconnect.min, which is ${min}`, got: max }] : [];
+/** Of two bounds, the lower must not be above the upper one. */
+function order(group: GroupName, given: unknown, defaults: { min: number; max: number }): Problem[] {
+  const { min, max } = { ...defaults, ...(isRecord(given) ? withoutUndefined(given) : {}) };
+  return min > max ? [{ path: `${group}.max`, expected: `at least ${group}.min, which is ${min}`, got: max }] : [];
 }

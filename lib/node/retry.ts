@@ -1,8 +1,7 @@
 /** Makes idempotent calls again that failed with their connection, on what is left of their one deadline. */
-import { Backoff } from '../client/backoff.js';
-import type { Target } from '../client/dispatcher.js';
+import { Backoff } from '../ports/backoff.js';
+import type { Target } from '../client/target.js';
 import { tellFailure, type Cancel, type ItemSource, type ReplySink } from '../client/pending-calls.js';
-import { Idle } from '../connection/idle.js';
 import type { Journal } from '../connection/journal.js';
 import { withCallKey } from '../protocol/call-key.js';
 import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
@@ -11,11 +10,13 @@ import { SharedPayload } from '../protocol/payload.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import type { Random } from '../ports/random.js';
 import { RetryBudget, type RetryLimits } from './retry-budget.js';
+import type { WaitingCalls } from './waiting-calls.js';
 
 export interface RetryPorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly journal: Journal;
+  readonly waiting: WaitingCalls;
 }
 
 export interface RetryRules extends RetryLimits {
@@ -50,8 +51,6 @@ const KEY_BYTES = 8;
 
 export class Retries {
   private readonly budget: RetryBudget;
-  private readonly waiting = new Set<RepeatedCall>();
-  private readonly whenIdle = new Idle();
   /** What the routes say of a name. */
   private readonly listed = new WeakMap<FunctionName, boolean>();
 
@@ -60,11 +59,6 @@ export class Retries {
     private readonly ports: RetryPorts,
   ) {
     this.budget = new RetryBudget(ports.clock, rules);
-  }
-
-  /** Calls that wait for their next attempt. */
-  get size(): number {
-    return this.waiting.size;
   }
 
   /** May the function run twice? */
@@ -88,25 +82,9 @@ export class Retries {
       attempts: this.rules.attempts,
       budget: this.budget,
       attempt,
-      waits: (waiting) => this.waiting.add(waiting),
-      goesOn: (waiting) => this.forget(waiting),
     });
     this.budget.earn();
     return call.start();
-  }
-
-  /** Resolves once no call waits for its next attempt. */
-  async idle(): Promise<void> {
-    if (this.size > 0) await this.whenIdle.next();
-  }
-
-  /** Those that wait for their next attempt fail. */
-  close(reason: GenRpcError): void {
-    for (const call of [...this.waiting]) call.end(reason);
-  }
-
-  private forget(call: RepeatedCall): void {
-    if (this.waiting.delete(call) && this.size === 0) this.whenIdle.tell();
   }
 
   private newKey(): string {
@@ -118,9 +96,6 @@ interface RepeatedCallPorts extends RetryPorts {
   readonly attempts: number;
   readonly budget: RetryBudget;
   readonly attempt: Attempt;
-  /** It waits for its next attempt; it no longer does. */
-  waits(call: RepeatedCall): void;
-  goesOn(call: RepeatedCall): void;
 }
 
 /** One call, over as many attempts as it takes. */
@@ -159,7 +134,7 @@ class RepeatedCall implements ReplySink {
     this.maybeExecuted ||= error.maybeExecuted;
     const wait = this.waitAfter(error);
     if (wait === undefined) return this.sink.failed(this.inAll(error));
-    this.ports.waits(this);
+    this.ports.waiting.add(this);
     // Nothing else keeps the process alive for it meanwhile.
     this.timer = this.ports.clock.after(wait, () => this.again(error), true);
   }
@@ -195,7 +170,7 @@ class RepeatedCall implements ReplySink {
   private stopWaiting(): void {
     this.timer?.cancel();
     this.timer = undefined;
-    this.ports.goesOn(this);
+    this.ports.waiting.delete(this);
   }
 
   /** ms until the next attempt; `undefined`: there is none. */

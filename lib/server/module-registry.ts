@@ -4,7 +4,7 @@ import { GenRpcError } from '../protocol/errors.js';
 import { joinRoute, type FunctionName, type Headers, type Subscribable } from '../protocol/invocation.js';
 import { nearestName } from '../protocol/nearest-name.js';
 import type { ModulePolicy } from './module-policy.js';
-import { byAge, isWanted } from './versions.js';
+import { byAge, isWanted } from '../protocol/versions.js';
 
 /** The calling node, as its handshake proved it; the own node for local calls. */
 export interface Caller {
@@ -62,6 +62,13 @@ export interface Callable {
   readonly failureOf?: (cause: unknown) => GenRpcError | undefined;
 }
 
+/** What others are told of a module. */
+export interface ModuleRecord {
+  readonly name: string;
+  /** `''` stands for a module without a version. */
+  readonly versions: readonly string[];
+}
+
 interface RegisteredModule {
   readonly version: string;
   readonly functions: Map<string, Callable>;
@@ -90,6 +97,13 @@ export class ModuleRegistry {
     }
     module.functions.set(name.fn, callable);
     this.found = new WeakMap();
+  }
+
+  /** Modules with a name that others may call, and their versions, oldest first. */
+  listed(): ModuleRecord[] {
+    return [...this.modules]
+      .filter(([name]) => name !== '' && this.policy.allows(name))
+      .map(([name, versions]) => ({ name, versions: versions.map(({ version }) => version) }));
   }
 
   /**

@@ -62,6 +62,7 @@ export class TestApplication {
 
   /** Its connections end without a word; then what it holds in this process is let go. */
   async crash(): Promise<void> {
+    this.world.registry.abandon(this.name);
     for (const node of this.nodes) node.abort();
     await this.close();
   }

@@ -1,13 +1,13 @@
 /** Where the nodes of a test cluster live: one network in memory, one clock, one source of chance, one secret. */
-import type { Discovery } from '../discovery/discovery.js';
 import { MemoryNetwork } from '../driver/memory.driver.js';
-import { systemClock } from '../driver/system.js';
+import { systemClock } from '../system/system.js';
 import { nestLog } from '../nest/gen-rpc.log.js';
 import { MAX_TIMER_MS, type Timer } from '../ports/clock.js';
 import { createNode } from '../node/create-node.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
 import { SeededRandom } from './seeded-random.js';
+import { TestRegistry } from './test-registry.js';
 import { VirtualClock } from './virtual-clock.js';
 
 const DRIVER = 'memory';
@@ -19,14 +19,12 @@ const STEP_MS = 10;
 
 export class TestWorld {
   readonly network: MemoryNetwork;
+  readonly registry = new TestRegistry((node) => ({ driver: DRIVER, host: hostOf(node), port: PORT }));
   readonly virtualClock: VirtualClock | undefined;
   private readonly random: SeededRandom;
   private readonly secret: string;
   /** Calls in memory keep no process alive, and a test may have nothing else to wait for. */
   private readonly keepingAlive: Timer | undefined;
-  private readonly discovery: Discovery = {
-    resolve: async (node) => ({ driver: DRIVER, host: hostOf(node), port: PORT }),
-  };
 
   constructor(clock: 'system' | 'virtual', seed: number) {
     this.virtualClock = clock === 'virtual' ? new VirtualClock() : undefined;
@@ -42,19 +40,23 @@ export class TestWorld {
    * @param home the node on whose host it is
    */
   createNode(home: string, given: Omit<GenRpcOptions, 'secret'>): GenRpcNode {
-    const { tls: _, nodes: __, clientPort: ___, listen, ...options } = given;
+    const { tls: _, nodes: __, clientPort: ___, listen, advertise, membership, ...options } = given;
+    const host = hostOf(home);
     return createNode(
       {
         ...options,
         ...{ secret: this.secret, driver: DRIVER },
-        listen: listen === false ? false : { host: hostOf(home), port: PORT, allowPlaintext: true },
+        listen: listen === false ? false : { host, port: PORT, allowPlaintext: true },
+        discovery: this.registry.discovery(),
+        advertise: advertise === false ? false : { ...advertise, host, port: PORT },
+        membership: { required: membership?.required ?? false },
         // A machine that is busy with other tests must not have calls refused.
         concurrency: { loopDelay: Infinity, ...options.concurrency },
       },
       {
         clock: this.network.clock,
-        ...{ random: this.random, discovery: this.discovery, log: nestLog },
-        drivers: [this.network.driver(hostOf(home), DRIVER)],
+        ...{ random: this.random, log: nestLog },
+        drivers: [this.network.driver(host, DRIVER)],
       },
       'createTestCluster()',
     );

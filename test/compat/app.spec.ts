@@ -2,8 +2,10 @@ import { expect, test } from '@jest/globals';
 import { GenRpcModule } from 'nestjs-gen-rpc';
 import { createTestCluster } from 'nestjs-gen-rpc/testing';
 import { addAcrossNodes, Calculator, MathModule, webModule } from './app.js';
+import { addAcrossNodes } from './app.js';
+import { BEHAVIOURS } from './behaviours.js';
 
-test('a call passes from one Nest app to another', async () => {
+test('N-75 a call passes from one Nest app to another', async () => {
   expect(await addAcrossNodes(1, 2)).toBe(3);
 });
 
@@ -18,4 +20,8 @@ test('a call passes through a cluster in memory, and time when it is told to', a
   await cluster.clock.advance(200);
   expect(await sum).toBe(5);
   await cluster.close();
+});
+
+test.each([...BEHAVIOURS.keys()])('N-75 as in the tests of this version of Nest: %s', async (name) => {
+  await BEHAVIOURS.get(name)?.();
 });

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Deadline, Deadlines } from '../../lib/connection/deadlines.js';
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import type { Clock } from '../../lib/ports/clock.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import { agreedKeepalive, Heartbeat, type HeartbeatSettings } from '../../lib/connection/heartbeat.js';
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import type { Clock, Timer } from '../../lib/ports/clock.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';
 import { until } from '../support/door.js';

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { AddressBook } from '../../lib/discovery/address-book.js';
 import type { Location } from '../../lib/discovery/discovery.js';
 import { ExternalDiscovery } from '../../lib/discovery/external.discovery.js';
+import { Membership } from '../../lib/discovery/membership.js';
 import { createNode } from '../../lib/node/create-node.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { LocateNode } from '../../lib/node/option-groups.js';
@@ -15,8 +17,27 @@ const FAILED = { code: 'external_source_error', family: 'badrpc', maybeExecuted:
 
 type Locate = ConstructorParameters<typeof ExternalDiscovery>[0];
 
-function answering(answer: unknown): ExternalDiscovery {
-  return new ExternalDiscovery((() => answer) as Locate, FALLBACK);
+/** What a node makes of a source's answers. */
+function asking(locate: Locate): { resolve(node: string): Promise<Location> } {
+  const membership = new Membership({
+    clock: new VirtualClock(),
+    isConnected: () => false,
+    problemOf: () => undefined,
+    events: { changed() {}, refused() {}, failed() {}, doubted() {}, read() {} },
+  });
+  const parts = { membership, source: new ExternalDiscovery(locate), nodes: new Map(), fallback: FALLBACK };
+  const book = new AddressBook(parts);
+  return {
+    resolve: async (node) => {
+      const [first, ...others] = await book.resolve(node, AbortSignal.timeout(60_000));
+      expect(others).toEqual([]);
+      return first ?? expect.fail('no place');
+    },
+  };
+}
+
+function answering(answer: unknown): ReturnType<typeof asking> {
+  return asking((() => answer) as Locate);
 }
 
 async function failureOf(reply: Promise<unknown>): Promise<GenRpcError> {
@@ -57,10 +78,10 @@ describe('a source of nodes', () => {
 
   it('is asked by the whole name, each time', async () => {
     const asked: string[] = [];
-    const source = new ExternalDiscovery((node) => {
+    const source = asking((node) => {
       asked.push(node);
       return { port: asked.length };
-    }, FALLBACK);
+    });
     await expect(source.resolve('db@10.0.0.1')).resolves.toMatchObject({ port: 1 });
     await expect(source.resolve('db@10.0.0.1')).resolves.toMatchObject({ port: 2 });
     expect(asked).toEqual(['db@10.0.0.1', 'db@10.0.0.1']);
@@ -68,7 +89,7 @@ describe('a source of nodes', () => {
 
   it('is not asked for what is no node', async () => {
     const asked: string[] = [];
-    const source = new ExternalDiscovery((node) => (asked.push(node), {}), FALLBACK);
+    const source = asking((node) => (asked.push(node), {}));
     await expect(source.resolve('no node')).rejects.toMatchObject({ code: 'invalid_argument' });
     expect(asked).toEqual([]);
   });
@@ -96,7 +117,7 @@ describe('a source of nodes', () => {
       throw cause as Error;
     };
     for (const locate of [throwing, () => Promise.reject(cause as Error)]) {
-      const error = await failureOf(new ExternalDiscovery(locate, FALLBACK).resolve('db@10.0.0.1'));
+      const error = await failureOf(asking(locate).resolve('db@10.0.0.1'));
       expect(error.code).toBe('external_source_error');
       expect(error.message).toContain(said);
       expect(error.cause).toBe(cause);

@@ -1,6 +1,6 @@
 /** Every option that there is, as the library itself knows them: names, defaults, and what it says to a value. */
 import { getMetadataStorage } from 'class-validator';
-import { GenRpcConfigError, type Problem } from '../../lib/node/config-error.js';
+import { GenRpcConfigError, type Problem } from '../../lib/options/config-error.js';
 import * as optionGroups from '../../lib/node/option-groups.js';
 import { GenRpcOptions } from '../../lib/node/options.js';
 import { resolveOptions } from '../../lib/node/resolve-options.js';
@@ -23,10 +23,13 @@ const GROUPS: Readonly<Record<string, new () => object>> = {
   compression: optionGroups.CompressionOptions,
   admission: optionGroups.AdmissionOptions,
   concurrency: optionGroups.ConcurrencyOptions,
+  membership: optionGroups.MembershipOptions,
+  advertise: optionGroups.AdvertiseOptions,
+  ejection: optionGroups.EjectionOptions,
 };
 
 /** Groups without a word of their own: they cannot be switched off. */
-const ONLY_GROUPS = ['reconnect', 'batching', 'admission', 'concurrency'];
+const ONLY_GROUPS = ['reconnect', 'batching', 'admission', 'concurrency', 'membership'];
 
 /** Classes of options that stand nowhere in `GROUPS`. */
 export function strayGroups(): string[] {
@@ -58,7 +61,8 @@ function partsOf(path: string): [group: string, name: string | undefined] {
 export function problemsOf(path: string, value: unknown): readonly Problem[] {
   const [group, name] = partsOf(path);
   // The longest wait must not be below the shortest.
-  const beside = path === 'reconnect.max' ? { min: 1 } : path === 'reconnect.min' ? { max: 2 ** 31 - 1 } : {};
+  const bounded = group === 'reconnect' || group === 'ejection';
+  const beside = bounded && name === 'max' ? { min: 1 } : bounded && name === 'min' ? { max: 2 ** 31 - 1 } : {};
   const within = name === undefined ? value : { ...beside, [name]: value };
   const given = group === LOCATION ? { nodes: { [NODE]: within } } : { [group]: within };
   try {

@@ -1,5 +1,5 @@
 import { MemoryNetwork, type MemoryNetworkOptions } from '../../lib/driver/memory.driver.js';
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
 import { driverCompliance } from './compliance.js';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Channel, ChannelEvents, Driver } from '../../lib/driver/driver.js';
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import { TcpDriver } from '../../lib/driver/tcp.driver.js';
 import { GenRpcError } from '../../lib/protocol/errors.js';
 import { until } from '../support/door.js';

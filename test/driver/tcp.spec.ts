@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { describe, expect, it } from 'vitest';
 import type { Channel, ChannelEvents } from '../../lib/driver/driver.js';
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import { TcpDriver } from '../../lib/driver/tcp.driver.js';
 import type { GenRpcError } from '../../lib/protocol/errors.js';
 import { Cluster } from '../support/cluster.js';

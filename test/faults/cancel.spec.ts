@@ -113,7 +113,7 @@ describe.each(DRIVERS)('T-06 a call that is given up, over %s', (driver) => {
     await using cluster = new Cluster({ driver });
     const b = await cluster.start('b');
     const work = new Work(b);
-    const a = cluster.create('a', { listen: false }, { discovery });
+    const a = cluster.create('a', { listen: false, discovery });
     const given = [new Given(a, 'quick', [1]), new Given(a, 'quick', [LARGE]), new Given(a, 'items')];
     await turns();
     given.forEach((one) => one.cancel());

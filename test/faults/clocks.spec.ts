@@ -1,6 +1,6 @@
 /** Clocks that leap: that of the wall, which nobody here looks at, and that of a machine that was asleep. */
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import { Cluster, twoNodes } from '../support/cluster.js';
 import { until } from '../support/door.js';
 import { HandClock } from '../support/hand.js';

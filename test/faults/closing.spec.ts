@@ -49,7 +49,7 @@ describe.each(DRIVERS)('G-05 a node over %s', (driver) => {
       let find: (where: Location) => void = () => {};
       const discovery = { resolve: () => new Promise<Location>((resolve) => (find = resolve)) };
       const b = await cluster.start('b');
-      const a = cluster.create('a', { listen: false }, { discovery });
+      const a = cluster.create('a', { listen: false, discovery });
       const told = [a.call(B, 'math', 'add', [1, 2]), a.call(B, 'math', 'add', [upTo(5)]), a.connect(B)].map((one) =>
         expect(one).rejects.toMatchObject({ code: 'cancelled', maybeExecuted: false }),
       );

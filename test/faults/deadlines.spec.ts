@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Deadline, Deadlines } from '../../lib/connection/deadlines.js';
 import type { Location } from '../../lib/discovery/discovery.js';
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcError } from '../../lib/protocol/errors.js';
 import type { CallContext } from '../../lib/server/module-registry.js';
@@ -160,7 +160,7 @@ describe.each(DRIVERS)('T-03 a deadline that passes, over %s', (driver) => {
     let find: (where: Location) => void = () => {};
     const discovery = { resolve: () => new Promise<Location>((resolve) => (find = resolve)) };
     await using nodes = await twoNodes({ driver });
-    const caller = nodes.create('caller', { listen: false }, { discovery });
+    const caller = nodes.create('caller', { listen: false, discovery });
     const calls = [[1], [LARGE]].map((args) => caller.call(B, 'math', 'echo', args, { timeout: TIMEOUT }));
     const reading = readOf(caller.stream(B, 'math', 'add', [1, 2], { timeout: TIMEOUT }));
     expect(await outcomesOf(calls)).toEqual([false, false]);
@@ -367,13 +367,10 @@ describe('W-05 very many deadlines at one moment', () => {
   it(`W-05 ${CALLS} calls: each is told once, and the loop goes on`, { timeout: 60_000 }, async () => {
     await using cluster = new Cluster({ driver: 'memory', options: { maxQueuedBytes: 1024 ** 3 } });
     // One that is never found: what is looked at is the caller alone.
-    const a = cluster.create(
-      'a',
-      { listen: false, connectTimeout: 60_000 },
-      {
-        discovery: { resolve: () => new Promise<Location>(() => {}) },
-      },
-    );
+    const a = cluster.create('a', {
+      ...{ listen: false, connectTimeout: 60_000 },
+      discovery: { resolve: () => new Promise<Location>(() => {}) },
+    });
     const invocation = { name: a.functionName('math', 'never'), args: [], single: false, headers: undefined };
     const at = performance.now() + 1000;
     let told = 0;

@@ -1,6 +1,6 @@
 /** A slow network that is shared: large messages leave room for small ones, and their slowness is not taken for death. */
 import { describe, expect, it } from 'vitest';
-import type { Target } from '../../lib/client/dispatcher.js';
+import type { Target } from '../../lib/client/target.js';
 import { SOCKET_DRIVERS, type SocketDriver } from '../support/cluster.js';
 import { describeOnNetworks, Link } from '../support/net-namespace.js';
 import { NetNode } from '../support/net-node.js';

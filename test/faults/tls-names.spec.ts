@@ -201,9 +201,8 @@ describe('L-14 hosts that can be written in several ways', () => {
     await using _ = cluster;
     const nodes = { [b.name]: { port: b.endpoints()[0]?.port ?? 0 } };
     const caller = `a@${host}`;
-    const a = cluster.create(caller, { listen: false, nodes, tls: await tlsOf(caller) }, {
-      discovery: undefined,
-    } as never);
+    const options = { listen: false, nodes, tls: await tlsOf(caller) } as const;
+    const a = cluster.create(caller, { ...options, discovery: undefined } as never);
     await expect(a.call(b.name, 'canary', 'sing')).resolves.toBe('la');
   });
 });

@@ -1,7 +1,7 @@
 /** One node that calls and several that answer: what the verbs for many nodes are tried on. */
 import { expect } from 'vitest';
 import { GenRpcError, type GenRpcErrorCode } from '../../lib/protocol/errors.js';
-import type { Target } from '../../lib/client/dispatcher.js';
+import type { Target } from '../../lib/client/target.js';
 import type { CallOutcome } from '../../lib/node/broadcasts.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { Cluster, type ClusterSettings, type NodeSettings } from '../support/cluster.js';

@@ -1,4 +1,5 @@
 /** `multicall`: one call to many nodes, an outcome for each of them, one deadline for all. */
+import type { NodeTarget } from '../../lib/client/target.js';
 import { describe, expect, it } from 'vitest';
 import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';
 import { DRIVERS } from '../support/cluster.js';
@@ -27,7 +28,7 @@ describe.each(DRIVERS)('over %s', (driver) => {
       const { master, names } = nodes;
       const targets = names.map(aim);
       const { outcomes, results, badNodes } = await master.multicall(targets, HELPER, 'whoami');
-      const asked = targets.map((target) => (typeof target === 'string' ? { node: target } : target));
+      const asked = targets.map((target) => (typeof target === 'string' ? { node: target } : (target as NodeTarget)));
       const ms = expect.any(Number) as number;
       expect(outcomes).toEqual(asked.map((one) => ({ ...one, ok: true, value: one.node, ms })));
       expect(results).toEqual(names);

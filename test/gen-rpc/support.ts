@@ -13,7 +13,7 @@
  * | a sleep | a function that waits to be told, and a clock that the test advances |
  */
 import { expect } from 'vitest';
-import type { Target } from '../../lib/client/dispatcher.js';
+import type { Target } from '../../lib/client/target.js';
 import type { Occurrence } from '../../lib/connection/journal.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { ErrorFamily, GenRpcErrorCode } from '../../lib/protocol/errors.js';

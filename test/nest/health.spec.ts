@@ -113,7 +113,7 @@ describe('GenRpcHealthIndicator', () => {
     cluster.discovery.locations.set(peer, { driver: 'tcp', host: '127.0.0.1', port });
     const a = await cluster.start('a');
     expect(await new GenRpcHealthIndicator(a).isConnected('stock', peer, { timeout: 50 })).toEqual({
-      stock: { status: 'down', peer, code: 'timeout', message: `There was no connection to ${peer} within 50 ms.` },
+      stock: { status: 'down', peer, code: 'timeout', message: `There was no connection to "${peer}" within 50 ms.` },
     });
     expect(a.stats().pendingCalls).toBe(0);
     silent.close();

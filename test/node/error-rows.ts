@@ -139,7 +139,11 @@ async function rejectingPair(): Promise<Ground> {
 async function lonely(options: NodeSettings = {}): Promise<Ground> {
   const cluster = new Cluster();
   const discovery = { resolve: () => Promise.reject(new Error('etcd is down')) };
-  const a = cluster.create('a', { listen: false, ...options }, options.clientPort === undefined ? { discovery } : {});
+  const a = cluster.create('a', {
+    listen: false,
+    ...(options.clientPort === undefined ? { discovery } : {}),
+    ...options,
+  });
   return { a, [Symbol.asyncDispose]: () => cluster[Symbol.asyncDispose]() };
 }
 

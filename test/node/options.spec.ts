@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { GenRpcConfigError, type Problem } from '../../lib/node/config-error.js';
+import { GenRpcConfigError, type Problem } from '../../lib/options/config-error.js';
 import { createNode } from '../../lib/node/create-node.js';
 import { nearestName } from '../../lib/protocol/nearest-name.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import { resolveOptions } from '../../lib/node/resolve-options.js';
 import { MemoryNetwork } from '../../lib/driver/memory.driver.js';
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import { SECRET } from '../support/cluster.js';
 
 const GOOD = { name: 'a@127.0.0.1', secret: SECRET };
@@ -306,6 +306,10 @@ describe('options that are right', () => {
       ]),
       tls: undefined,
       nodes: new Map(),
+      discovery: undefined,
+      membership: { required: false },
+      advertise: { priority: 0, weight: 1 },
+      ejection: { failures: 5, min: 1000, max: 30_000 },
       driver: 'tcp',
       codec: 'msgpackr',
       callTimeout: 15_000,

@@ -41,7 +41,7 @@ describe('a node that listens at several places', () => {
     expect([outside?.driver, inside?.driver]).toEqual(['tls', 'tcp']);
     const nodes = { [B]: { port: outside?.port ?? 0 } };
     const near = { [B]: { port: inside?.port ?? 0, driver: 'tcp' } };
-    const callers = [nodes, near].map((known, at) => cluster.create(`c${at}`, { listen: false, nodes: known }, OWN));
+    const callers = [nodes, near].map((known, at) => cluster.create(`c${at}`, { listen: false, nodes: known, ...OWN }));
     const subjects = await Promise.all(callers.map((caller) => caller.call(B, 'who', 'calls')));
     expect(subjects).toEqual(['CN=any@localhost', undefined]);
   });
@@ -51,7 +51,8 @@ describe('a node that listens at several places', () => {
     const edge = await cluster.start('b', { listen: [{ port: 0 }, { driver: 'tcp', port: 0 }] });
     edge.register('who', { calls: (_args, { caller }) => caller.certificate?.subject });
     const [outside, inside] = edge.endpoints().map(({ driver, port }) => ({ [B]: { driver, port } }));
-    const namesake = (nodes = outside): GenRpcNode => cluster.create('a', { listen: false, nodes: nodes ?? {} }, OWN);
+    const namesake = (nodes = outside): GenRpcNode =>
+      cluster.create('a', { listen: false, nodes: nodes ?? {}, ...OWN });
     const first = namesake(inside);
     await expect(first.call(B, 'who', 'calls')).resolves.toBeUndefined();
     const real = namesake(outside);
@@ -77,7 +78,7 @@ describe('a node that listens at several places', () => {
 });
 
 /** Without what the cluster knows of where nodes are. */
-const OWN = { discovery: undefined } as never;
+const OWN = { discovery: undefined } as object;
 
 describe('a caller', () => {
   it('whose certificate names another node is refused as one without the secret is, and the log says why', async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { currentCalls, CurrentCalls, type ParentCall } from '../../lib/server/current-call.js';
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import { GenRpcError } from '../../lib/protocol/errors.js';
 import type { CallContext } from '../../lib/server/module-registry.js';
 import { Cluster } from '../support/cluster.js';

@@ -28,6 +28,10 @@ class MemoryFiles implements Files {
     return Buffer.from(text);
   }
 
+  replace(path: string, text: string): void {
+    this.all.set(path, text);
+  }
+
   watch(_: readonly string[], changed: () => void, failed: (cause: Error) => void): Watch {
     if (this.failure !== undefined) failed(this.failure);
     this.watches.add(changed);

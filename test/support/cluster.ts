@@ -7,7 +7,7 @@ import type { Discovery, Location } from '../../lib/discovery/discovery.js';
 import type { Driver } from '../../lib/driver/driver.js';
 import { MemoryNetwork } from '../../lib/driver/memory.driver.js';
 import type { LineOptions } from '../../lib/driver/memory-way.js';
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import { TcpDriver } from '../../lib/driver/tcp.driver.js';
 import type { Clock } from '../../lib/ports/clock.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
@@ -109,12 +109,12 @@ export class Cluster {
       {
         ...{ name: full, secret: SECRET, listen: { port: 0 } },
         ...ofDriver(this.driver),
+        discovery: this.discovery,
         ...this.settings.options,
         ...options,
         concurrency: { ...UNHURRIED, ...this.settings.options?.concurrency, ...options.concurrency },
       },
       {
-        discovery: this.discovery,
         log: this.log,
         drivers: [this.network.driver('127.0.0.1')],
         ...(this.clock === undefined ? {} : { clock: this.clock }),

@@ -1,5 +1,5 @@
 /** The system's clock, counted. */
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import type { Clock, Timer } from '../../lib/ports/clock.js';
 
 /** The timers of a node never count as active resources of the process: this counts those that are still to run. */

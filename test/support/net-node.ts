@@ -1,6 +1,6 @@
 /** A node that is a process of its own, in a network of its own: what a test asks it to do, and what it says. */
 import { join } from 'node:path';
-import type { Target } from '../../lib/client/dispatcher.js';
+import type { Target } from '../../lib/client/target.js';
 import type { CallOptions } from '../../lib/node/call-options.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import type { NodeStats } from '../../lib/node/node-stats.js';

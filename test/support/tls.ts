@@ -3,7 +3,7 @@ import { inject } from 'vitest';
 import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
 import type { IssueOptions } from '../../lib/certificates/issue-options.js';
 import type { Credentials, TlsMaterial } from '../../lib/driver/credentials.js';
-import { systemClock } from '../../lib/driver/system.js';
+import { systemClock } from '../../lib/system/system.js';
 import { TlsDriver, type TlsRules } from '../../lib/driver/tls.driver.js';
 import type { Clock } from '../../lib/ports/clock.js';
 

@@ -184,6 +184,25 @@ describe('createTestCluster', () => {
     expect(await cluster.node('b').call('a@test', 'notes', 'list')).toEqual(['b@test: hello']);
   });
 
+  it('tells the nodes of each other, and of the modules that each has', async () => {
+    const nodes = { one: StockModule, two: StockModule, orders: OrdersModule };
+    await using cluster = await createTestCluster({ nodes, clock: 'virtual' });
+    const orders = cluster.node('orders');
+    const listed = (): string[] => orders.members().map(({ name }) => name);
+    expect(listed()).toEqual(['one@test', 'two@test']);
+    const count = (): Promise<number> => orders.call({ module: 'stock' }, 'stock', 'count', ['tea']);
+    expect(await count()).toBe(40);
+    // A registry does not hear of a crash; calls find out.
+    await cluster.stop('one');
+    expect(listed()).toEqual(['one@test', 'two@test']);
+    expect([await count(), await count()]).toEqual([40, 40]);
+    await cluster.drain('two');
+    expect(listed()).not.toContain('two@test');
+    await cluster.start('one');
+    await cluster.clock.advance(60_000);
+    expect([listed(), await count()]).toEqual([['one@test'], 40]);
+  });
+
   it('takes a dynamic module, and a whole name where others have it written down', async () => {
     const stock: DynamicModule = { module: class {}, imports: [StockModule] };
     await using cluster = await createTestCluster({ nodes: { 'stock@10.1.2.3': stock, a: moduleOf({}) } });

@@ -1,10 +1,15 @@
 /** Files as the operating system has them. Directories are watched, as most tools replace files instead of writing them. */
-import { readFileSync, realpathSync, watch, type FSWatcher } from 'node:fs';
+import { readFileSync, realpathSync, renameSync, watch, writeFileSync, type FSWatcher } from 'node:fs';
 import { dirname } from 'node:path';
 import type { Files } from '../ports/files.js';
 
 export const systemFiles: Files = {
   read: (path) => readFileSync(path),
+  replace(path, text) {
+    const beside = `${path}.${process.pid}.new`;
+    writeFileSync(beside, text, { mode: 0o600 });
+    renameSync(beside, path);
+  },
   watch(paths, changed, failed) {
     const watchers = directoriesOf(paths).flatMap((directory) => watcherOf(directory, changed, failed) ?? []);
     return { close: () => watchers.forEach((watcher) => watcher.close()) };

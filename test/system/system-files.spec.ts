@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, renameSync, rmSync, symlinkSync, unlinkSync, wr
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { systemSignals } from '../../lib/driver/system.js';
-import { systemFiles } from '../../lib/driver/system-files.js';
+import { systemSignals } from '../../lib/system/system.js';
+import { systemFiles } from '../../lib/system/system-files.js';
 import { until } from '../support/door.js';
 
 /** A directory, and how often a change in it was told. */

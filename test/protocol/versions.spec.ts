@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { byAge, isWanted } from '../../lib/server/versions.js';
+import { byAge, isWanted } from '../../lib/protocol/versions.js';
 
 describe('a version is wanted', () => {
   it.each([

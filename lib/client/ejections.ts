@@ -1,0 +1,64 @@
+/** Which nodes have failed so often lately that others are called instead. (Envoy: outlier detection) */
+import type { Journal } from '../connection/journal.js';
+import type { Clock } from '../ports/clock.js';
+import type { Random } from '../ports/random.js';
+import { Backoff } from '../ports/backoff.js';
+
+export interface EjectionRules {
+  /** Failures in a row. */
+  readonly failures: number;
+  /** ms: the bounds of how long. */
+  readonly min: number;
+  readonly max: number;
+}
+
+export interface EjectionPorts {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly journal: Journal;
+}
+
+interface Record {
+  failures: number;
+  until: number;
+  readonly backoff: Backoff;
+}
+
+export class Ejections {
+  private readonly failing = new Map<string, Record>();
+
+  /** @param rules `undefined`: nobody is ever ejected */
+  constructor(
+    private readonly rules: EjectionRules | undefined,
+    private readonly ports: EjectionPorts,
+  ) {}
+
+  has(node: string): boolean {
+    if (this.failing.size === 0) return false;
+    const { until = 0 } = this.failing.get(node) ?? {};
+    return until > this.ports.clock.now();
+  }
+
+  succeeded(node: string): void {
+    if (this.failing.size > 0) this.failing.delete(node);
+  }
+
+  /** Once its time is over, one more failure is enough. */
+  failed(node: string): void {
+    const { rules, ports } = this;
+    if (rules === undefined || this.has(node)) return;
+    const record = this.failing.get(node) ?? { failures: 0, until: 0, backoff: new Backoff(rules, ports.random) };
+    this.failing.set(node, record);
+    record.failures += 1;
+    if (record.failures < rules.failures) return;
+    const ms = Math.round(rules.min / 2 + record.backoff.next() / 2);
+    record.until = ports.clock.now() + ms;
+    const message = (): string => `${node} failed ${record.failures} times in a row: others are called for ${ms} ms.`;
+    ports.journal.note('node_ejected', message);
+  }
+
+  /** Discovery knows it no more. */
+  forget(node: string): void {
+    this.failing.delete(node);
+  }
+}
