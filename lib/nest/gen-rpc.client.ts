@@ -8,7 +8,7 @@ import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
 import type { CallOptions } from '../node/call-options.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import { StreamReply, type ReplyShape } from '../node/stream-reply.js';
-import { isItemStream } from '../node/call-options.js';
+import { isItemStream, targetOf } from '../node/call-options.js';
 import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
 import {
@@ -20,8 +20,8 @@ import {
 } from './gen-rpc.client-options.js';
 import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { nestErrorOf } from './gen-rpc.exceptions.js';
-import { ClientPackets } from './gen-rpc.packets.js';
 import { ObserverSink } from './gen-rpc.observer-sink.js';
+import { ClientPackets } from './gen-rpc.packets.js';
 import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
 import { UnknownNames } from './gen-rpc.unknown-names.js';
 
@@ -60,7 +60,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   constructor(options: GenRpcClientOptions | GenRpcSharedClientOptions) {
     super();
     this.source = nodeSourceOf(options);
-    this.target = asTarget(options.target);
+    this.target = targetOf(options.target);
     this.nestErrors = options.errors !== 'gen_rpc';
     this.packets = ClientPackets.of(options);
     if (this.source.owned) this.currentNode();
@@ -236,7 +236,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private targetOf({ target, key }: GenRpcDirections): Target {
     if (target === undefined && key === undefined) return this.target;
-    return { ...(target === undefined ? this.target : asTarget(target)), key };
+    return { ...(target === undefined ? this.target : targetOf(target)), key };
   }
 
   private errorOf(error: unknown): unknown {
@@ -251,6 +251,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private openNode(): GenRpcNode {
     const node = this.source.make(this.makeNode);
+    this.connected = node.isConnected(this.target);
     this.stopListening = node.onStatus((name, connected) => {
       if ('node' in this.target && name === this.target.node) this.tell(connected);
       else if (choiceOf(this.target) !== undefined) this.tell(node.isConnected(this.target));
@@ -269,10 +270,6 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 function directionsOf(packet: ReadPacket): GenRpcDirections {
   const data: unknown = packet.data;
   return data instanceof GenRpcRecord ? data.directions : NO_DIRECTIONS;
-}
-
-function asTarget(target: string | Target): Target {
-  return typeof target === 'string' ? { node: target } : target;
 }
 
 function isNil(value: unknown): value is null | undefined {

@@ -1,9 +1,10 @@
-/** Hands a reply to an observer. A class, because an object of closures a call is what the collector feels first. */
+/** Where a reply meets RxJS. */
 import type { Observer } from 'rxjs';
 import type { ReplySink } from '../client/pending-calls.js';
 import type { ReplyShape } from '../node/stream-reply.js';
 import type { GenRpcError } from '../protocol/errors.js';
 
+/** Hands a reply to an observer. A class, because an object of closures a call is what the collector feels first. */
 export class ObserverSink<T> implements ReplySink {
   constructor(
     private readonly observer: Observer<T>,
