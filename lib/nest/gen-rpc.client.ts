@@ -15,6 +15,7 @@ import {
   nodeSourceOf,
   type GenRpcClientOptions,
   type GenRpcSharedClientOptions,
+  type MakeNode,
   type NodeSource,
 } from './gen-rpc.client-options.js';
 import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
@@ -51,6 +52,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly nestErrors: boolean;
   private readonly packets: ClientPackets | undefined;
   private node: GenRpcNode | undefined;
+  private makeNode: MakeNode | undefined;
   private stopListening: (() => void) | undefined;
   private connected = false;
 
@@ -83,6 +85,12 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     this.node = undefined;
     if (this.source.owned) await node?.close();
     stopListening?.();
+  }
+
+  /** From now on nodes of its own are made by `makeNode`; the one that it has is closed. @internal for test clusters */
+  async move(makeNode: MakeNode): Promise<void> {
+    await this.close();
+    this.makeNode = makeNode;
   }
 
   override unwrap<T = GenRpcNode>(): T {
@@ -242,7 +250,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   private openNode(): GenRpcNode {
-    const node = this.source.make();
+    const node = this.source.make(this.makeNode);
     this.connected = node.isConnected(this.target);
     this.stopListening = node.onStatus((name, connected) => {
       if ('node' in this.target && name === this.target.node) this.tell(connected);
