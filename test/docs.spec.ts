@@ -17,6 +17,8 @@ const workers = await Page.read('docs/WORKERS.md');
 const counts = await Page.read('docs/COUNTS.md');
 const certificates = await Page.read('docs/CERTIFICATES.md');
 const security = await Page.read('docs/SECURITY.md');
+const nest = await Page.read('docs/NEST.md');
+const discovery = await Page.read('docs/DISCOVERY.md');
 const errors = await Page.read('docs/errors.md');
 const migration = await Page.read('docs/MIGRATION.md');
 const journal = await Page.read('lib/connection/journal.ts');
@@ -265,7 +267,7 @@ describe('docs/MIGRATION.md', () => {
   });
 });
 
-describe.each([genRpc, settings, workers, counts, certificates, security, errors, migration])('$path', (page) => {
+describe.each([genRpc, settings, workers, counts, certificates, security, errors, migration, nest, discovery])('$path', (page) => {
   it('links to what there is', async () => {
     for (const link of page.links()) expect(existsSync(join(ROOT, dirname(page.path), link)), link).toBe(true);
     for (const [, path = '', anchor = ''] of page.text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {

@@ -10,7 +10,7 @@ import {
   MillisecondsOrInfinity,
   Optional,
   Port,
-} from './option-rules.js';
+} from '../options/option-rules.js';
 
 /** Where this node accepts connections. */
 export class ListenOptions {

@@ -20,7 +20,15 @@ import type {
   ReconnectOptions,
   RetryOptions,
 } from './option-groups.js';
-import { Count, isText, Matches, Milliseconds, MillisecondsOrInfinity, Optional, Port } from './option-rules.js';
+import {
+  Count,
+  isText,
+  Matches,
+  Milliseconds,
+  MillisecondsOrInfinity,
+  Optional,
+  Port,
+} from '../options/option-rules.js';
 import type { TlsOptions } from './tls-options.js';
 
 /** Options of a node. Times are in ms, sizes in bytes. */

@@ -2,9 +2,9 @@
 import type { Batching } from '../connection/frame-writer.js';
 import type { Discovery } from '../discovery/discovery.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
-import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from './check-options.js';
+import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from '../options/check-options.js';
+import { GenRpcConfigError, type Problem } from '../options/config-error.js';
 import { DEFAULT_OPTIONS } from './default-options.js';
-import { GenRpcConfigError, type Problem } from './config-error.js';
 import {
   AdmissionOptions,
   AdvertiseOptions,

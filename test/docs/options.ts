@@ -1,6 +1,6 @@
 /** Every option that there is, as the library itself knows them: names, defaults, and what it says to a value. */
 import { getMetadataStorage } from 'class-validator';
-import { GenRpcConfigError, type Problem } from '../../lib/node/config-error.js';
+import { GenRpcConfigError, type Problem } from '../../lib/options/config-error.js';
 import * as optionGroups from '../../lib/node/option-groups.js';
 import { GenRpcOptions } from '../../lib/node/options.js';
 import { resolveOptions } from '../../lib/node/resolve-options.js';

@@ -1,0 +1,24 @@
+import { ExternalDiscovery } from '../../lib/discovery/external.discovery.js';
+import { StaticDiscovery, type WrittenNode } from '../../lib/discovery/static.discovery.js';
+import { describeSource, type Places, type SourceWorld } from './compliance.js';
+
+const NODES: Readonly<Record<string, WrittenNode>> = {
+  'a@127.0.0.2': { port: 7001 },
+  'b@127.0.0.3': { driver: 'tls', host: 'b.internal' },
+};
+const KNOWN: Places = {
+  'a@127.0.0.2': [{ driver: 'tcp', host: '127.0.0.2', port: 7001 }],
+  'b@127.0.0.3': [{ driver: 'tls', host: 'b.internal', port: 5369 }],
+};
+
+function worldOf(source: SourceWorld['source']): SourceWorld {
+  return { source, known: KNOWN, [Symbol.asyncDispose]: async () => {} };
+}
+
+describeSource('a list', async () => worldOf(new StaticDiscovery(new Map(Object.entries(NODES)))), {
+  unknown: 'by its name',
+});
+
+describeSource('a function', async () => worldOf(new ExternalDiscovery(async (node) => NODES[node] ?? {})), {
+  unknown: 'by its name',
+});
