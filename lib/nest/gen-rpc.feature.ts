@@ -1,6 +1,6 @@
 /** Clients on the one node of an application, each injected by its name. */
 import { Module, type DynamicModule, type FactoryProvider, type ModuleMetadata } from '@nestjs/common';
-import { GenRpcConfigError, type Problem } from '../node/config-error.js';
+import { GenRpcConfigError, type Problem } from '../options/config-error.js';
 import { GenRpcNode } from '../node/gen-rpc-node.js';
 import { problemsOf, type GenRpcFeatureClient } from './gen-rpc.client-options.js';
 import { GenRpcClient } from './gen-rpc.client.js';
