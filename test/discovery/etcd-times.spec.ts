@@ -208,6 +208,7 @@ describe('a source in etcd', () => {
     world.etcd.manners.set(used, 'is silent');
     world.put(B, 2, false);
     await world.clock.advance(12_000 + 3000 + 100);
+    expect(world.etcd.times('/v3/watch', other)).toHaveLength(1);
     expect(world.table.places).toEqual({ [A]: [placeAt(1)] });
     await world.clock.advance(13_100);
     expect(world.table.places).toEqual({ [A]: [placeAt(1)], [B]: [placeAt(2)] });
