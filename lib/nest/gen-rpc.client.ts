@@ -8,7 +8,7 @@ import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
 import type { CallOptions } from '../node/call-options.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import { StreamReply, type ReplyShape } from '../node/stream-reply.js';
-import { isItemStream } from '../node/call-options.js';
+import { isItemStream, targetOf } from '../node/call-options.js';
 import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
 import {
@@ -19,7 +19,10 @@ import {
 } from './gen-rpc.client-options.js';
 import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { nestErrorOf } from './gen-rpc.exceptions.js';
+import { ObserverSink } from './gen-rpc.observer-sink.js';
+import { ClientPackets } from './gen-rpc.packets.js';
 import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
+import { UnknownNames } from './gen-rpc.unknown-names.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
 
@@ -37,6 +40,7 @@ const MAX_NAMES = 10_000;
 export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly emitter = new EventEmitter();
   private readonly names = new Map<unknown, FunctionName>();
+  private readonly unknownNames = new UnknownNames();
   /** Nest's own hooks, which subclasses override. */
   private readonly shape: ReplyShape = {
     value: (value) => this.serializeResponse(value),
@@ -45,6 +49,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly target: Target;
   private readonly source: NodeSource;
   private readonly nestErrors: boolean;
+  private readonly packets: ClientPackets | undefined;
   private node: GenRpcNode | undefined;
   private stopListening: (() => void) | undefined;
   private connected = false;
@@ -53,8 +58,9 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   constructor(options: GenRpcClientOptions | GenRpcSharedClientOptions) {
     super();
     this.source = nodeSourceOf(options);
-    this.target = asTarget(options.target);
+    this.target = targetOf(options.target);
     this.nestErrors = options.errors !== 'gen_rpc';
+    this.packets = ClientPackets.of(options);
     if (this.source.owned) this.currentNode();
   }
 
@@ -134,7 +140,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
       const packet = this.createPacket(pattern, data);
       const target = this.targetOf(directionsOf(packet));
       // Which node gets it is known only once it is sent.
-      if (choiceOf(target) !== undefined || !this.currentNode().isConnected(target)) {
+      if (this.packets !== undefined || choiceOf(target) !== undefined || !this.currentNode().isConnected(target)) {
         const dispatched = this.dispatchEvent<TResult>(packet);
         dispatched.catch(() => {});
         return from(dispatched);
@@ -156,7 +162,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   protected override async dispatchEvent<T = unknown>(packet: ReadPacket): Promise<T> {
     try {
-      await new Promise<void>((written, dropped) => this.post(packet, { written, dropped }));
+      const outgoing = this.packets === undefined ? packet : await this.packets.event(packet);
+      await new Promise<void>((written, dropped) => this.post(outgoing, { written, dropped }));
     } catch (error) {
       throw this.errorOf(error);
     }
@@ -172,13 +179,17 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   /** Never throws: what is wrong with the call itself goes to the sink too. Returns what cancels. */
   private request(packet: ReadPacket, sink: ReplySink): Cancel {
     try {
-      const directions = directionsOf(packet);
-      const invocation = this.invocationOf(packet, directions);
-      return this.currentNode().request(this.targetOf(directions), invocation, directions as CallOptions, sink);
+      return this.packets?.request(packet, sink, (...packed) => this.call(...packed)) ?? this.call(packet, sink);
     } catch (error) {
       sink.failed(error as GenRpcError);
       return () => false;
     }
+  }
+
+  private call(packet: ReadPacket, sink: ReplySink): Cancel {
+    const directions = directionsOf(packet);
+    const invocation = this.invocationOf(packet, directions);
+    return this.currentNode().request(this.targetOf(directions), invocation, directions as CallOptions, sink);
   }
 
   private post(packet: ReadPacket, outcome?: CastOutcome): void {
@@ -217,11 +228,13 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private targetOf({ target, key }: GenRpcDirections): Target {
     if (target === undefined && key === undefined) return this.target;
-    return { ...(target === undefined ? this.target : asTarget(target)), key };
+    return { ...(target === undefined ? this.target : targetOf(target)), key };
   }
 
   private errorOf(error: unknown): unknown {
-    return this.nestErrors && isGenRpcError(error) ? nestErrorOf(error) : error;
+    if (!this.nestErrors || !isGenRpcError(error)) return error;
+    this.unknownNames.tell(error);
+    return nestErrorOf(error);
   }
 
   private currentNode(): GenRpcNode {
@@ -230,6 +243,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private openNode(): GenRpcNode {
     const node = this.source.make();
+    this.connected = node.isConnected(this.target);
     this.stopListening = node.onStatus((name, connected) => {
       if ('node' in this.target && name === this.target.node) this.tell(connected);
       else if (choiceOf(this.target) !== undefined) this.tell(node.isConnected(this.target));
@@ -245,46 +259,9 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 }
 
-/** Hands a reply to an observer. A class, because an object of closures a call is what the collector feels first. */
-class ObserverSink<T> implements ReplySink {
-  constructor(
-    private readonly observer: Observer<T>,
-    private readonly shape: ReplyShape,
-  ) {}
-
-  item(value: unknown): void {
-    let shaped: T;
-    try {
-      shaped = this.shape.value(value) as T;
-    } catch (error) {
-      return this.observer.error(error);
-    }
-    this.observer.next(shaped);
-  }
-
-  done(value: unknown): void {
-    if (value !== undefined) this.item(value);
-    this.observer.complete();
-  }
-
-  failed(error: GenRpcError): void {
-    let shaped: unknown;
-    try {
-      shaped = this.shape.error(error);
-    } catch (thrown) {
-      shaped = thrown;
-    }
-    this.observer.error(shaped);
-  }
-}
-
 function directionsOf(packet: ReadPacket): GenRpcDirections {
   const data: unknown = packet.data;
   return data instanceof GenRpcRecord ? data.directions : NO_DIRECTIONS;
-}
-
-function asTarget(target: string | Target): Target {
-  return typeof target === 'string' ? { node: target } : target;
 }
 
 function isNil(value: unknown): value is null | undefined {
