@@ -11,7 +11,9 @@ process.on('exit', () => rmSync(root, { recursive: true, force: true }));
 
 const TYPES_NODE = { '@types/node': '^20.19.0' };
 const nest = (version) => ({
-  ...Object.fromEntries(['common', 'core', 'microservices'].map((name) => [`@nestjs/${name}`, version])),
+  ...Object.fromEntries(
+    ['common', 'core', 'microservices', 'platform-express'].map((name) => [`@nestjs/${name}`, version]),
+  ),
   ...{ rxjs: '^7.8.0', 'reflect-metadata': '^0.2.0', jest: '^30.0.0', ...TYPES_NODE },
 });
 const NODENEXT = { module: 'nodenext' };

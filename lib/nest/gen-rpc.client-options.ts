@@ -8,8 +8,9 @@ import type { GenRpcOptions } from '../node/options.js';
 import { choiceOf, type Target } from '../client/target.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { nestLog } from './gen-rpc.log.js';
+import type { GenRpcPacketOptions } from './gen-rpc.packets.js';
 
-interface ClientOnlyOptions {
+interface ClientOnlyOptions extends GenRpcPacketOptions {
   /**
    * Where messages go, unless a record says otherwise: a node; or `{ module: 'math' }`, or a name without a host, for
    * whichever node will do.
@@ -27,6 +28,12 @@ export interface GenRpcClientOptions extends ClientOnlyOptions, Omit<GenRpcOptio
 /** A client on a node that somebody else owns and closes. */
 export interface GenRpcSharedClientOptions extends ClientOnlyOptions {
   readonly node: GenRpcNode;
+}
+
+/** A client of `GenRpcModule.forFeature`: on the node of the application, which closes it. */
+export interface GenRpcFeatureClient extends ClientOnlyOptions {
+  /** What `@InjectGenRpcClient(name)` asks for. */
+  readonly name: string;
 }
 
 /** Where a client's node comes from. */
@@ -47,16 +54,19 @@ export function nodeSourceOf(options: GenRpcClientOptions | GenRpcSharedClientOp
   return { owned: false, make: () => options.node };
 }
 
-/** What is wrong with the client's own options. */
-function problemsOf(options: Partial<ClientOnlyOptions> | undefined): Problem[] {
+/**
+ * What is wrong with the client's own options.
+ * @param path ends with a dot unless it is empty
+ */
+export function problemsOf(options: Partial<ClientOnlyOptions> | undefined, path = ''): Problem[] {
   const { target, errors } = options ?? {};
   const problems: Problem[] = [];
   if (!isTarget(target)) {
     const expected = `the name of the node to call, ${NODE_NAME_RULE}; or { module: 'math' }, for nodes that have it`;
-    problems.push({ path: 'target', expected, got: target });
+    problems.push({ path: `${path}target`, expected, got: target });
   }
   if (errors !== undefined && errors !== 'nest' && errors !== 'gen_rpc') {
-    problems.push({ path: 'errors', expected: 'nest or gen_rpc', got: errors });
+    problems.push({ path: `${path}errors`, expected: 'nest or gen_rpc', got: errors });
   }
   return problems;
 }
@@ -69,7 +79,8 @@ function isTarget(target: unknown): boolean {
   return typeof module === 'string' && ['undefined', 'string'].includes(typeof version);
 }
 
-function nodeOf({ target: _, errors: __, ...options }: GenRpcClientOptions, problems: readonly Problem[]): GenRpcNode {
+function nodeOf(given: GenRpcClientOptions, problems: readonly Problem[]): GenRpcNode {
+  const { target: _, errors: __, serializer: ___, deserializer: ____, ...options } = given;
   const name = options.name ?? inventName();
   try {
     const node = createNode({ ...options, name, listen: false }, { log: nestLog }, WHERE);

@@ -19,7 +19,9 @@ import {
 } from './gen-rpc.client-options.js';
 import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { nestErrorOf } from './gen-rpc.exceptions.js';
+import { ClientPackets } from './gen-rpc.packets.js';
 import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
+import { UnknownNames } from './gen-rpc.unknown-names.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
 
@@ -37,6 +39,7 @@ const MAX_NAMES = 10_000;
 export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly emitter = new EventEmitter();
   private readonly names = new Map<unknown, FunctionName>();
+  private readonly unknownNames = new UnknownNames();
   /** Nest's own hooks, which subclasses override. */
   private readonly shape: ReplyShape = {
     value: (value) => this.serializeResponse(value),
@@ -45,6 +48,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly target: Target;
   private readonly source: NodeSource;
   private readonly nestErrors: boolean;
+  private readonly packets: ClientPackets | undefined;
   private node: GenRpcNode | undefined;
   private stopListening: (() => void) | undefined;
   private connected = false;
@@ -55,6 +59,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     this.source = nodeSourceOf(options);
     this.target = asTarget(options.target);
     this.nestErrors = options.errors !== 'gen_rpc';
+    this.packets = ClientPackets.of(options);
     if (this.source.owned) this.currentNode();
   }
 
@@ -134,7 +139,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
       const packet = this.createPacket(pattern, data);
       const target = this.targetOf(directionsOf(packet));
       // Which node gets it is known only once it is sent.
-      if (choiceOf(target) !== undefined || !this.currentNode().isConnected(target)) {
+      if (this.packets !== undefined || choiceOf(target) !== undefined || !this.currentNode().isConnected(target)) {
         const dispatched = this.dispatchEvent<TResult>(packet);
         dispatched.catch(() => {});
         return from(dispatched);
@@ -156,7 +161,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   protected override async dispatchEvent<T = unknown>(packet: ReadPacket): Promise<T> {
     try {
-      await new Promise<void>((written, dropped) => this.post(packet, { written, dropped }));
+      const outgoing = this.packets === undefined ? packet : await this.packets.event(packet);
+      await new Promise<void>((written, dropped) => this.post(outgoing, { written, dropped }));
     } catch (error) {
       throw this.errorOf(error);
     }
@@ -172,13 +178,17 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   /** Never throws: what is wrong with the call itself goes to the sink too. Returns what cancels. */
   private request(packet: ReadPacket, sink: ReplySink): Cancel {
     try {
-      const directions = directionsOf(packet);
-      const invocation = this.invocationOf(packet, directions);
-      return this.currentNode().request(this.targetOf(directions), invocation, directions as CallOptions, sink);
+      return this.packets?.request(packet, sink, (...packed) => this.call(...packed)) ?? this.call(packet, sink);
     } catch (error) {
       sink.failed(error as GenRpcError);
       return () => false;
     }
+  }
+
+  private call(packet: ReadPacket, sink: ReplySink): Cancel {
+    const directions = directionsOf(packet);
+    const invocation = this.invocationOf(packet, directions);
+    return this.currentNode().request(this.targetOf(directions), invocation, directions as CallOptions, sink);
   }
 
   private post(packet: ReadPacket, outcome?: CastOutcome): void {
@@ -221,7 +231,9 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   private errorOf(error: unknown): unknown {
-    return this.nestErrors && isGenRpcError(error) ? nestErrorOf(error) : error;
+    if (!this.nestErrors || !isGenRpcError(error)) return error;
+    this.unknownNames.tell(error);
+    return nestErrorOf(error);
   }
 
   private currentNode(): GenRpcNode {

@@ -13,6 +13,7 @@ import { GEN_RPC_EXTRAS, type GenRpcExtras } from './gen-rpc.decorators.js';
 import { failureOfNest } from './gen-rpc.exceptions.js';
 import { GenRpcItemStream } from './gen-rpc.item-stream.js';
 import { nestLog } from './gen-rpc.log.js';
+import { packedHandler, type GenRpcPacketOptions } from './gen-rpc.packets.js';
 import { untilEnd } from './gen-rpc.hooked-items.js';
 import { GEN_RPC_TRANSPORT } from './gen-rpc.tokens.js';
 
@@ -25,11 +26,16 @@ export type GenRpcServerEvents = {
   close: () => void;
 };
 
+const LISTENED_BEFORE =
+  'was told to listen before, and a strategy does so once: make a new application, or a new GenRpcServer, and close the old one first.';
+
 interface Entry {
   readonly route: string;
   readonly version: string;
   readonly argumentList: boolean;
   readonly handler: MessageHandler;
+  /** The handler, between deserializer and serializer. */
+  readonly run: (data: unknown, context: GenRpcContext) => unknown;
 }
 
 export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus> implements CustomTransportStrategy {
@@ -39,10 +45,15 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
   private readonly entries = new Map<string, Entry>();
   private readonly emitter = new EventEmitter();
   private listening = false;
+  /** Was `listen` called, and has not failed? */
+  private begun = false;
   private hooked = false;
 
   /** @param source options of a node of its own, or the node of `GenRpcModule`, which then closes it. */
-  constructor(source: GenRpcOptions | GenRpcNode) {
+  constructor(
+    source: GenRpcOptions | GenRpcNode,
+    private readonly packets: GenRpcPacketOptions = {},
+  ) {
     super();
     this.ownsNode = !(source instanceof GenRpcNode);
     this.node = source instanceof GenRpcNode ? source : createNode(source, { log: nestLog }, 'new GenRpcServer()');
@@ -58,19 +69,29 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
     const { version = '', argumentList = false } = (extras[GEN_RPC_EXTRAS] ?? {}) as GenRpcExtras;
     super.addHandler(pattern, handler, isEventHandler, extras);
     const key = `${version}\0${route}`;
-    if (this.entries.has(key)) {
-      // Nest chains handlers of one event behind the first; of one message the last wins.
+    const known = this.entries.get(key)?.handler;
+    if (known !== undefined) {
+      // Nest chains handlers of one event behind the first; of others the last for messages wins.
+      if (isEventHandler && known.isEventHandler === true) return;
+      this.logger.warn(
+        `Two handlers for ${route}: the ${isEventHandler ? 'one for messages' : 'one registered last'} is called.`,
+      );
       if (isEventHandler) return;
-      this.logger.warn(`Two handlers for ${route}: the one registered last is called.`);
     }
-    this.entries.set(key, { route, version, argumentList, handler });
+    const run = packedHandler(handler, route, this.packets);
+    this.entries.set(key, { route, version, argumentList, handler, run });
   }
 
-  /** Nest ignores what this returns: success and failure both go through `callback`. */
+  /** Nest ignores what this returns: success and failure both go through `callback`. Once: a second time is an error. */
   override listen(callback: (error?: unknown, address?: Endpoint) => void): void {
+    if (this.begun) return callback(new Error(`${this.node.name} ${LISTENED_BEFORE}`));
+    this.begun = true;
     this.start().then(
       (address) => callback(undefined, address),
-      (error: unknown) => callback(error),
+      (error: unknown) => {
+        this.begun = false;
+        callback(error);
+      },
     );
   }
 
@@ -128,20 +149,16 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
   private handle(entry: Entry, args: unknown, call: CallContext): unknown {
     const context = new GenRpcContext([call, entry.route]);
     const data = entry.argumentList ? argumentsOf(args, call.single, context) : payloadOf(args, call.single, context);
-    return this.hooked ? this.handleHooked(entry, data, context) : entry.handler(data, context);
+    return this.hooked ? this.handleHooked(entry, data, context) : entry.run(data, context);
   }
 
-  /** Between the processing hooks: once at the start, once at whatever the end is. */
+  /** Between the processing hooks: once at the start, once at whatever the end is. One that fails ends the call. */
   private handleHooked(entry: Entry, data: unknown, context: GenRpcContext): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      let ended = false;
-      const end = (): void => {
-        if (!ended) this.onProcessingEndHook?.(this.transportId, context);
-        ended = true;
-      };
-      this.onProcessingStartHook(this.transportId, context, async () => {
+      const end = this.endOf(context);
+      const started: unknown = this.onProcessingStartHook(this.transportId, context, async () => {
         try {
-          const result: unknown = await entry.handler(data, context);
+          const result: unknown = await entry.run(data, context);
           if (isItemStream(result)) return resolve(untilEnd(result, context.getSignal(), end));
           end();
           resolve(result);
@@ -150,7 +167,22 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
           reject(error as Error);
         }
       });
+      Promise.resolve(started).catch(reject);
     });
+  }
+
+  /** Runs the hook of the end, once. The reply does not depend on it. */
+  private endOf(context: GenRpcContext): () => void {
+    let ended = false;
+    return () => {
+      if (ended) return;
+      ended = true;
+      try {
+        this.onProcessingEndHook?.(this.transportId, context);
+      } catch (error) {
+        this.logger.error(error);
+      }
+    };
   }
 }
 

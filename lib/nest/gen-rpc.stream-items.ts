@@ -62,6 +62,6 @@ function paced(value: unknown, context: GenRpcContext): unknown {
   return isAsyncIterable(value) ? context.paced(value) : value;
 }
 
-function isThenable(value: unknown): value is PromiseLike<unknown> {
+export function isThenable(value: unknown): value is PromiseLike<unknown> {
   return typeof value === 'object' && value !== null && typeof (value as PromiseLike<unknown>).then === 'function';
 }

@@ -18,6 +18,10 @@ export interface NodeStats {
   readonly bufferedBytes: number;
   /** Whole days until this node's certificate, or one above it, ends; below 0 once it has. `undefined` without TLS. */
   readonly certificateDays: number | undefined;
+  /** Nodes that discovery knows; 0 where it tells only where one of them is. */
+  readonly members: number;
+  /** ms since discovery last told which nodes there are; `undefined`: it never has. */
+  readonly discoveryAgeMs: number | undefined;
   readonly counts: Readonly<Partial<Record<Occurrence, number>>>;
 }
 
@@ -29,6 +33,7 @@ export function statsOf({
   calls,
   buffers,
   certificates,
+  directory,
 }: LifecycleParts & { readonly buffers: Buffers }): NodeStats {
   return {
     pendingCalls: dispatcher.pendingCalls + local.size + calls.waitingCalls,
@@ -40,6 +45,8 @@ export function statsOf({
     handshakes: server.handshakes,
     bufferedBytes: buffers.bytes,
     certificateDays: certificates?.daysLeft,
+    members: directory.membership.size,
+    discoveryAgeMs: directory.membership.ageMs,
     counts: journal.snapshot(),
   };
 }

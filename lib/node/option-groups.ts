@@ -250,6 +250,7 @@ export const DEFAULT_CONCURRENCY = {
   loopDelay: 200,
 } as const;
 export const DEFAULT_MEMBERSHIP = { required: false } as const;
+export const DEFAULT_ADVERTISE = { priority: 0, weight: 1 } as const;
 export const DEFAULT_EJECTION = { failures: 5, min: 1000, max: 30_000 } as const;
 export const DEFAULT_RETRY = { idempotent: [], attempts: 3, ratio: 0.2, perSecond: 10 } as const;
 export const DEFAULT_ADMISSION = { total: 512, perAddress: 32, failuresPerMinute: 10 } as const;

@@ -4,8 +4,8 @@ import type { Discovery } from '../discovery/discovery.js';
 import { NodeLocationOptions } from '../options/node-location-options.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from '../options/check-options.js';
-import { DEFAULT_OPTIONS } from './default-options.js';
 import { GenRpcConfigError, type Problem } from '../options/config-error.js';
+import { DEFAULT_OPTIONS } from './default-options.js';
 import {
   AdmissionOptions,
   AdvertiseOptions,
@@ -14,6 +14,7 @@ import {
   ConcurrencyOptions,
   DEFAULT_ADMISSION,
   DEFAULT_BATCH_GROWTH,
+  DEFAULT_ADVERTISE,
   DEFAULT_BATCHING,
   DEFAULT_COMPRESSION,
   DEFAULT_CONCURRENCY,
@@ -111,7 +112,7 @@ export function resolveOptions(
     life,
     discovery,
     membership: { ...DEFAULT_MEMBERSHIP, ...withoutUndefined(membership ?? {}) },
-    advertise: advertise === false ? undefined : withoutUndefined(advertise ?? {}),
+    advertise: advertise === false ? undefined : { ...DEFAULT_ADVERTISE, ...withoutUndefined(advertise ?? {}) },
     ejection: ejection === false ? undefined : withDefaults<EjectionOptions>(DEFAULT_EJECTION, ejection),
     listen: resolveListen(listen, driver),
     nodes: typeof nodes === 'function' ? nodes : locationsOf(nodes ?? {}),

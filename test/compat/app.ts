@@ -7,7 +7,7 @@ import { ClientProxy, ClientsModule, MessagePattern, type MicroserviceOptions, P
 import { GenRpcClient, GenRpcServer } from 'nestjs-gen-rpc';
 import { firstValueFrom } from 'rxjs';
 
-const SECRET = 'the same words on both sides';
+export const SECRET = 'the same words on both sides';
 
 interface Pair {
   a: number;
@@ -34,7 +34,7 @@ class Calculator {
   }
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

@@ -5,7 +5,7 @@ import type { DnsDiscoveryOptions } from '../../lib/discovery/dns-options.js';
 import { GenRpcConfigError } from '../../lib/options/config-error.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';
 import { addresses, ScriptedNames } from '../support/scripted-names.js';
-import { TableOnTest } from '../support/table.js';
+import { ToldTable } from '../support/told-table.js';
 
 const HOST = 'math.test';
 const SRV = '_gen-rpc._tcp.math.test';
@@ -18,7 +18,7 @@ const NEVER = new AbortController().signal;
 class Asking implements AsyncDisposable {
   readonly clock = new VirtualClock();
   readonly names = new ScriptedNames();
-  readonly table = new TableOnTest(this.clock);
+  readonly table = new ToldTable(this.clock);
   readonly source: DnsDiscovery;
 
   constructor(options: DnsDiscoveryOptions) {
@@ -82,7 +82,7 @@ describe('nodes by address', () => {
     asking.names.fails(`AAAA ${HOST}`, 'ETIMEOUT');
     await asking.watch();
     expect(asking.table.names).toEqual(['math@10.0.0.1']);
-    expect(asking.table.failures).toEqual([`The AAAA records of ${HOST} cannot be looked up: query ETIMEOUT`]);
+    expect(asking.table.messages).toEqual([`The AAAA records of ${HOST} cannot be looked up: query ETIMEOUT`]);
     asking.names.says(`AAAA ${HOST}`, addresses(5, 'fd00::1'));
     await asking.clock.advance(5500);
     asking.names.fails(`AAAA ${HOST}`, 'ETIMEOUT');
@@ -133,7 +133,7 @@ describe('services in one source', () => {
     expect(asking.table.told).toEqual([]);
     await asking.clock.advance(5000);
     expect(asking.table.told).toEqual([['math@10.0.0.1']]);
-    expect(asking.table.failures).toEqual([expect.stringContaining('A records of stock.test')]);
+    expect(asking.table.messages).toEqual([expect.stringContaining('A records of stock.test')]);
     asking.names.says('A stock.test', addresses(60, '10.0.0.7'));
     await asking.clock.advance(5000);
     expect(asking.table.names).toEqual(['math@10.0.0.1', 'stock@10.0.0.7']);
@@ -148,7 +148,7 @@ describe('services in one source', () => {
     asking.names.says(`A ${HOST}`, addresses(5, '10.0.0.2'));
     await asking.clock.advance(3_600_000);
     expect(asking.table.names).toEqual(['math@10.0.0.2', 'stock@10.0.0.7']);
-    expect(asking.table.failures.length).toBeGreaterThan(100);
+    expect(asking.table.messages.length).toBeGreaterThan(100);
   });
 
   it('D-03 of which one has no nodes any more: that is believed when it is told twice', async () => {
@@ -167,7 +167,7 @@ describe('services in one source', () => {
     expect(asking.table.names).toEqual(['math@10.0.0.1', 'stock@10.0.0.8']);
     await asking.clock.advance(1000);
     expect(asking.table.names).toEqual(['math@10.0.0.1']);
-    expect(asking.table.failures).toEqual([]);
+    expect(asking.table.messages).toEqual([]);
   });
 
   it('D-03 of which all have no nodes any more are asked anew before that is believed', async () => {
@@ -236,7 +236,7 @@ describe('nodes by SRV record', () => {
         code: 'external_source_error',
       });
     }
-    expect(asking.table).toMatchObject({ failures: [], doubts: 0, refused: [] });
+    expect(asking.table).toMatchObject({ messages: [], doubts: 0, refused: [] });
   });
 
   it('are looked up every ten seconds, or as often as the interval says', async () => {
@@ -277,7 +277,7 @@ describe('a name server', () => {
     await using asking = new Asking({ ...MATH, family: 4 });
     await asking.watch();
     await expect(asking.untilAsked()).resolves.toBe(10_000);
-    expect(asking.table).toMatchObject({ doubts: 0, failures: [] });
+    expect(asking.table).toMatchObject({ doubts: 0, messages: [] });
   });
 
   it('that fails is asked more and more seldom, and as before once it answers', async () => {
@@ -304,7 +304,7 @@ describe('a name server', () => {
       for (const type of ['A', 'AAAA']) asking.names.fails(`${type} ${HOST}`, code);
       await asking.clock.advance(24 * 3_600_000);
       expect(asking.table).toMatchObject({ names: ['math@10.0.0.1'], doubts: 0 });
-      expect(asking.table.failures[0]).toContain(code);
+      expect(asking.table.messages[0]).toContain(code);
       expect(asking.table.membership.ageMs).toBeGreaterThan(23 * 3_600_000);
     },
   );
@@ -317,7 +317,7 @@ describe('a name server', () => {
     await asking.clock.advance(5000);
     expect(asking.table).toMatchObject({ names: ['math@10.0.0.1'], doubts: 1 });
     await asking.clock.advance(1000);
-    expect(asking.table).toMatchObject({ names: [], doubts: 1, failures: [] });
+    expect(asking.table).toMatchObject({ names: [], doubts: 1, messages: [] });
   });
 
   it('D-09 that never answers is given up after the time that a look-up has, and asked again', async () => {
@@ -325,9 +325,9 @@ describe('a name server', () => {
     asking.names.says(`A ${HOST}`, 'nothing');
     await asking.watch();
     await asking.clock.advance(2999);
-    expect(asking.table.failures).toEqual([]);
+    expect(asking.table.messages).toEqual([]);
     await asking.clock.advance(1);
-    expect(asking.table.failures).toEqual([
+    expect(asking.table.messages).toEqual([
       `The A records of ${HOST} cannot be looked up: there was no answer within 3000 ms`,
     ]);
     expect(asking.names.abandoned).toEqual([`A ${HOST}`]);
@@ -355,7 +355,7 @@ describe('a name server', () => {
     await asking[Symbol.asyncDispose]();
     expect(asking.names.abandoned).toContain(`A ${HOST}`);
     await asking.clock.advance(60_000);
-    expect(asking.table).toMatchObject({ told: [], failures: [] });
+    expect(asking.table).toMatchObject({ told: [], messages: [] });
   });
 
   it('with ten thousand nodes is no reason to stop', async () => {

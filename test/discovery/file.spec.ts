@@ -11,7 +11,7 @@ import { systemFiles } from '../../lib/system/system-files.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';
 import { CountedClock } from '../support/counted-clock.js';
 import { until } from '../support/door.js';
-import { TableOnTest } from '../support/table.js';
+import { ToldTable } from '../support/told-table.js';
 
 const MATH = 'math@10.0.0.2';
 const STOCK = 'stock@10.0.0.3';
@@ -21,7 +21,7 @@ const TWO = JSON.stringify({ [MATH]: {}, [STOCK]: {} });
 /** A file that only tells of changes when the test says so, a clock that waits, and who listens. */
 class Written implements AsyncDisposable {
   readonly clock = new VirtualClock();
-  readonly table = new TableOnTest(this.clock);
+  readonly table = new ToldTable(this.clock);
   readonly source: FileDiscovery;
   /** `undefined`: there is no file. */
   text: string | undefined;
@@ -136,15 +136,15 @@ describe('a file of nodes', () => {
     await using file = new Written(TWO).watch();
     file.write(text);
     await file.clock.advance(999);
-    expect(file.table.failures).toEqual([]);
+    expect(file.table.messages).toEqual([]);
     await file.clock.advance(1);
-    expect(file.table.failures).toHaveLength(1);
-    expect(file.table.failures[0]).toContain('nodes.json cannot be used: ');
-    expect(file.table.failures[0]).toContain(message);
+    expect(file.table.messages).toHaveLength(1);
+    expect(file.table.messages[0]).toContain('nodes.json cannot be used: ');
+    expect(file.table.messages[0]).toContain(message);
     expect(file.table.names).toEqual([MATH, STOCK]);
     await expect(file.source.resolve(STOCK)).resolves.toEqual({});
     await file.clock.advance(60_000);
-    expect(file.table.failures).toHaveLength(2);
+    expect(file.table.messages).toHaveLength(2);
     file.write(ONE);
     await file.clock.advance(500);
     expect(file.table.names).toEqual([MATH]);
@@ -156,7 +156,7 @@ describe('a file of nodes', () => {
     await file.clock.advance(500);
     file.write(TWO);
     await file.clock.advance(500);
-    expect(file.table).toMatchObject({ failures: [], names: [MATH, STOCK] });
+    expect(file.table).toMatchObject({ messages: [], names: [MATH, STOCK] });
   });
 
   it('that was away for a moment is the same file', async () => {
@@ -165,15 +165,15 @@ describe('a file of nodes', () => {
     await file.clock.advance(1000);
     file.write(ONE);
     await file.clock.advance(500);
-    expect(file.table.failures).toHaveLength(1);
+    expect(file.table.messages).toHaveLength(1);
     expect(file.table.told).toHaveLength(2);
     await file.clock.advance(60_000);
-    expect(file.table.failures).toHaveLength(1);
+    expect(file.table.messages).toHaveLength(1);
   });
 
   it('is waited for when it is missing at the start', async () => {
     await using file = new Written().watch();
-    expect(file.table.failures).toEqual([expect.stringContaining('ENOENT')]);
+    expect(file.table.messages).toEqual([expect.stringContaining('ENOENT')]);
     expect(file.table.told).toEqual([]);
     file.write(ONE);
     await file.clock.advance(500);
@@ -188,7 +188,7 @@ describe('a file of nodes', () => {
     await file.clock.advance(999);
     expect(file.table.names).toEqual([MATH, STOCK]);
     await file.clock.advance(1);
-    expect(file.table).toMatchObject({ doubts: 1, names: [], failures: [] });
+    expect(file.table).toMatchObject({ doubts: 1, names: [], messages: [] });
   });
 
   it('D-03 without a node in it for a moment has taken nobody away', async () => {
@@ -203,7 +203,7 @@ describe('a file of nodes', () => {
   it('tells of at most ten problems, and repeats nothing that a terminal would obey', async () => {
     const names = Array.from({ length: 50 }, (_, at) => [`no\u001b[31mde${at}`, {}]);
     await using file = new Written(JSON.stringify(Object.fromEntries(names))).watch();
-    const [said = ''] = file.table.failures;
+    const [said = ''] = file.table.messages;
     expect(said).toContain('10 problems in it, the first of 50\n');
     expect(said.split('\n')).toHaveLength(11);
     expect(said).toMatch(/^[\x20-\x7e\n…]+$/);
@@ -225,7 +225,7 @@ describe('a file of nodes', () => {
 class Directory implements AsyncDisposable {
   readonly path = mkdtempSync(join(tmpdir(), 'gen-rpc-nodes-'));
   readonly clock = new CountedClock();
-  readonly table = new TableOnTest(this.clock);
+  readonly table = new ToldTable(this.clock);
   readonly source = new FileDiscovery({ path: this.at('nodes.json') }, { clock: this.clock });
 
   at(name: string): string {
@@ -244,7 +244,7 @@ describe('a file of nodes on a disk', () => {
     await using directory = new Directory();
     const { table } = directory;
     directory.source.watch(table);
-    expect(table.failures).toEqual([expect.stringContaining('ENOENT')]);
+    expect(table.messages).toEqual([expect.stringContaining('ENOENT')]);
     writeFileSync(directory.at('nodes.json'), ONE);
     await until(() => table.names.length === 1);
     writeFileSync(directory.at('nodes.json.new'), TWO);
@@ -300,7 +300,7 @@ describe('a file of nodes on a disk', () => {
     await using directory = new Directory();
     const source = new FileDiscovery({ path: directory.at('nowhere/nodes.json') }, { clock: directory.clock });
     source.watch(directory.table);
-    expect(directory.table.failures).toHaveLength(1);
+    expect(directory.table.messages).toHaveLength(1);
     await source.close();
     await expect(source.resolve(MATH)).rejects.toMatchObject({ code: 'external_source_error' });
   });

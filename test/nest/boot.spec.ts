@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { Controller, Get, Injectable, type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -16,6 +17,7 @@ import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { GenRpcModule } from '../../lib/nest/gen-rpc.module.js';
 import { GenRpcServer } from '../../lib/nest/gen-rpc.server.js';
 import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
+import { LOOPBACK_TLS } from '../support/tls.js';
 import { App, CapturedLogger, moduleOf, SECRET, SERVER, signalOf } from './support.js';
 
 @Injectable()
@@ -62,7 +64,7 @@ async function hybrid(parts: object = PARTS): Promise<INestApplication> {
 }
 
 describe('a microservice', () => {
-  it('listens on a free port, and says on which once it accepts', async () => {
+  it('N-06 listens on a free port, and says on which once it accepts', async () => {
     const app = await strategyApp(new GenRpcServer(OPTIONS));
     const address = (await app.listen()) as unknown as Endpoint;
     expect(address).toEqual({ host: '127.0.0.1', port: expect.any(Number) });
@@ -79,7 +81,7 @@ describe('a microservice', () => {
     await expect(greet(two.address.port)).resolves.toBe('hello you');
   });
 
-  it('rejects with EADDRINUSE when the port is taken', async () => {
+  it('N-05 rejects with EADDRINUSE when the port is taken', async () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
     const { port } = taken.address() as AddressInfo;
@@ -89,26 +91,55 @@ describe('a microservice', () => {
     await new Promise((resolve) => taken.close(resolve));
   });
 
-  it('rejects with ENOTFOUND when the host does not exist', async () => {
+  it('N-05 rejects with ENOTFOUND when the host does not exist', async () => {
     const listen = { host: 'no-such-host.invalid', port: 0, allowPlaintext: true };
     const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen }));
     await expect(app.listen()).rejects.toMatchObject({ code: expect.stringMatching(/^(ENOTFOUND|EAI_AGAIN)$/) });
     await app.close();
   });
 
-  it('rejects with EADDRNOTAVAIL when the address is not its own', async () => {
+  it('N-05 rejects with EADDRNOTAVAIL when the address is not its own', async () => {
     const listen = { host: '192.0.2.1', port: 0, allowPlaintext: true };
     const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen }));
     await expect(app.listen()).rejects.toMatchObject({ code: 'EADDRNOTAVAIL' });
     await app.close();
   });
 
-  it('does not start without valid options, and says all that is wrong', () => {
+  it.skipIf(!canDropPrivileges())('N-05 rejects with EACCES when the port is for others', async () => {
+    const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen: { port: 80 } }));
+    process.seteuid?.(65_534);
+    try {
+      await expect(app.listen()).rejects.toMatchObject({ code: 'EACCES' });
+    } finally {
+      process.seteuid?.(0);
+    }
+    await app.close();
+  });
+
+  it('N-05 listens after all once what was in the way is gone', async () => {
+    const taken = await App.start(PARTS);
+    const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen: { port: taken.address.port } }));
+    await expect(app.listen()).rejects.toMatchObject({ code: 'EADDRINUSE' });
+    await taken[Symbol.asyncDispose]();
+    await expect(app.listen()).resolves.toEqual({ host: '127.0.0.1', port: taken.address.port });
+    await expect(greet(taken.address.port)).resolves.toBe('hello you');
+    await app.close();
+  });
+
+  it.each([
+    ['a key that is none', '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n', 'a private key, as PEM'],
+    ['a file that is not there', '/no/such/key.pem', 'ENOENT'],
+  ])('N-05 does not start with %s, and names option and reason', (_, key, reason) => {
+    const wrong = { ...OPTIONS, tls: { ...LOOPBACK_TLS, key } };
+    expect(() => new GenRpcServer(wrong)).toThrow(new RegExp(`tls\\.key: expected .*${reason}`));
+  });
+
+  it('N-05 does not start without valid options, and says all that is wrong', () => {
     const wrong = { name: 'nobody', secret: 'short', listen: { port: 70_000 } };
     expect(() => new GenRpcServer(wrong)).toThrow(/3 problems in new GenRpcServer\(\)/);
   });
 
-  it('closes twice, and without having listened', async () => {
+  it('N-66 closes twice, and without having listened', async () => {
     const never = await strategyApp(new GenRpcServer(OPTIONS));
     await never.close();
     const app = await strategyApp(new GenRpcServer(OPTIONS));
@@ -118,7 +149,7 @@ describe('a microservice', () => {
     await new GenRpcServer(OPTIONS).close();
   });
 
-  it('gives its node once it listens, and before that says what to do', async () => {
+  it('N-08 gives its node once it listens, and before that says what to do', async () => {
     const server = new GenRpcServer(OPTIONS);
     const app = await strategyApp(server);
     expect(() => server.unwrap()).toThrow(
@@ -130,7 +161,7 @@ describe('a microservice', () => {
     await app.close();
   });
 
-  it('tells listeners that came before listen, and its status', async () => {
+  it('N-08 tells listeners that came before listen, and its status', async () => {
     const server = new GenRpcServer(OPTIONS);
     const app = await strategyApp(server);
     const seen: unknown[] = [];
@@ -163,7 +194,7 @@ describe('a microservice', () => {
 });
 
 describe('beside HTTP', () => {
-  it('connectMicroservice answers while HTTP does', async () => {
+  it('N-02 connectMicroservice answers while HTTP does', async () => {
     const app = await hybrid();
     const server = new GenRpcServer(OPTIONS);
     app.connectMicroservice<MicroserviceOptions>({ strategy: server });
@@ -176,7 +207,7 @@ describe('beside HTTP', () => {
     await app.close();
   });
 
-  it("and beside Nest's own TCP", async () => {
+  it("N-02 and beside Nest's own TCP", async () => {
     const app = await hybrid();
     const server = new GenRpcServer(OPTIONS);
     app.connectMicroservice<MicroserviceOptions>({ strategy: server });
@@ -187,7 +218,7 @@ describe('beside HTTP', () => {
     await app.close();
   });
 
-  it('startAllMicroservices rejects when the port is taken', async () => {
+  it('N-05 startAllMicroservices rejects when the port is taken', async () => {
     await using taken = await App.start(PARTS);
     const app = await hybrid();
     app.connectMicroservice<MicroserviceOptions>({
@@ -197,7 +228,7 @@ describe('beside HTTP', () => {
     await app.close();
   });
 
-  it('the strategy may come out of the container, where GenRpcModule made it', async () => {
+  it('N-03 the strategy may come out of the container, where GenRpcModule made it', async () => {
     const app = await hybrid({ ...PARTS, imports: [GenRpcModule.forRoot(OPTIONS)] });
     app.connectMicroservice<AsyncMicroserviceOptions>({
       inject: [GenRpcServer],
@@ -210,7 +241,7 @@ describe('beside HTTP', () => {
     await app.close();
   });
 
-  it('inheritAppConfig brings the global enhancers of the application', async () => {
+  it('N-36 inheritAppConfig brings the global enhancers of the application', async () => {
     const app = await hybrid();
     const piped = signalOf();
     app.useGlobalPipes({
@@ -230,7 +261,7 @@ describe('beside HTTP', () => {
 });
 
 describe('a testing module', () => {
-  it('makes a microservice of it', async () => {
+  it('N-04 makes a microservice of it', async () => {
     const testing = await Test.createTestingModule(PARTS)
       .overrideProvider(Words)
       .useValue({ greet: () => 'stubbed' })
@@ -241,7 +272,7 @@ describe('a testing module', () => {
     await app.close();
   });
 
-  it('makes an async microservice of it', async () => {
+  it('N-04 makes an async microservice of it', async () => {
     const testing = await Test.createTestingModule({ ...PARTS, imports: [GenRpcModule.forRoot(OPTIONS)] }).compile();
     const app = testing.createNestMicroservice<AsyncMicroserviceOptions>({
       inject: [GenRpcServer],
@@ -256,4 +287,10 @@ describe('a testing module', () => {
 /** `startAllMicroservices` keeps the address to itself; a node that listens already says it again. */
 function portOf(server: GenRpcServer): Promise<Endpoint | undefined> {
   return server.unwrap().listen();
+}
+
+/** May this process give up for a moment what lets it listen at port 80? */
+function canDropPrivileges(): boolean {
+  if (process.platform !== 'linux' || process.geteuid?.() !== 0) return false;
+  return Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'utf8')) > 80;
 }

@@ -70,7 +70,7 @@ async function restarted(app: App): Promise<App> {
 }
 
 describe('the connection of a client', () => {
-  it('is one, whoever comes first and however many', async () => {
+  it('N-46 is one, whoever comes first and however many', async () => {
     await using pair = await pairOf(APP);
     const sends = Array.from({ length: 50 }, (_, index) => echo(pair.caller, index));
     await expect(Promise.all(sends)).resolves.toEqual(Array.from({ length: 50 }, (_, index) => index));
@@ -86,7 +86,7 @@ describe('the connection of a client', () => {
     expect(pair.node.stats().counts.accepted).toBe(1);
   });
 
-  it('has a status: connected, lost, connected again, closed; replayed, and nothing twice', async () => {
+  it('N-51 has a status: connected, lost, connected again, closed; replayed, and nothing twice', async () => {
     const app = await App.start(APP);
     const client = new GenRpcClient({ target: SERVER, secret: SECRET, clientPort: app.address.port });
     const seen: string[] = [];
@@ -111,7 +111,7 @@ describe('the connection of a client', () => {
     await expect(firstValueFrom(client.status)).resolves.toBe('disconnected');
   });
 
-  it('may be closed and made again', async () => {
+  it('N-50 may be closed and made again', async () => {
     await using pair = await pairOf(APP);
     await echo(pair.caller);
     const first = pair.caller.unwrap();
@@ -124,7 +124,7 @@ describe('the connection of a client', () => {
     expect(pair.caller.unwrap()).toBeInstanceOf(GenRpcNode);
   });
 
-  it('is not harmed by what the old one does late', async () => {
+  it('N-50 is not harmed by what the old one does late', async () => {
     await using pair = await pairOf(APP);
     await echo(pair.caller);
     const closing = pair.caller.close();
@@ -134,7 +134,7 @@ describe('the connection of a client', () => {
     await expect(firstValueFrom(pair.caller.status)).resolves.toBe('connected');
   });
 
-  it('closes without ever having been made, and as often as one likes', async () => {
+  it('N-52 closes without ever having been made, and as often as one likes', async () => {
     const client = new GenRpcClient({ target: SERVER, secret: SECRET });
     await Promise.all([client.close(), client.close()]);
     await client.close();
@@ -150,7 +150,7 @@ describe('the connection of a client', () => {
     stage.release.resolve();
   });
 
-  it('fails what is pending at once when the server is killed, and the next send connects again', async () => {
+  it('N-48 fails what is pending at once when the server is killed, and the next send connects again', async () => {
     const app = await App.start(APP);
     const client = new GenRpcClient({ target: SERVER, secret: SECRET, clientPort: app.address.port });
     await echo(client);
@@ -172,7 +172,7 @@ describe('the connection of a client', () => {
 });
 
 describe('a producer stops when nobody waits for it', () => {
-  it('because the caller unsubscribes', async () => {
+  it('N-55 because the caller unsubscribes', async () => {
     await using pair = await pairOf(APP);
     const subscription = pair.caller.send('naturals', {}).subscribe();
     await stage.producing.promise;
@@ -181,14 +181,14 @@ describe('a producer stops when nobody waits for it', () => {
     expect(pair.caller.unwrap().stats().pendingCalls).toBe(0);
   });
 
-  it('because the caller takes only the first', async () => {
+  it('N-55 because the caller takes only the first', async () => {
     await using pair = await pairOf(APP);
     await expect(firstValueFrom(pair.caller.send('naturals', {}).pipe(take(1)))).resolves.toBe(0);
     await stage.stopped.promise;
     await expect(lastValueFrom(pair.caller.send('naturals', {}).pipe(take(3), toArray()))).resolves.toHaveLength(3);
   });
 
-  it("because of the caller's timeout() operator", async () => {
+  it("N-55 because of the caller's timeout() operator", async () => {
     await using pair = await pairOf(APP);
     const reply = lastValueFrom(pair.caller.send('naturals', {}).pipe(timeout({ first: 1000, each: 1000 }), take(2)));
     await reply;
@@ -199,7 +199,7 @@ describe('a producer stops when nobody waits for it', () => {
     stage.release.resolve();
   });
 
-  it('because the deadline passes', async () => {
+  it('N-58 because the deadline passes', async () => {
     await using pair = await pairOf(APP, { callTimeout: 40 });
     await expect(itemsOf(pair.caller.send('naturals', {}))).rejects.toMatchObject({
       code: 'timeout',
@@ -208,7 +208,7 @@ describe('a producer stops when nobody waits for it', () => {
     await stage.stopped.promise;
   });
 
-  it('because the caller is gone', async () => {
+  it('N-56 because the caller is gone', async () => {
     await using pair = await pairOf(APP);
     const reply = itemsOf(pair.caller.send('naturals', {}));
     const failed = expect(reply).rejects.toMatchObject({ code: 'connection_lost' });
@@ -218,7 +218,7 @@ describe('a producer stops when nobody waits for it', () => {
     await stage.stopped.promise;
   });
 
-  it('or does not even begin, when the caller is gone before the handler returns it', async () => {
+  it('N-56 or does not even begin, when the caller is gone before the handler returns it', async () => {
     await using pair = await pairOf(APP);
     const subscription = pair.caller.send('late.naturals', {}).subscribe();
     await stage.started.promise;
@@ -233,7 +233,7 @@ describe('a producer stops when nobody waits for it', () => {
 });
 
 describe('an application that closes', () => {
-  it('lets calls in flight finish, and takes no new ones', async () => {
+  it('N-64 lets calls in flight finish, and takes no new ones', async () => {
     const app = await App.start(APP);
     const client = new GenRpcClient({ target: SERVER, secret: SECRET, clientPort: app.address.port });
     await echo(client);
@@ -248,7 +248,7 @@ describe('an application that closes', () => {
     await client.close();
   });
 
-  it('waits for them no longer than the grace period', async () => {
+  it('N-64 waits for them no longer than the grace period', async () => {
     const app = await App.start({ ...APP, options: { gracePeriod: 50 } });
     const client = new GenRpcClient({ target: SERVER, secret: SECRET, clientPort: app.address.port });
     const reply = firstValueFrom(client.send('slow', 1));
@@ -260,7 +260,7 @@ describe('an application that closes', () => {
     await client.close();
   });
 
-  it('runs nothing any more afterwards', async () => {
+  it('N-65 runs nothing any more afterwards', async () => {
     const app = await App.start(APP);
     const client = new GenRpcClient({ target: SERVER, secret: SECRET, clientPort: app.address.port });
     await echo(client);

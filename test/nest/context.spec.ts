@@ -52,7 +52,7 @@ function ask(pair: Pair, pattern: unknown, data: unknown = {}): Promise<unknown>
 }
 
 describe('the context of a call', () => {
-  it('names the calling node, as the handshake proved it', async () => {
+  it('N-41 names the calling node, as the handshake proved it', async () => {
     await using pair = await pairOf(APP, { name: 'web@127.0.0.1' });
     await expect(ask(pair, 'whoami', { node: 'liar@10.0.0.1' })).resolves.toEqual({
       node: 'web@127.0.0.1',
@@ -60,27 +60,37 @@ describe('the context of a call', () => {
     });
   });
 
-  it('names a client without a name too', async () => {
+  it('N-41 names a client without a name too', async () => {
     await using pair = await pairOf(APP);
     await expect(ask(pair, 'whoami')).resolves.toMatchObject({ node: pair.caller.unwrap().name });
     expect(pair.caller.unwrap().name).toMatch(/^client-[0-9a-f]{12}@/);
   });
 
-  it('knows the pattern, normalised', async () => {
+  it('N-41 knows the pattern, normalised', async () => {
     await using pair = await pairOf(APP);
     await expect(ask(pair, 'pattern')).resolves.toBe('pattern');
     await expect(ask(pair, { a: 2, b: 1 })).resolves.toBe('{"a":2,"b":1}');
   });
 
-  it('has no metadata where the caller sent none', async () => {
+  it('N-41 has no metadata where the caller sent none', async () => {
     await using pair = await pairOf(APP);
     await expect(ask(pair, 'metadata')).resolves.toEqual([undefined]);
   });
 
-  it('has the headers of a record, and what the dispatch hook adds', async () => {
+  it('N-63 has the headers of a record, which are those of one message', async () => {
+    await using pair = await pairOf(APP);
+    const headers = (tenant: string) => new GenRpcRecordBuilder({}).setHeaders({ tenant }).build();
+    const [a, none, b] = [
+      ask(pair, 'metadata', headers('a')),
+      ask(pair, 'metadata'),
+      ask(pair, 'metadata', headers('b')),
+    ];
+    await expect(Promise.all([a, none, b])).resolves.toEqual([[{ tenant: 'a' }], [undefined], [{ tenant: 'b' }]]);
+  });
+
+  it('N-62 has what the dispatch hook says, beside the headers of a record', async () => {
     await using pair = await pairOf(APP);
     const record = new GenRpcRecordBuilder({}).setHeaders({ tenant: 'a', trace: 'record' }).build();
-    await expect(ask(pair, 'metadata', record)).resolves.toEqual([{ tenant: 'a', trace: 'record' }]);
     const hooked: unknown[] = [];
     pair.caller.setOnDispatchHook((packet) => {
       hooked.push(packet.pattern);
@@ -91,7 +101,7 @@ describe('the context of a call', () => {
     expect(hooked).toEqual(['metadata', 'metadata']);
   });
 
-  it('knows what is left of the deadline: of the client, or of the record', async () => {
+  it('N-58 knows what is left of the deadline: of the client, or of the record', async () => {
     await using pair = await pairOf(APP, { callTimeout: 5000 });
     const byDefault = (await ask(pair, 'remaining')) as number;
     expect(byDefault).toBeGreaterThan(3000);
@@ -102,7 +112,7 @@ describe('the context of a call', () => {
     expect(byRecord).toBeLessThanOrEqual(801);
   });
 
-  it('has a signal that aborts at the deadline', async () => {
+  it('N-57 has a signal that aborts at the deadline', async () => {
     await using pair = await pairOf(APP);
     const record = new GenRpcRecordBuilder({}).setTimeout(40).build();
     const reply = ask(pair, 'endless', record);
@@ -114,7 +124,7 @@ describe('the context of a call', () => {
     expect(context.getRemainingTime()).toBe(0);
   });
 
-  it('has a signal that aborts when the caller unsubscribes', async () => {
+  it('N-57 has a signal that aborts when the caller unsubscribes', async () => {
     await using pair = await pairOf(APP);
     const subscription = pair.caller.send('endless', {}).subscribe();
     const context = await pair.app.get(ContextController).started.promise;
@@ -124,7 +134,7 @@ describe('the context of a call', () => {
     expect(context.getSignal().reason).toMatchObject({ code: 'cancelled' });
   });
 
-  it('has a signal that aborts when the caller is gone', async () => {
+  it('N-57 has a signal that aborts when the caller is gone', async () => {
     await using pair = await pairOf(APP);
     const reply = ask(pair, 'endless');
     const context = await pair.app.get(ContextController).started.promise;
@@ -252,7 +262,7 @@ class Hooks {
 
 describe('the processing hooks', () => {
   it.each(['echo', 'promise', 'stream', 'none', 'throws', 'stream.fails'])(
-    'run once each around %s',
+    'N-40 run once each around %s',
     async (pattern) => {
       const hooks = new Hooks();
       await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
@@ -263,21 +273,21 @@ describe('the processing hooks', () => {
     },
   );
 
-  it('run once each around an event', async () => {
+  it('N-40 run once each around an event', async () => {
     const hooks = new Hooks();
     await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
     await lastValueFrom(pair.caller.emit('event', 1));
     await expect(hooks.until(2)).resolves.toEqual(['start event', 'end event']);
   });
 
-  it('end when the caller unsubscribes', async () => {
+  it('N-40 end when the caller unsubscribes', async () => {
     const hooks = new Hooks();
     await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
     await itemsOf(pair.caller.send('naturals', {}).pipe(take(2)));
     await expect(hooks.until(2)).resolves.toEqual(['start naturals', 'end naturals']);
   });
 
-  it('end when the deadline passes', async () => {
+  it('N-40 end when the deadline passes', async () => {
     const hooks = new Hooks();
     await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
     await expect(ask(pair, 'never', new GenRpcRecordBuilder({}).setTimeout(30).build())).rejects.toMatchObject({
@@ -286,7 +296,7 @@ describe('the processing hooks', () => {
     await expect(hooks.until(2)).resolves.toEqual(['start never', 'end never']);
   });
 
-  it('end when the caller is gone before the handler returns its Observable', async () => {
+  it('N-40 end when the caller is gone before the handler returns its Observable', async () => {
     const [started, release] = [signalOf(), signalOf()];
     @Controller()
     class Late {
@@ -307,7 +317,7 @@ describe('the processing hooks', () => {
     await expect(hooks.until(4)).resolves.toEqual(['start late', 'start echo', 'end echo', 'end late']);
   });
 
-  it('end when the caller is gone', async () => {
+  it('N-40 end when the caller is gone', async () => {
     const hooks = new Hooks();
     await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
     const reply = ask(pair, 'never');

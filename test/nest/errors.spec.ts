@@ -94,33 +94,33 @@ describe("with the client's default, errors look as with Nest's own transports",
     ['fails.validation', HIDDEN],
     ['fails.gen_rpc', HIDDEN],
     ['fails.unknown', 'There is no matching message handler defined in the remote service.'],
-  ])('%s', async (pattern, expected) => {
+  ])('N-43 of %s', async (pattern, expected) => {
     await using pair = await pairOf(APP);
     await expect(errorOf(pair, pattern)).resolves.toEqual(expected);
     await expect(firstValueFrom(pair.caller.send('works', {}))).resolves.toBe('works');
   });
 
-  it('what no caller may see is in the log of the server', async () => {
+  it('N-43 what no caller may see is in the log of the server', async () => {
     await using pair = await pairOf(APP);
     await errorOf(pair, 'fails.plain');
     expect(pair.log.said('error', 'SELECT secret')).toHaveLength(1);
   });
 
-  it('a reply that cannot be encoded is an error at once, and the connection lives', async () => {
+  it('N-24 a reply that cannot be encoded is an error at once, and the connection lives', async () => {
     await using pair = await pairOf(APP);
     await expect(errorOf(pair, 'returns.function')).resolves.toMatchObject({ code: 'encode_error' });
     await expect(firstValueFrom(pair.caller.send('works', {}))).resolves.toBe('works');
     expect(pair.caller.unwrap().stats().counts.connected).toBe(1);
   });
 
-  it('a dead port is ECONNREFUSED, as the system says it, and no unhandled rejection', async () => {
+  it('N-47 a dead port is ECONNREFUSED, as the system says it, and no unhandled rejection', async () => {
     await using pair = await pairOf(APP);
     const away = pair.client({ target: 'away@127.0.0.1', clientPort: 1 });
     await expect(firstValueFrom(away.send('works', {}))).rejects.toMatchObject({ code: 'ECONNREFUSED' });
     await expect(away.connect()).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   });
 
-  it('a host that does not exist is named by the system too', async () => {
+  it('N-47 a host that does not exist is named by the system too', async () => {
     await using pair = await pairOf(APP);
     const away = pair.client({ target: 'away@no-such-host.invalid' });
     await expect(firstValueFrom(away.send('works', {}))).rejects.toMatchObject({
@@ -128,7 +128,7 @@ describe("with the client's default, errors look as with Nest's own transports",
     });
   });
 
-  it('serializeError and serializeResponse of a subclass have the last word', async () => {
+  it('N-44 serializeError and serializeResponse of a subclass have the last word', async () => {
     class Own extends GenRpcClient {
       protected override serializeError(error: unknown): unknown {
         return { wrapped: error };
@@ -158,14 +158,14 @@ describe("with errors: 'gen_rpc', every error is a GenRpcError", () => {
     ['fails.plain', { code: 'handler_failed', message: 'Internal server error' }],
     ['fails.unknown', { code: 'undefined_function', maybeExecuted: false }],
     ['returns.function', { code: 'encode_error', maybeExecuted: true }],
-  ])('%s', async (pattern, expected) => {
+  ])('N-45 of %s', async (pattern, expected) => {
     await using pair = await pairOf(APP, { errors: 'gen_rpc' });
     const error = await errorOf(pair, pattern);
     expect(isGenRpcError(error)).toBe(true);
     expect(error).toMatchObject({ ...expected, family: 'badrpc' });
   });
 
-  it('a dead port', async () => {
+  it('N-45 a dead port', async () => {
     await using pair = await pairOf(APP);
     const away = pair.client({ target: 'away@127.0.0.1', clientPort: 1, errors: 'gen_rpc' });
     const expected = { code: 'node_down', details: { cause: 'ECONNREFUSED' }, maybeExecuted: false };
@@ -178,7 +178,7 @@ describe('the verbs, on handlers of plain controllers', () => {
     ['fails.rpc', 'text', { code: 'handler_failed', message: 'm' }],
     ['fails', 'plain', { code: 'handler_failed', message: 'Internal server error' }],
     ['fails', 'unknown', { code: 'undefined_function' }],
-  ])('give a GenRpcError: %s, %s', async (module, fn, expected) => {
+  ])('N-45 give a GenRpcError: %s, %s', async (module, fn, expected) => {
     await using pair = await pairOf(APP);
     const node = pair.caller.unwrap();
     await expect(node.call(SERVER, module, fn)).rejects.toMatchObject(expected);
@@ -186,10 +186,13 @@ describe('the verbs, on handlers of plain controllers', () => {
 });
 
 describe('an HttpException in a plain controller', () => {
-  it.each(['nest', 'gen_rpc'] as const)("stays hidden, as with Nest's own transports: errors %s", async (errors) => {
-    await using pair = await pairOf(APP, { errors });
-    const error = await errorOf(pair, 'fails.http');
-    expect(JSON.stringify(error)).not.toContain('no such order');
-    expect(error).not.toBeInstanceOf(HttpException);
-  });
+  it.each(['nest', 'gen_rpc'] as const)(
+    "N-43 stays hidden, as with Nest's own transports: errors %s",
+    async (errors) => {
+      await using pair = await pairOf(APP, { errors });
+      const error = await errorOf(pair, 'fails.http');
+      expect(JSON.stringify(error)).not.toContain('no such order');
+      expect(error).not.toBeInstanceOf(HttpException);
+    },
+  );
 });

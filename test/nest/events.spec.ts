@@ -2,9 +2,11 @@ import { Controller } from '@nestjs/common';
 import { Ctx, EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
 import { firstValueFrom, lastValueFrom, Observable, of } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { GenRpcContext } from '../../lib/nest/gen-rpc.context.js';
 import { GenRpcRecordBuilder } from '../../lib/nest/gen-rpc.record-builder.js';
-import { App, itemsOf, pairOf, signalOf } from './support.js';
+import { until } from '../support/door.js';
+import { App, itemsOf, pairOf, SECRET, SERVER, signalOf } from './support.js';
 
 /** What ran, in order; a test waits for the next entries. */
 class Journal {
@@ -106,7 +108,7 @@ class OtherController {
 const APP = { controllers: [EventsController, OtherController] };
 
 describe('an event', () => {
-  it('is hot: sent at once, and once, however many subscribe', async () => {
+  it('N-25 is hot: sent at once, and once, however many subscribe', async () => {
     await using pair = await pairOf({ controllers: [EventsController] });
     const emitted = pair.caller.emit('happened', 1);
     await journal.of(1);
@@ -118,14 +120,14 @@ describe('an event', () => {
     ]);
   });
 
-  it('completes when it was accepted', async () => {
+  it('N-30 completes when it was accepted', async () => {
     await using pair = await pairOf(APP);
     await expect(lastValueFrom(pair.caller.emit('happened', 1))).resolves.toBeUndefined();
     await expect(lastValueFrom(pair.caller.emit('happened', 2))).resolves.toBeUndefined();
     await journal.of(4);
   });
 
-  it('keeps the order of those before the connection and after', async () => {
+  it('N-30 keeps the order of those before the connection and after', async () => {
     await using pair = await pairOf({ controllers: [EventsController] });
     const sent = Array.from({ length: 100 }, (_, n) => ['first', n]);
     for (let n = 0; n < 50; n += 1) pair.caller.emit('happened', n);
@@ -134,7 +136,7 @@ describe('an event', () => {
     await expect(journal.of(100)).resolves.toEqual(sent);
   });
 
-  it('reaches all handlers of its pattern', async () => {
+  it('N-26 reaches all handlers of its pattern', async () => {
     await using pair = await pairOf(APP);
     pair.caller.emit('happened', { id: 7 });
     const ran = await journal.of(2);
@@ -142,7 +144,7 @@ describe('an event', () => {
     expect(ran).toContainEqual(['second', { id: 7 }]);
   });
 
-  it('reaches the other handlers when some of them fail', async () => {
+  it('N-26 reaches the other handlers when some of them fail', async () => {
     await using pair = await pairOf(APP);
     pair.caller.emit('shared', 1);
     await expect(journal.of(3)).resolves.toEqual(expect.arrayContaining(['failing', 'rejecting', ['fine', 1]]));
@@ -151,7 +153,7 @@ describe('an event', () => {
     expect(pair.log.said('error', 'another of several')).toHaveLength(1);
   });
 
-  it('has the Observable that its handler returns subscribed', async () => {
+  it('N-27 has the Observable that its handler returns subscribed', async () => {
     await using pair = await pairOf(APP);
     pair.caller.emit('streaming', 3);
     await expect(journal.of(1)).resolves.toEqual(['subscribed']);
@@ -228,14 +230,14 @@ describe('an event', () => {
     expect(app.node.stats().runningCalls).toBe(0);
   });
 
-  it('that nobody handles is logged there, and is no error here', async () => {
+  it('N-28 that nobody handles is logged there, and is no error here', async () => {
     await using pair = await pairOf(APP);
     await expect(lastValueFrom(pair.caller.emit('nobody.cares', 1))).resolves.toBeUndefined();
     await firstValueFrom(pair.caller.send('message', 1));
     expect(pair.log.said('warn', 'nobody.cares')).toHaveLength(1);
   });
 
-  it('whose handler throws an RpcException has that logged once', async () => {
+  it('N-29 whose handler throws an RpcException has that logged once', async () => {
     await using pair = await pairOf(APP);
     pair.caller.emit('rpc.exception', 1);
     await firstValueFrom(pair.caller.send('message', 1));
@@ -268,7 +270,7 @@ describe('an event', () => {
     ]);
   });
 
-  it('is an error, not a silence, when nobody can be reached', async () => {
+  it('N-30 is an error, not a silence, when nobody can be reached', async () => {
     await using pair = await pairOf(APP);
     const away = pair.client({ target: 'away@127.0.0.1', clientPort: 1 });
     await expect(lastValueFrom(away.emit('happened', 1))).rejects.toMatchObject({ code: 'ECONNREFUSED' });
@@ -276,13 +278,58 @@ describe('an event', () => {
     await expect(lastValueFrom(away.emit('happened', elsewhere))).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   });
 
-  it('for another node than the client names is an error too when that cannot be reached', async () => {
+  it('N-30 for another node than the client names is an error too when that cannot be reached', async () => {
     await using pair = await pairOf(APP);
     await pair.caller.connect();
     const caller = pair.client({ nodes: { 'dead@127.0.0.1': { port: 1 } } });
     await caller.connect();
     const event = new GenRpcRecordBuilder(1).setTarget('dead@127.0.0.1').build();
     await expect(lastValueFrom(caller.emit('happened', event))).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  });
+
+  it('N-30 that is dropped while nobody watches is in the log', async () => {
+    await using pair = await pairOf(APP);
+    const away = pair.client({ target: 'away@127.0.0.1', clientPort: 1 });
+    away.emit('happened', 1);
+    await until(() => pair.log.said('warn', 'away@127.0.0.1').length > 0);
+    expect(away.unwrap().stats().counts.cast_dropped).toBe(1);
+  });
+
+  it('N-30 either fails or arrives, while its server is restarted', async () => {
+    const app = await App.start({ controllers: [EventsController] });
+    const client = new GenRpcClient({ target: SERVER, secret: SECRET, clientPort: app.address.port });
+    const accepted: unknown[] = [];
+    const emit = async (n: number): Promise<void> => {
+      const sent = lastValueFrom(client.emit('happened', n));
+      await sent.then(
+        () => accepted.push(['first', n]),
+        () => {},
+      );
+    };
+    let n = 0;
+    for (; n < 20; n += 1) await emit(n);
+    const closed = app[Symbol.asyncDispose]();
+    let closing = true;
+    void closed.finally(() => (closing = false));
+    for (; closing || n < 40; n += 1) {
+      await emit(n);
+      await new Promise(setImmediate);
+    }
+    await closed;
+    const before = accepted.length;
+    expect(before).toBeGreaterThanOrEqual(20);
+    expect(before).toBeLessThan(n);
+    await using again = await App.start({
+      controllers: [EventsController],
+      options: { listen: { port: app.address.port } },
+    });
+    for (; accepted.length < before + 20; n += 1) {
+      await emit(n);
+      await new Promise(setImmediate);
+    }
+    await client.close();
+    await until(() => again.node.stats().runningCalls === 0);
+    await expect(journal.of(accepted.length)).resolves.toEqual(accepted);
   });
 
   it('whose dispatch hook throws is an error of the Observable, as with Nest', async () => {

@@ -272,7 +272,7 @@ describe('clients out of the container', () => {
     }
   }
 
-  it('come by ClientsModule.register, and are closed with the application', async () => {
+  it('N-53 come by ClientsModule.register, and are closed with the application', async () => {
     await using app = await App.start(APP);
     const module = ClientsModule.register([{ name: 'ECHO', customClass: GenRpcClient, options: clientOptions(app) }]);
     await expect(echoBy(module)).resolves.toBe('by a client');
@@ -283,7 +283,7 @@ describe('clients out of the container', () => {
     await expect(echoBy(global)).resolves.toBe('by a client');
   });
 
-  it('come by ClientsModule.registerAsync: useFactory, useClass, useExisting', async () => {
+  it('N-53 come by ClientsModule.registerAsync: useFactory, useClass, useExisting', async () => {
     await using app = await App.start(APP);
 
     @Injectable()
@@ -305,14 +305,14 @@ describe('clients out of the container', () => {
     await expect(echoBy(existing)).resolves.toBe('by a client');
   });
 
-  it('come by ClientProxyFactory', async () => {
+  it('N-53 come by ClientProxyFactory', async () => {
     await using app = await App.start(APP);
     const client = ClientProxyFactory.create({ customClass: GenRpcClient, options: clientOptions(app) });
     await expect(firstValueFrom(client.send('echo.value', 1))).resolves.toBe(1);
     await client.close();
   });
 
-  it('come by @Client', async () => {
+  it('N-53 come by @Client', async () => {
     await using app = await App.start(APP);
     const metadata = { customClass: GenRpcClient, options: clientOptions(app) };
 
@@ -366,9 +366,9 @@ describe('clients out of the container', () => {
   it('are refused without a target, and with what is wrong in their options', () => {
     const factory = (): ClientProxy => ClientProxyFactory.create({ customClass: GenRpcClient });
     expect(factory).toThrow(/1 problem in new GenRpcClient\(\)\n {2}- target: expected the name of the node to call/);
-    const wrong = { target: 'nobody', errors: 'all' as 'nest', secret: 'short', callTimeout: 0 };
+    const wrong = { target: 'nobody@', errors: 'all' as 'nest', secret: 'short', callTimeout: 0 };
     expect(() => new GenRpcClient(wrong)).toThrow(/4 problems in new GenRpcClient\(\)/);
-    const shared = { target: 'nobody', node: {} as GenRpcNode };
+    const shared = { target: 'nobody@', node: {} as GenRpcNode };
     expect(() => new GenRpcClient(shared)).toThrow(/1 problem in new GenRpcClient\(\)\n {2}- target: /);
   });
 });

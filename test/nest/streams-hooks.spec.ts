@@ -92,28 +92,28 @@ describe.each(['generator', 'items', 'observable', 'module.generator'])('around 
     return { pair, hooks };
   }
 
-  it('where it ends', async () => {
+  it('N-40 the hooks of a stream run once where it ends', async () => {
     const { pair, hooks } = await start();
     await using _ = pair;
     await expect(itemsOf(pair.caller.send(pattern, 'three'))).resolves.toHaveLength(3);
     await hooks.once(pair);
   });
 
-  it('where it fails', async () => {
+  it('N-40 the hooks of a stream run once where it fails', async () => {
     const { pair, hooks } = await start();
     await using _ = pair;
     await expect(itemsOf(pair.caller.send(pattern, 'fail'))).rejects.toMatchObject({ status: 'error' });
     await hooks.once(pair);
   });
 
-  it('where it is cancelled', async () => {
+  it('N-40 the hooks of a stream run once where it is cancelled', async () => {
     const { pair, hooks } = await start();
     await using _ = pair;
     await itemsOf(pair.caller.send(pattern, 'endless').pipe(take(2)));
     await hooks.once(pair);
   });
 
-  it('where its reader leaves while it waits', async () => {
+  it('N-40 the hooks of a stream run once where its reader leaves while it waits', async () => {
     const { pair, hooks } = await start();
     await using _ = pair;
     const iterator = pair.caller.stream(pattern, 'endless')[Symbol.asyncIterator]();
@@ -124,7 +124,7 @@ describe.each(['generator', 'items', 'observable', 'module.generator'])('around 
     await hooks.once(pair);
   });
 
-  it('where its caller is gone', async () => {
+  it('N-40 the hooks of a stream run once where its caller is gone', async () => {
     const { pair, hooks } = await start();
     await using _ = pair;
     const reply = itemsOf(pair.caller.send(pattern, 'endless'));
@@ -134,7 +134,7 @@ describe.each(['generator', 'items', 'observable', 'module.generator'])('around 
     await hooks.once(pair);
   });
 
-  it('where it is out of time', async () => {
+  it('N-40 the hooks of a stream run once where it is out of time', async () => {
     const { pair, hooks } = await start();
     await using _ = pair;
     const record = new GenRpcRecordBuilder('endless').setTimeout(60).build();
@@ -142,7 +142,7 @@ describe.each(['generator', 'items', 'observable', 'module.generator'])('around 
     await hooks.once(pair);
   });
 
-  it('where its node shuts down', async () => {
+  it('N-40 the hooks of a stream run once where its node shuts down', async () => {
     const { pair, hooks } = await start();
     await using _ = pair;
     const failed = expect(itemsOf(pair.caller.send(pattern, 'endless'))).rejects.toMatchObject({
@@ -156,41 +156,44 @@ describe.each(['generator', 'items', 'observable', 'module.generator'])('around 
 });
 
 describe('the end', () => {
-  it.each(['generator', 'observable'])('is told where nobody reads it, though it was returned: %s', async (kind) => {
-    const [returned, release] = [signalOf(), signalOf()];
-    const begun: string[] = [];
-    @Controller()
-    class Late {
-      @MessagePattern('late')
-      async late(): Promise<unknown> {
-        returned.resolve();
-        await release.promise;
-        const items = (async function* () {
-          begun.push(kind);
-          yield 1;
-        })();
-        return kind === 'generator' ? items : from(items);
+  it.each(['generator', 'observable'])(
+    'N-40 the end of a stream is told where nobody reads it, though it was returned: %s',
+    async (kind) => {
+      const [returned, release] = [signalOf(), signalOf()];
+      const begun: string[] = [];
+      @Controller()
+      class Late {
+        @MessagePattern('late')
+        async late(): Promise<unknown> {
+          returned.resolve();
+          await release.promise;
+          const items = (async function* () {
+            begun.push(kind);
+            yield 1;
+          })();
+          return kind === 'generator' ? items : from(items);
+        }
       }
-    }
-    const hooks = new Hooks();
-    await using pair = await pairOf({ controllers: [Late], configure: hooks.install });
-    // A call of the node to itself is given up in the same turn, before or after the handler's stream is taken up.
-    for (let turns = 0; turns < 12; turns += 1) {
-      const abort = new AbortController();
-      const reply = pair.node.call(pair.node.name, '', 'late', [], { signal: abort.signal });
-      const failed = reply.then(
-        () => 'done',
-        () => 'failed',
-      );
-      await returned.promise;
-      release.resolve();
-      for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
-      abort.abort();
-      await failed;
-      await until(() => hooks.log.length === 2 * (turns + 1));
-      expect(hooks.log).toEqual(Array.from({ length: turns + 1 }, () => ['start', 'end']).flat());
-    }
-  });
+      const hooks = new Hooks();
+      await using pair = await pairOf({ controllers: [Late], configure: hooks.install });
+      // A call of the node to itself is given up in the same turn, before or after the handler's stream is taken up.
+      for (let turns = 0; turns < 12; turns += 1) {
+        const abort = new AbortController();
+        const reply = pair.node.call(pair.node.name, '', 'late', [], { signal: abort.signal });
+        const failed = reply.then(
+          () => 'done',
+          () => 'failed',
+        );
+        await returned.promise;
+        release.resolve();
+        for (let turn = 0; turn < turns; turn += 1) await Promise.resolve();
+        abort.abort();
+        await failed;
+        await until(() => hooks.log.length === 2 * (turns + 1));
+        expect(hooks.log).toEqual(Array.from({ length: turns + 1 }, () => ['start', 'end']).flat());
+      }
+    },
+  );
 });
 
 describe('a handler that makes its items itself', () => {

@@ -71,7 +71,7 @@ const ALL = ['pattern.observable', 'module.observable', ...GENERATORS];
 const numbers = map(({ n }: Item) => n);
 
 describe.each(GENERATORS)('%s', (pattern) => {
-  it.each([0, 1, 2, 5000])('brings %i items, whole and in order', async (count) => {
+  it.each([0, 1, 2, 5000])('N-60 brings %i items, whole and in order', async (count) => {
     await using pair = await pairOf(APP);
     await expect(itemsOf(pair.caller.send<Item>(pattern, count).pipe(numbers))).resolves.toEqual(range(count));
     const iterated = await collect(pair.caller.stream<Item>(pattern, count));
@@ -79,7 +79,7 @@ describe.each(GENERATORS)('%s', (pattern) => {
     await until(() => pair.app.get(Counters).counter.stopped === 2);
   });
 
-  it('waits for a slow reader', async () => {
+  it('N-59 waits for a slow reader', async () => {
     await using pair = await pairOf(APP);
     const { counter } = pair.app.get(Counters);
     const iterator = pair.caller.stream<Item>(pattern, {})[Symbol.asyncIterator]();
@@ -94,14 +94,14 @@ describe.each(GENERATORS)('%s', (pattern) => {
 });
 
 describe.each(ALL)('%s is stopped', (pattern) => {
-  it('by take(1)', async () => {
+  it('N-55 by take(1)', async () => {
     await using pair = await pairOf(APP);
     await expect(lastValueFrom(pair.caller.send<Item>(pattern, {}).pipe(take(1), numbers))).resolves.toBe(0);
     await until(() => pair.app.get(Counters).counter.stopped === 1);
     await until(() => pair.node.stats().runningCalls === 0);
   });
 
-  it('by unsubscribing', async () => {
+  it('N-55 by unsubscribing', async () => {
     await using pair = await pairOf(APP);
     let seen = 0;
     const subscription = pair.caller.send(pattern, {}).subscribe(() => (seen += 1));
@@ -113,7 +113,7 @@ describe.each(ALL)('%s is stopped', (pattern) => {
     expect(seen).toBe(after);
   });
 
-  it('by the deadline', async () => {
+  it('N-58 by the deadline', async () => {
     await using pair = await pairOf(APP);
     const record = new GenRpcRecordBuilder({}).setTimeout(150).build();
     let seen = 0;
@@ -125,7 +125,7 @@ describe.each(ALL)('%s is stopped', (pattern) => {
     await until(() => pair.app.get(Counters).counter.stopped === 1);
   });
 
-  it('when its caller is gone', async () => {
+  it('N-56 when its caller is gone', async () => {
     await using pair = await pairOf(APP);
     const reply = itemsOf(pair.caller.send(pattern, {}));
     await until(() => pair.app.get(Counters).counter.made > 0);
@@ -134,7 +134,7 @@ describe.each(ALL)('%s is stopped', (pattern) => {
     await until(() => pair.app.get(Counters).counter.stopped === 1);
   });
 
-  it('when its node shuts down, and its reader is told', async () => {
+  it('N-64 when its node shuts down, and its reader is told', async () => {
     await using pair = await pairOf({ ...APP, options: { gracePeriod: 100 } });
     let seen = 0;
     const reply = new Promise((_, reject) => {
@@ -149,7 +149,7 @@ describe.each(ALL)('%s is stopped', (pattern) => {
 });
 
 describe('timeout() of a caller', () => {
-  it('stops a generator that makes nothing for so long', async () => {
+  it('N-55 stops a generator that makes nothing for so long', async () => {
     const stopped: string[] = [];
     @Controller()
     class Slow {

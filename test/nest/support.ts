@@ -8,6 +8,7 @@ import { expect } from 'vitest';
 import type { Endpoint } from '../../lib/driver/driver.js';
 import type { GenRpcClientOptions } from '../../lib/nest/gen-rpc.client-options.js';
 import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
+import type { GenRpcPacketOptions } from '../../lib/nest/gen-rpc.packets.js';
 import { GenRpcServer } from '../../lib/nest/gen-rpc.server.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
@@ -46,6 +47,7 @@ export function moduleOf(metadata: ModuleMetadata): Type {
 
 export interface AppSettings extends ModuleMetadata {
   readonly options?: Partial<GenRpcOptions>;
+  readonly packets?: GenRpcPacketOptions;
   /** Before the application is initialised: global enhancers, hooks. */
   readonly configure?: (app: INestMicroservice, server: GenRpcServer) => void;
 }
@@ -61,8 +63,8 @@ export class App {
     private readonly clients = new Set<GenRpcClient>(),
   ) {}
 
-  static async start({ options, configure, ...metadata }: AppSettings): Promise<App> {
-    const server = new GenRpcServer({ name: SERVER, secret: SECRET, listen: { port: 0 }, ...options });
+  static async start({ options, packets, configure, ...metadata }: AppSettings): Promise<App> {
+    const server = new GenRpcServer({ name: SERVER, secret: SECRET, listen: { port: 0 }, ...options }, packets);
     const log = new CapturedLogger();
     const app = await NestFactory.createMicroservice<MicroserviceOptions>(moduleOf(metadata), {
       strategy: server,

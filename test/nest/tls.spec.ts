@@ -51,7 +51,7 @@ class Visitors {
 const APP = { controllers: [Visitors] };
 
 describe('a handler', () => {
-  it('sees whose certificate the caller showed', async () => {
+  it('N-71 sees whose certificate the caller showed', async () => {
     const { cert, key } = await (await authority()).issue(WEB, { commonName: 'The shop' });
     await using pair = await pairOf(
       { ...APP, options: { tls: LOOPBACK_TLS } },
@@ -66,12 +66,12 @@ describe('a handler', () => {
     });
   });
 
-  it('sees none without TLS', async () => {
+  it('N-71 sees none without TLS', async () => {
     await using pair = await pairOf(APP, { name: WEB });
     await expect(firstValueFrom(pair.caller.send('who', {}))).resolves.toEqual({ node: WEB, left: false });
   });
 
-  it('is reached by those whom a guard lets in by their certificate, and by no others', async () => {
+  it('N-71 is reached by those whom a guard lets in by their certificate, and by no others', async () => {
     const guard: CanActivate = {
       canActivate: (execution: ExecutionContext) => {
         const certificate = execution.switchToRpc().getContext<GenRpcContext>().getCertificate();
@@ -115,7 +115,7 @@ async function start(name: string, options: Partial<GenRpcOptions> = {}, log = n
 }
 
 describe('applications with GenRpcModule', () => {
-  it('talk over TLS both ways: calls, events, streams, each with the certificate of the other', async () => {
+  it('N-71 talk over TLS both ways: calls, events, streams, each with the certificate of the other', async () => {
     await using shop = await start(SERVER);
     await using web = await start(WEB, { nodes: { [SERVER]: { port: shop.port } } });
     const client = new GenRpcClient({ target: SERVER, node: web.node });
@@ -151,7 +151,7 @@ describe('applications with GenRpcModule', () => {
     await expect(anew).resolves.toMatchObject({ subject: 'CN=The new one' });
   });
 
-  it('do not start with certificates that will not do, and name all that is wrong', async () => {
+  it('N-05 do not start with certificates that will not do, and name all that is wrong', async () => {
     const { cert } = await tlsOf('other@127.0.0.1');
     const { key } = await tlsOf(WEB);
     const error: unknown = await start(WEB, { tls: { ca: LOOPBACK_TLS.ca, cert, key } }).catch(
@@ -165,7 +165,7 @@ describe('applications with GenRpcModule', () => {
 });
 
 describe('a client over mutual TLS', () => {
-  it('hears, as from any Nest transport, that its certificate is not accepted; the server says why in its log', async () => {
+  it('N-71 hears, as from any Nest transport, that its certificate is not accepted; the server says why in its log', async () => {
     await using app = await App.start({ ...APP, options: { tls: await tlsOf(SERVER) } });
     const foreign = await CertificateAuthority.create();
     const { cert, key } = await foreign.issue(WEB);
@@ -174,7 +174,7 @@ describe('a client over mutual TLS', () => {
     expect(app.log.said('warn', 'by an authority that tls.ca does not hold')).toHaveLength(1);
   });
 
-  it('says nothing to a node of another name, and tells which one it found', async () => {
+  it('N-71 says nothing to a node of another name, and tells which one it found', async () => {
     await using app = await App.start({
       ...APP,
       options: { name: 'other@127.0.0.1', tls: await tlsOf('other@127.0.0.1') },
@@ -203,7 +203,7 @@ describe('an application that listens at several places', () => {
   const places = [{ port: 0 }, { driver: 'tcp', port: 0 }];
   const options = { tls: LOOPBACK_TLS, listen: places };
 
-  it('answers at each, over TLS and without, and knows which caller has a certificate', async () => {
+  it('N-72 answers at each, over TLS and without, and knows which caller has a certificate', async () => {
     await using app = await App.start({ ...APP, options });
     const [outside, inside] = app.node.endpoints();
     expect([outside?.driver, inside?.driver]).toEqual(['tls', 'tcp']);
@@ -226,7 +226,7 @@ describe('an application that listens at several places', () => {
     }
   });
 
-  it('fails to start where one of them is taken', async () => {
+  it('N-05 fails to start where one of them is taken', async () => {
     await using taken = await App.start(APP);
     const listen = [...places, { driver: 'tcp', port: taken.address.port }];
     await expect(App.start({ ...APP, options: { ...options, listen } })).rejects.toMatchObject({ code: 'EADDRINUSE' });

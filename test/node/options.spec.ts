@@ -308,7 +308,7 @@ describe('options that are right', () => {
       nodes: new Map(),
       discovery: undefined,
       membership: { required: false },
-      advertise: {},
+      advertise: { priority: 0, weight: 1 },
       ejection: { failures: 5, min: 1000, max: 30_000 },
       driver: 'tcp',
       codec: 'msgpackr',

@@ -1,0 +1,184 @@
+/** Serializers and deserializers of the user, as Nest's own transports take them: what data becomes on its way. */
+import type { Deserializer, ReadPacket, Serializer } from '@nestjs/microservices';
+import { concatMap, from, type Observable } from 'rxjs';
+import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
+import { isAsyncIterable, isItemStream } from '../node/call-options.js';
+import type { GenRpcError } from '../protocol/errors.js';
+import type { GenRpcContext } from './gen-rpc.context.js';
+import { GenRpcRecord } from './gen-rpc.record-builder.js';
+import { isThenable } from './gen-rpc.stream-items.js';
+
+/** Both may return promises. Errors do not pass through them, nor does an argument that is a stream. */
+export interface GenRpcPacketOptions {
+  /** Makes what leaves of a client's `{ pattern, data }`; of a server's `{ response }`, once for each item. */
+  readonly serializer?: Serializer;
+  /** Makes what is read of the `{ pattern, data }` that arrives at a server, of the `{ response }` at a client. */
+  readonly deserializer?: Deserializer;
+}
+
+type MaybePromise<T> = T | PromiseLike<T>;
+type Handle = (data: unknown, context: GenRpcContext) => unknown;
+type Send = (packet: ReadPacket, sink: ReplySink) => Cancel;
+
+/** A handler, between the two of a server. */
+export function packedHandler(handle: Handle, pattern: string, options: GenRpcPacketOptions): Handle {
+  const { serializer, deserializer } = options;
+  if (serializer === undefined && deserializer === undefined) return handle;
+  const read: Handle = (data, context) => {
+    if (deserializer === undefined || isItemStream(data)) return handle(data, context);
+    const packet = deserializer.deserialize({ pattern, data }) as MaybePromise<ReadPacket>;
+    return whenThere(packet, (there) => handle(there.data, context));
+  };
+  if (serializer === undefined) return read;
+  return (data, context) => whenThere(read(data, context), (result) => serialized(result, serializer));
+}
+
+/** The messages of a client, and its replies. */
+export class ClientPackets {
+  private events: Promise<void> = Promise.resolve();
+
+  private constructor(private readonly options: GenRpcPacketOptions) {}
+
+  /** `undefined` where messages are left as they are. */
+  static of({ serializer, deserializer }: GenRpcPacketOptions): ClientPackets | undefined {
+    if (serializer === undefined && deserializer === undefined) return undefined;
+    return new ClientPackets({ ...(serializer && { serializer }), ...(deserializer && { deserializer }) });
+  }
+
+  /** The result cancels, whatever `send` waits for. @throws what a serializer throws. */
+  request(packet: ReadPacket, sink: ReplySink, send: Send): Cancel {
+    const reply = new DeserializedReply(sink, this.options.deserializer);
+    const outgoing = this.outgoing(packet);
+    if (!isThenable(outgoing)) return reply.of(send(outgoing, reply));
+    outgoing.then((there) => reply.over || reply.of(send(there, reply))).then(undefined, (error) => reply.fail(error));
+    return () => reply.leave();
+  }
+
+  /** The packet that is sent for an event; events keep their order. */
+  async event(packet: ReadPacket): Promise<ReadPacket> {
+    const outgoing = (async () => this.outgoing(packet))();
+    this.events = Promise.allSettled([outgoing, this.events]).then(() => {});
+    await this.events;
+    return outgoing;
+  }
+
+  private outgoing(packet: ReadPacket): MaybePromise<ReadPacket> {
+    const { serializer } = this.options;
+    const data: unknown = packet.data;
+    const value: unknown = data instanceof GenRpcRecord ? data.data : data;
+    if (serializer === undefined || isItemStream(Array.isArray(value) ? value.at(-1) : value)) return packet;
+    const outgoing = serializer.serialize({ ...packet, data: value }) as MaybePromise<ReadPacket>;
+    if (!(data instanceof GenRpcRecord)) return outgoing;
+    return whenThere(outgoing, (there) => ({ ...there, data: new GenRpcRecord(there.data, data.directions) }));
+  }
+}
+
+/** Passes a reply on, each item behind the one before, however long it takes to read. */
+class DeserializedReply implements ReplySink {
+  /** Does nobody wait for it any more? */
+  over = false;
+  private cancel: Cancel = () => false;
+  /** Those that came before, from the first on that took its time. */
+  private before: Promise<void> | undefined;
+
+  constructor(
+    private readonly sink: ReplySink,
+    private readonly deserializer: Deserializer | undefined,
+  ) {}
+
+  /** What gives up the call that it answers. */
+  of(cancel: Cancel): Cancel {
+    this.cancel = cancel;
+    // A call of the own node may have brought what cannot be read by now.
+    if (this.over) cancel();
+    return () => this.leave();
+  }
+
+  leave(): boolean {
+    this.over = true;
+    return this.cancel();
+  }
+
+  item(value: unknown, cost: number, source: ItemSource): 'kept' | void {
+    let kept: 'kept' | void = undefined;
+    let waits = false;
+    waits = this.pass({ response: value }, (response) => {
+      kept = this.sink.item(response, cost, source);
+      if (waits && kept === undefined) source.used(cost);
+    });
+    return waits ? 'kept' : kept;
+  }
+
+  done(value: unknown): void {
+    const packet = value === undefined ? undefined : { response: value, isDisposed: true };
+    this.pass(packet, (response) => this.sink.done(response));
+  }
+
+  failed(error: GenRpcError): void {
+    this.pass(undefined, () => this.sink.failed(error));
+  }
+
+  fail(error: unknown): void {
+    if (this.over) return;
+    this.leave();
+    this.sink.failed(error as GenRpcError);
+  }
+
+  /** Returns whether `then` has to wait. */
+  private pass(packet: { response: unknown } | undefined, then: (response: unknown) => void): boolean {
+    try {
+      const read = packet === undefined ? packet : (this.deserializer?.deserialize(packet) ?? packet);
+      if (this.before === undefined && !isThenable(read)) {
+        if (!this.over) then(responseOf(read));
+        return false;
+      }
+      const turn = Promise.all([read, this.before]).then(([there]) => this.over || then(responseOf(there)));
+      this.before = turn.then(
+        () => {},
+        (error) => this.fail(error),
+      );
+      return true;
+    } catch (error) {
+      this.fail(error);
+      return false;
+    }
+  }
+}
+
+class SerializedItems implements AsyncIterableIterator<unknown> {
+  constructor(
+    private readonly items: AsyncIterator<unknown>,
+    private readonly serialize: (value: unknown) => MaybePromise<unknown>,
+  ) {}
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+
+  async next(): Promise<IteratorResult<unknown>> {
+    const result = await this.items.next();
+    return result.done === true ? result : { value: await this.serialize(result.value), done: false };
+  }
+
+  async return(): Promise<IteratorResult<unknown>> {
+    await this.items.return?.();
+    return { value: undefined, done: true };
+  }
+}
+
+function serialized(result: unknown, serializer: Serializer): unknown {
+  const serialize = (response: unknown): MaybePromise<unknown> =>
+    whenThere(serializer.serialize({ response }), responseOf);
+  if (result === undefined) return result;
+  if (isAsyncIterable(result)) return new SerializedItems(result[Symbol.asyncIterator](), serialize);
+  if (!isItemStream(result)) return serialize(result);
+  return from(result as Observable<unknown>).pipe(concatMap(async (item) => serialize(item)));
+}
+
+function responseOf(packet: unknown): unknown {
+  return (packet as { response?: unknown } | undefined)?.response;
+}
+
+function whenThere<T, R>(value: MaybePromise<T>, then: (value: T) => R): R | PromiseLike<R> {
+  return isThenable(value) ? (value as PromiseLike<T>).then(then) : then(value as T);
+}
