@@ -19,6 +19,7 @@ export { GenRpcServer, type GenRpcServerEvents, type GenRpcServerStatus } from '
 export { StreamItems } from './nest/gen-rpc.stream-items.js';
 export { GEN_RPC_TRANSPORT, getGenRpcClientToken, InjectGenRpc, InjectGenRpcClient } from './nest/gen-rpc.tokens.js';
 export { GenRpcConfigError, type Problem } from './options/config-error.js';
+export { NodeLocationOptions } from './options/node-location-options.js';
 export { AsyncCall } from './node/async-call.js';
 export type { CallOutcome, CastReport, MulticallResult, SbcastResult, Targets } from './node/broadcasts.js';
 export type { CallOptions, CastOptions, EventHandler, ModuleFunction, ModuleRef } from './node/call-options.js';
@@ -37,7 +38,6 @@ export {
   KeepaliveOptions,
   ListenOptions,
   MembershipOptions,
-  NodeLocationOptions,
   ReconnectOptions,
   RetryOptions,
   type LocateNode,
@@ -49,6 +49,9 @@ export type { TypedModule } from './node/typed-module.js';
 export type { ModuleTarget, NodeTarget, Target } from './client/target.js';
 export { EtcdDiscovery } from './discovery/etcd.discovery.js';
 export { EtcdOptions, EtcdTlsOptions } from './discovery/etcd-options.js';
+export type { DnsDiscoveryOptions, DnsServiceOptions } from './discovery/dns-options.js';
+export { DnsDiscovery } from './discovery/dns.discovery.js';
+export { FileDiscovery, type FileDiscoveryOptions } from './discovery/file.discovery.js';
 export type { Endpoint, PeerCertificate } from './driver/driver.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
 export { Msgpack5Codec } from './protocol/msgpack/msgpack5.codec.js';

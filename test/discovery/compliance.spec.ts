@@ -1,8 +1,10 @@
 import { ExternalDiscovery } from '../../lib/discovery/external.discovery.js';
-import { StaticDiscovery, type WrittenNode } from '../../lib/discovery/static.discovery.js';
-import { describeSource, type Places, type SourceWorld } from './compliance.js';
+import { StaticDiscovery } from '../../lib/discovery/static.discovery.js';
+import type { NodeLocationOptions } from '../../lib/options/node-location-options.js';
+import type { Places } from '../support/source-table.js';
+import { describeSource, type SourceWorld } from './compliance.js';
 
-const NODES: Readonly<Record<string, WrittenNode>> = {
+const NODES: Readonly<Record<string, NodeLocationOptions>> = {
   'a@127.0.0.2': { port: 7001 },
   'b@127.0.0.3': { driver: 'tls', host: 'b.internal' },
 };

@@ -43,7 +43,7 @@ describeWithEtcd('nodes that find each other through etcd', () => {
     await until(() => knows(a, B) && knows(b, A));
     await expect(a.call(B, 'who', 'are')).resolves.toBe('b');
     expect(a.members().find(({ name }) => name === B)?.modules).toEqual([{ name: 'who', versions: [''] }]);
-    b.register('math', { add: ([x, y]) => Number(x) + Number(y) });
+    b.register('math', { add: ([x, y]: [number, number]) => x + y });
     await until(() => JSON.stringify(a.members()).includes('math'));
     await expect(a.call({ module: 'math' }, 'math', 'add', [1, 2])).resolves.toBe(3);
     await b.drain();

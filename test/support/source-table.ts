@@ -31,6 +31,7 @@ export class SourceTable {
         refused: (why) => void this.refused.push(why),
         failed: (cause) => void this.failures.push(cause),
         doubted: () => void (this.doubts += 1),
+        read() {},
       },
     });
   }
