@@ -8,6 +8,7 @@ import { besideBulk, besideBulkSlow } from './workloads/beside-bulk.js';
 import { broadcast } from './workloads/broadcast.js';
 import { buffers } from './workloads/buffers.js';
 import { connect } from './workloads/connect.js';
+import { enhanced, requestScoped } from './workloads/enhanced.js';
 import { events } from './workloads/events.js';
 import { notReading } from './workloads/not-reading.js';
 import { stream } from './workloads/stream.js';
@@ -48,6 +49,8 @@ export const SYSTEMS: ReadonlyMap<string, () => Promise<System>> = new Map([
 
 export const WORKLOADS: ReadonlyMap<string, Workload> = new Map<string, Workload>([
   ['add', add],
+  ['enhanced', enhanced],
+  ['request-scoped', requestScoped],
   ['events', events],
   ['stream', stream],
   ['buffers', buffers],

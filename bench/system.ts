@@ -5,6 +5,10 @@ import type { Command } from './worker.js';
 export interface Operations {
   /** Resolves with the sum. */
   add(a: number, b: number): Promise<number>;
+  /** As `add`, of a handler with a guard, a pipe and an interceptor. */
+  addEnhanced(a: number, b: number): Promise<number>;
+  /** As `addEnhanced`, of a controller that is made for each message. */
+  addScoped(a: number, b: number): Promise<number>;
   /** Sends one event and forgets it. */
   note(value: number): void;
   /** How many events the server's handler has seen since it started. */

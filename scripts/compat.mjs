@@ -52,9 +52,9 @@ const FOLDERS = [
   },
 ];
 
-/** Runs to its end within a minute, or ends this script with what the command said. */
+/** Runs to its end within three minutes, or ends this script with what the command said. */
 function run(cwd, command) {
-  const result = spawnSync(command, { cwd, encoding: 'utf8', timeout: 60_000, shell: true });
+  const result = spawnSync(command, { cwd, encoding: 'utf8', timeout: 180_000, shell: true });
   if (result.status === 0) return;
   const reason = result.error?.message ?? `exit ${result.status ?? result.signal}`;
   console.error(`${command}: ${reason}\n${result.stdout}${result.stderr}`);

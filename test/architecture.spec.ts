@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest';
 /** Rooms of one floor do not know each other. Files directly in lib/ are the doors, each a room of its own. */
 const FLOORS: readonly (readonly string[])[] = [
   ['protocol', 'ports'],
-  ['system'],
+  ['system', 'options'],
   ['driver', 'discovery'],
   ['connection', 'certificates'],
   ['client', 'server'],

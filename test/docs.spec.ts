@@ -17,6 +17,10 @@ const workers = await Page.read('docs/WORKERS.md');
 const counts = await Page.read('docs/COUNTS.md');
 const certificates = await Page.read('docs/CERTIFICATES.md');
 const security = await Page.read('docs/SECURITY.md');
+const nest = await Page.read('docs/NEST.md');
+const discovery = await Page.read('docs/DISCOVERY.md');
+const errors = await Page.read('docs/errors.md');
+const migration = await Page.read('docs/MIGRATION.md');
 const journal = await Page.read('lib/connection/journal.ts');
 const COOKIE = randomBytes(32).toString('base64');
 
@@ -170,7 +174,48 @@ describe('docs/COUNTS.md', () => {
   });
 });
 
-describe.each([genRpc, settings, workers, counts, certificates, security])('$path', (page) => {
+describe('docs/errors.md', () => {
+  const codes = Object.keys(ERRORS) as GenRpcErrorCode[];
+  const entries = errors.text.split(/^## /m).slice(1);
+
+  it('has an entry for every code, and no other', () => {
+    expect(new Set(entries.map((entry) => entry.split('\n')[0]))).toEqual(new Set(codes));
+    expect(entries).toHaveLength(codes.length);
+  });
+
+  it.each(codes)('is where the help of %s leads, in the package', async (code) => {
+    const [, path = '', anchor = ''] = /^nestjs-gen-rpc\/(.*)#(.*)$/.exec(new GenRpcError(code).help) ?? [];
+    expect((await Page.read(path)).anchors()).toContain(anchor);
+    expect(anchor).toBe(code);
+    expect(JSON.parse((await Page.read('package.json')).text)).toMatchObject({
+      files: expect.arrayContaining([dirname(path)]),
+    });
+  });
+
+  it.each(codes)('tells of %s its family, when it may have run, what gen_rpc calls it, why and what to do', (code) => {
+    const entry = entries.find((one) => one.startsWith(`${code}\n`)) ?? '';
+    const [facts = '', meaning = ''] = entry.split('\n\n').slice(1);
+    const [family, mayHaveRun = '', theirs = ''] = facts.split(' · ');
+    expect(family).toBe(`\`${new GenRpcError(code).family}\``);
+    expect(theirs.replace(/^gen_rpc: /, '').split('`')[1]).toBe(ERRORS[code]);
+    const row = rowsOf(genRpc.section('## Errors')).find(([, ours]) => namesIn(ours)[0] === code);
+    const told = row?.[3] === 'as above' ? 'if a byte of it left, or may have' : row?.[3];
+    expect(mayHaveRun).toBe(`may have run: ${told}`);
+    expect(meaning).toMatch(/^[A-Z].*\.$/m);
+    expect(entry).toMatch(/^- \*Usually:\* .+\n- \*Do:\* .+/m);
+  });
+});
+
+describe('docs/MIGRATION.md', () => {
+  it('shows code that compiles strictly, before and after', { timeout: 60_000 }, async () => {
+    const files = migration.snippets('ts').map((code, at) => [`snippet-${at}.ts`, code] as const);
+    expect(files).toHaveLength(7);
+    const app = { 'app.module.ts': 'export class AppModule {}\n' };
+    await using _ = await Example.compile({ ...Object.fromEntries(files), ...app });
+  });
+});
+
+describe.each([genRpc, settings, workers, counts, certificates, security, errors, migration, nest, discovery])('$path', (page) => {
   it('links to what there is', async () => {
     for (const link of page.links()) expect(existsSync(join(ROOT, dirname(page.path), link)), link).toBe(true);
     for (const [, path = '', anchor = ''] of page.text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {

@@ -32,6 +32,16 @@ console.log(node.name, node.stats().certificateDays);
 await app.close();
 `;
 
+/** Starts the application of `web.module.ts`, and has its service add. */
+const SUM = `
+import { NestFactory } from '@nestjs/core';
+import { SumService, WebModule } from './web.module.js';
+
+const app = await NestFactory.createApplicationContext(WebModule, { logger: false });
+console.log(await app.get(SumService).sum(20, 22));
+await app.close();
+`;
+
 async function accepting(port: number): Promise<void> {
   for (;;) {
     const open = await new Promise<boolean>((resolve) => {
@@ -78,13 +88,17 @@ describe("the README's code", () => {
   it('is as short as it says, compiles strictly, and prints 42', { timeout: 60_000 }, async () => {
     expect((await snippet('math.ts')).trimEnd().split('\n').length).toBeLessThanOrEqual(12);
     expect((await snippet('caller.ts')).trimEnd().split('\n').length).toBeLessThanOrEqual(8);
-    expect(compile(['math.ts', 'caller.ts'].map((file) => join(folder, file)))).toEqual([]);
+    await writeFile(join(folder, 'web.module.ts'), await snippet('web.module.ts'));
+    await writeFile(join(folder, 'sum.ts'), SUM);
+    expect(compile(['math.ts', 'caller.ts', 'sum.ts'].map((file) => join(folder, file)))).toEqual([]);
 
     const server = spawn(process.execPath, [join(folder, 'math.js')], { env, stdio: 'ignore' });
     try {
       await accepting(5369);
-      const { stdout } = await run(process.execPath, [join(folder, 'caller.js')], { env });
-      expect(stdout).toBe('42\n');
+      for (const caller of ['caller.js', 'sum.js']) {
+        const { stdout } = await run(process.execPath, [join(folder, caller)], { env });
+        expect(stdout).toBe('42\n');
+      }
     } finally {
       server.kill('SIGKILL');
     }

@@ -1,9 +1,10 @@
 /** The same controller and the same use of a ClientProxy for every Nest transport; only names and buffers differ. */
 import 'reflect-metadata';
-import { Controller, Module, type Type } from '@nestjs/common';
+import { Controller, Module, Scope, type Type } from '@nestjs/common';
 import { EventPattern, MessagePattern, Payload, type ClientProxy } from '@nestjs/microservices';
 import { firstValueFrom, lastValueFrom, map, range, scan, type Observable } from 'rxjs';
 import type { BenchClient } from '../system.js';
+import { Enhanced, PairPipe } from './nest-enhancers.js';
 
 /** What a transport calls the functions, and how it takes buffers. */
 export interface Dialect {
@@ -48,7 +49,25 @@ export function mathModule({ patternOf, pack, unpack }: Dialect): Type {
     }
   }
 
-  @Module({ controllers: [MathController] })
+  @Controller()
+  @Enhanced()
+  class EnhancedController {
+    @MessagePattern(patternOf('addEnhanced'))
+    add(@Payload(PairPipe) { a, b }: { a: number; b: number }): number {
+      return a + b;
+    }
+  }
+
+  @Controller({ scope: Scope.REQUEST })
+  @Enhanced()
+  class ScopedController {
+    @MessagePattern(patternOf('addScoped'))
+    add(@Payload(PairPipe) { a, b }: { a: number; b: number }): number {
+      return a + b;
+    }
+  }
+
+  @Module({ controllers: [MathController, EnhancedController, ScopedController] })
   class MathModule {}
   return MathModule;
 }
@@ -57,8 +76,11 @@ export async function mathClient(proxy: ClientProxy, { patternOf, pack, unpack }
   await proxy.connect();
   const [add, note, notes] = [patternOf('add'), patternOf('note'), patternOf('notes')];
   const [echo, fetch] = [patternOf('echo'), patternOf('fetch')];
+  const [addEnhanced, addScoped] = [patternOf('addEnhanced'), patternOf('addScoped')];
   return {
     add: (a, b) => firstValueFrom(proxy.send<number>(add, { a, b })),
+    addEnhanced: (a, b) => firstValueFrom(proxy.send<number>(addEnhanced, { a, b })),
+    addScoped: (a, b) => firstValueFrom(proxy.send<number>(addScoped, { a, b })),
     note: (value) => void proxy.emit(note, { value }),
     notes: () => firstValueFrom(proxy.send<number>(notes, {})),
     count: (items) => sumOf(proxy.send<{ n: number }>(patternOf('count'), { items })),

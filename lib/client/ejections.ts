@@ -2,7 +2,7 @@
 import type { Journal } from '../connection/journal.js';
 import type { Clock } from '../ports/clock.js';
 import type { Random } from '../ports/random.js';
-import { Backoff } from './backoff.js';
+import { Backoff } from '../ports/backoff.js';
 
 export interface EjectionRules {
   /** Failures in a row. */

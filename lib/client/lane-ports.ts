@@ -1,6 +1,6 @@
 /** What lanes are made with, and whom they tell. */
 import type { Random } from '../ports/random.js';
-import type { BackoffLimits } from './backoff.js';
+import type { BackoffLimits } from '../ports/backoff.js';
 import type { Dialled } from './dialer.js';
 import type { SessionPorts } from './session.js';
 

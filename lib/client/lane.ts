@@ -3,7 +3,7 @@ import type { Location } from '../discovery/discovery.js';
 import type { Timer } from '../ports/clock.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Invocation } from '../protocol/invocation.js';
-import { Backoff } from './backoff.js';
+import { Backoff } from '../ports/backoff.js';
 import type { Dialled } from './dialer.js';
 import type { LaneEvents, LanePorts } from './lane-ports.js';
 import type { PendingCall } from './pending-calls.js';

@@ -17,6 +17,7 @@ export function remoteError(frame: ErrorFrame, invocation: Invocation, node: str
   const { code } = frame;
   const streamBroke = code === 'protocol_error' && invocation.stream !== undefined;
   const maybeExecuted = streamBroke || FAILED_AFTERWARDS.has(code);
-  const message = frame.message || `${joinRoute(invocation.name)} failed on ${node}.`;
-  return new GenRpcError(code, message, { maybeExecuted, details });
+  const route = joinRoute(invocation.name);
+  const message = frame.message || `${route} failed on ${node}.`;
+  return new GenRpcError(code, message, { maybeExecuted, details, call: `${route} on ${node}` });
 }

@@ -11,6 +11,8 @@ export interface Member {
 }
 
 export interface MembershipEvents {
+  /** A list was taken: what follows from it was told. */
+  read(): void;
   /** `before` is missing of a node that is new, `now` of one that is gone. */
   changed(name: string, now: Member | undefined, before: Member | undefined): void;
   /** A record was not understood, or cannot be used. All others of its list are. */
@@ -45,7 +47,6 @@ export class Membership implements MembershipWatcher {
   private readonly held = new Map<string, Timer>();
   private doubting = false;
   private readAt: number | undefined;
-  private whenRead: (() => void)[] = [];
 
   constructor(private readonly ports: MembershipPorts) {}
 
@@ -67,13 +68,6 @@ export class Membership implements MembershipWatcher {
     return this.readAt === undefined ? undefined : this.ports.clock.now() - this.readAt;
   }
 
-  /** Runs `run` once the source has told something for the first time: now, if it has. Returns what ends the wait. */
-  onceRead(run: () => void): () => void {
-    if (this.readAt !== undefined) run();
-    else this.whenRead.push(run);
-    return () => void (this.whenRead = this.whenRead.filter((waiting) => waiting !== run));
-  }
-
   members(records: readonly unknown[]): boolean {
     const told = this.usable(records);
     if (told.size === 0 && records.length > 0) {
@@ -88,7 +82,7 @@ export class Membership implements MembershipWatcher {
     this.doubting = false;
     this.readAt = this.ports.clock.now();
     this.take(told);
-    for (const run of this.whenRead.splice(0)) run();
+    this.ports.events.read();
     return true;
   }
 
@@ -110,7 +104,6 @@ export class Membership implements MembershipWatcher {
   close(): void {
     for (const timer of this.held.values()) timer.cancel();
     this.held.clear();
-    this.whenRead = [];
   }
 
   private take(told: ReadonlyMap<string, NodeRecord>): void {

@@ -1,7 +1,7 @@
 /** What a client can be told, and the node that it gets by it. */
 import { hostname } from 'node:os';
 import { systemRandom } from '../system/system.js';
-import { GenRpcConfigError, type Problem } from '../node/config-error.js';
+import { GenRpcConfigError, type Problem } from '../options/config-error.js';
 import { createNode } from '../node/create-node.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
@@ -30,6 +30,12 @@ export interface GenRpcSharedClientOptions extends ClientOnlyOptions {
   readonly node: GenRpcNode;
 }
 
+/** A client of `GenRpcModule.forFeature`: on the node of the application, which closes it. */
+export interface GenRpcFeatureClient extends ClientOnlyOptions {
+  /** What `@InjectGenRpcClient(name)` asks for. */
+  readonly name: string;
+}
+
 /** Where a client's node comes from. */
 export interface NodeSource {
   /** Is every node that comes from here the client's own, for it to close? */
@@ -48,16 +54,19 @@ export function nodeSourceOf(options: GenRpcClientOptions | GenRpcSharedClientOp
   return { owned: false, make: () => options.node };
 }
 
-/** What is wrong with the client's own options. */
-function problemsOf(options: Partial<ClientOnlyOptions> | undefined): Problem[] {
+/**
+ * What is wrong with the client's own options.
+ * @param path ends with a dot unless it is empty
+ */
+export function problemsOf(options: Partial<ClientOnlyOptions> | undefined, path = ''): Problem[] {
   const { target, errors } = options ?? {};
   const problems: Problem[] = [];
   if (!isTarget(target)) {
     const expected = `the name of the node to call, ${NODE_NAME_RULE}; or { module: 'math' }, for nodes that have it`;
-    problems.push({ path: 'target', expected, got: target });
+    problems.push({ path: `${path}target`, expected, got: target });
   }
   if (errors !== undefined && errors !== 'nest' && errors !== 'gen_rpc') {
-    problems.push({ path: 'errors', expected: 'nest or gen_rpc', got: errors });
+    problems.push({ path: `${path}errors`, expected: 'nest or gen_rpc', got: errors });
   }
   return problems;
 }

@@ -8,7 +8,7 @@ import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
 import type { CallOptions } from '../node/call-options.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import { StreamReply, type ReplyShape } from '../node/stream-reply.js';
-import { isItemStream } from '../node/call-options.js';
+import { isItemStream, targetOf } from '../node/call-options.js';
 import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
 import {
@@ -19,8 +19,10 @@ import {
 } from './gen-rpc.client-options.js';
 import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { nestErrorOf } from './gen-rpc.exceptions.js';
+import { ObserverSink } from './gen-rpc.observer-sink.js';
 import { ClientPackets } from './gen-rpc.packets.js';
 import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
+import { UnknownNames } from './gen-rpc.unknown-names.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
 
@@ -38,6 +40,7 @@ const MAX_NAMES = 10_000;
 export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly emitter = new EventEmitter();
   private readonly names = new Map<unknown, FunctionName>();
+  private readonly unknownNames = new UnknownNames();
   /** Nest's own hooks, which subclasses override. */
   private readonly shape: ReplyShape = {
     value: (value) => this.serializeResponse(value),
@@ -55,7 +58,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   constructor(options: GenRpcClientOptions | GenRpcSharedClientOptions) {
     super();
     this.source = nodeSourceOf(options);
-    this.target = asTarget(options.target);
+    this.target = targetOf(options.target);
     this.nestErrors = options.errors !== 'gen_rpc';
     this.packets = ClientPackets.of(options);
     if (this.source.owned) this.currentNode();
@@ -225,11 +228,13 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private targetOf({ target, key }: GenRpcDirections): Target {
     if (target === undefined && key === undefined) return this.target;
-    return { ...(target === undefined ? this.target : asTarget(target)), key };
+    return { ...(target === undefined ? this.target : targetOf(target)), key };
   }
 
   private errorOf(error: unknown): unknown {
-    return this.nestErrors && isGenRpcError(error) ? nestErrorOf(error) : error;
+    if (!this.nestErrors || !isGenRpcError(error)) return error;
+    this.unknownNames.tell(error);
+    return nestErrorOf(error);
   }
 
   private currentNode(): GenRpcNode {
@@ -238,6 +243,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private openNode(): GenRpcNode {
     const node = this.source.make();
+    this.connected = node.isConnected(this.target);
     this.stopListening = node.onStatus((name, connected) => {
       if ('node' in this.target && name === this.target.node) this.tell(connected);
       else if (choiceOf(this.target) !== undefined) this.tell(node.isConnected(this.target));
@@ -253,46 +259,9 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 }
 
-/** Hands a reply to an observer. A class, because an object of closures a call is what the collector feels first. */
-class ObserverSink<T> implements ReplySink {
-  constructor(
-    private readonly observer: Observer<T>,
-    private readonly shape: ReplyShape,
-  ) {}
-
-  item(value: unknown): void {
-    let shaped: T;
-    try {
-      shaped = this.shape.value(value) as T;
-    } catch (error) {
-      return this.observer.error(error);
-    }
-    this.observer.next(shaped);
-  }
-
-  done(value: unknown): void {
-    if (value !== undefined) this.item(value);
-    this.observer.complete();
-  }
-
-  failed(error: GenRpcError): void {
-    let shaped: unknown;
-    try {
-      shaped = this.shape.error(error);
-    } catch (thrown) {
-      shaped = thrown;
-    }
-    this.observer.error(shaped);
-  }
-}
-
 function directionsOf(packet: ReadPacket): GenRpcDirections {
   const data: unknown = packet.data;
   return data instanceof GenRpcRecord ? data.directions : NO_DIRECTIONS;
-}
-
-function asTarget(target: string | Target): Target {
-  return typeof target === 'string' ? { node: target } : target;
 }
 
 function isNil(value: unknown): value is null | undefined {

@@ -1,5 +1,5 @@
 /** `@RpcModule`, `@RpcFunction`, `@Arg`: callable modules, written as Nest controllers. */
-import { Controller, UseFilters, type PipeTransform, type Type } from '@nestjs/common';
+import { Controller, UseFilters, type ParameterDecoratorOptions, type PipeTransform, type Type } from '@nestjs/common';
 import { MessagePattern, Payload } from '@nestjs/microservices';
 import { RpcModuleFilter } from './gen-rpc.exceptions.js';
 import { isAsyncGenerator, StreamItems } from './gen-rpc.stream-items.js';
@@ -10,6 +10,21 @@ export interface GenRpcExtras {
   readonly version?: string;
   /** The handler takes its arguments one by one. */
   readonly argumentList?: boolean;
+}
+
+type Pipe = Type<PipeTransform> | PipeTransform;
+
+/** `@Arg(0, { schema: z.string() })`; `schema` needs Nest 12. */
+export interface ArgOptions {
+  /** Any Standard Schema (zod, valibot, arktype, …), for Nest's `StandardSchemaValidationPipe` to hold the argument against. */
+  readonly schema?: {
+    readonly '~standard': {
+      readonly version: 1;
+      readonly vendor: string;
+      readonly validate: (value: unknown) => unknown;
+    };
+  };
+  readonly pipes?: readonly Pipe[];
 }
 
 interface RpcFunctionMark {
@@ -69,13 +84,38 @@ export function RpcFunction(name?: string): MethodDecorator {
   };
 }
 
-/** The argument at `index`, through pipes if there are any. */
-export function Arg(index: number, ...pipes: (Type<PipeTransform> | PipeTransform)[]): ParameterDecorator {
+/** The argument at `index`, through pipes if there are any. @throws TypeError for a schema where Nest has no such thing. */
+export function Arg(index: number, ...pipes: Pipe[]): ParameterDecorator;
+export function Arg(index: number, options: ArgOptions): ParameterDecorator;
+export function Arg(index: number, ...given: (Pipe | ArgOptions)[]): ParameterDecorator {
   return (target, method, position) => {
     const methods = methodsWithArgs.get(target) ?? new Set<string>();
     methodsWithArgs.set(target, methods.add(String(method)));
-    Payload(String(index), ...pipes)(target, method, position);
+    argumentAt(index, given)(target, method, position);
   };
+}
+
+function argumentAt(index: number, given: (Pipe | ArgOptions)[]): ParameterDecorator {
+  const [first] = given;
+  if (!isOptions(first)) return Payload(String(index), ...(given as Pipe[]));
+  const { schema, pipes = [] } = first;
+  if (schema === undefined) return Payload(String(index), ...pipes);
+  const options = { schema, pipes: [...pipes] } as ParameterDecoratorOptions;
+  if (!isKept(options)) throw new TypeError(`@Arg(${index}, { schema }): schemas of parameters need Nest 12.`);
+  return Payload(String(index), options);
+}
+
+function isOptions(given: Pipe | ArgOptions | undefined): given is ArgOptions {
+  return typeof given === 'object' && !('transform' in given);
+}
+
+/** Nest 11 takes options for a pipe, and then lets everything through. Whether this one does, a probe tells. */
+function isKept(options: ParameterDecoratorOptions): boolean {
+  class Probe {}
+  Payload('0', options)(Probe.prototype, 'method', 0);
+  const [key] = Reflect.getMetadataKeys(Probe, 'method') as unknown[];
+  const parameters = Reflect.getMetadata(key, Probe, 'method') as Readonly<Record<string, ParameterDecoratorOptions>>;
+  return Object.values(parameters).some(({ schema }) => schema === options.schema);
 }
 
 /**

@@ -7,6 +7,9 @@ import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 /** Nest's own words for an unknown pattern. */
 const NO_MESSAGE_HANDLER = 'There is no matching message handler defined in the remote service.';
 
+/** As much as a line of a log is good for. */
+const MAX_FOUND = 5;
+
 /**
  * What Nest's filters make of an error is meant for callers: it becomes message and details of our error. `undefined`
  * for any other Error than an RpcException: a filter failed, or let through what it did not look at.
@@ -47,8 +50,16 @@ export class RpcModuleFilter implements ExceptionFilter<HttpException | GenRpcEr
     const response = exception.getResponse();
     const said = typeof response === 'object' ? response : { message: response };
     const details = { statusCode: exception.getStatus(), ...said };
-    return throwError(() => new GenRpcError('handler_failed', exception.message, { details }));
+    return throwError(() => new GenRpcError('handler_failed', inWords(exception.message, said), { details }));
   }
+}
+
+/** What a pipe found wrong stands in a list of its own: the first of it belongs where people look first. */
+function inWords(message: string, said: object): string {
+  const found: unknown = 'message' in said ? said.message : undefined;
+  if (!Array.isArray(found) || !found.every((one) => typeof one === 'string') || found.length === 0) return message;
+  const more = found.length > MAX_FOUND ? `; and ${found.length - MAX_FOUND} more` : '';
+  return `${message}: ${found.slice(0, MAX_FOUND).join('; ')}${more}`;
 }
 
 function messageOf(cause: unknown): string | undefined {

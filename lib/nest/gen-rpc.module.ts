@@ -1,8 +1,17 @@
 /** The module owns a node: made with the application, closed with it. The strategy is a view on it. */
-import { ConfigurableModuleBuilder, Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
+import {
+  ConfigurableModuleBuilder,
+  Inject,
+  Module,
+  type DynamicModule,
+  type ModuleMetadata,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
 import { createNode } from '../node/create-node.js';
 import { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
+import type { GenRpcFeatureClient } from './gen-rpc.client-options.js';
+import { featureOf } from './gen-rpc.feature.js';
 import { GenRpcIntake, GenRpcIntakeModule } from './gen-rpc.intake.js';
 import { nestLog } from './gen-rpc.log.js';
 import { GenRpcServer } from './gen-rpc.server.js';
@@ -41,6 +50,19 @@ export class GenRpcModule extends ConfigurableModuleClass implements OnApplicati
   ) {
     super();
     intake.nodes.add(node);
+  }
+
+  /**
+   * Clients on the node of `forRoot`, for `@InjectGenRpcClient(name)` in whatever imports this. They work until that
+   * node is closed, at the very end of the application.
+   * @param imports what exports `GenRpcModule`, where that is not global
+   * @throws GenRpcConfigError naming every problem.
+   */
+  static forFeature(
+    clients: readonly GenRpcFeatureClient[],
+    { imports = [] }: Pick<ModuleMetadata, 'imports'> = {},
+  ): DynamicModule {
+    return featureOf(clients, imports);
   }
 
   async onApplicationShutdown(): Promise<void> {

@@ -7,3 +7,10 @@ export const GEN_RPC_TRANSPORT = Symbol('GEN_RPC_TRANSPORT');
 
 /** Injects the node that `GenRpcModule` owns; the class `GenRpcNode` is its token. */
 export const InjectGenRpc = (): ParameterDecorator & PropertyDecorator => Inject(GenRpcNode);
+
+/** The token of a client of `GenRpcModule.forFeature`: for `overrideProvider` and the like. */
+export const getGenRpcClientToken = (name: string): string => `GenRpcClient(${name})`;
+
+/** Injects the client that `GenRpcModule.forFeature` made under `name`: a `GenRpcClient`. */
+export const InjectGenRpcClient = (name: string): ParameterDecorator & PropertyDecorator =>
+  Inject(getGenRpcClientToken(name));

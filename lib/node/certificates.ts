@@ -8,7 +8,7 @@ import type { Clock } from '../ports/clock.js';
 import type { Files } from '../ports/files.js';
 import type { Log } from '../ports/log.js';
 import type { ProcessSignals } from '../ports/process-signals.js';
-import { GenRpcConfigError } from './config-error.js';
+import { GenRpcConfigError } from '../options/config-error.js';
 import type { ResolvedOptions } from './resolve-options.js';
 import type { ResolvedTls } from './resolve-tls.js';
 

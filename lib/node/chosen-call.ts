@@ -73,12 +73,11 @@ export class ChosenCall implements ReplySink {
   }
 
   failed(error: GenRpcError): void {
-    const { ejections, journal } = this.ports;
+    const { ejections } = this.ports;
     if (NODE_FAILURES.has(error.code)) ejections.failed(this.node);
     else if (error.code !== 'cancelled') ejections.succeeded(this.node);
-    if (!this.mayGoOn(error)) return this.sink.failed(error);
-    journal.count('call_failed_over');
-    this.next(error);
+    if (this.mayGoOn(error)) this.next(error);
+    else this.sink.failed(error);
   }
 
   /** The node closes while it waits. */
@@ -96,11 +95,12 @@ export class ChosenCall implements ReplySink {
 
   /** @param failure of the node before */
   private next(failure: GenRpcError | undefined): void {
-    const { picker, clock } = this.ports;
+    const { picker, clock, journal } = this.ports;
     const { request, tried } = this;
     const remaining = request.deadlineAt - clock.now();
     const node = remaining > 0 && tried.size < MOST_NODES ? picker.pick(this.choice, tried) : undefined;
     if (node === undefined) return this.nobodyLeft(failure ?? nobody(this.choice, this.ports.directory), remaining);
+    if (tried.size > 0) journal.count('call_failed_over');
     tried.add(node);
     this.node = node;
     this.calls += 1;
@@ -120,12 +120,10 @@ export class ChosenCall implements ReplySink {
       this.next(failure);
     };
     const timer = clock.after(Math.min(remaining, LOOK_AGAIN_MS), again, true);
-    directory.listeners.add(again);
-    const stopReading = directory.membership.onceRead(again);
+    directory.waiting.add(again);
     this.stopWaiting = () => {
       timer.cancel();
-      directory.listeners.delete(again);
-      stopReading();
+      directory.waiting.delete(again);
       waiting.delete(this);
       this.stopWaiting = () => {};
     };

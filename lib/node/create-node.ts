@@ -9,7 +9,7 @@ import { Buffers } from '../connection/buffers.js';
 import { Deadlines } from '../connection/deadlines.js';
 import { Journal } from '../connection/journal.js';
 import { ExternalDiscovery } from '../discovery/external.discovery.js';
-import { StaticDiscovery, type WrittenNode } from '../discovery/static.discovery.js';
+import { StaticDiscovery } from '../discovery/static.discovery.js';
 import type { Driver } from '../driver/driver.js';
 import type { CertificateFiles } from '../driver/certificate-files.js';
 import { systemCalendar, systemClock, systemRandom, systemSignals } from '../system/system.js';
@@ -30,17 +30,16 @@ import type { ProcessSignals } from '../ports/process-signals.js';
 import type { Random } from '../ports/random.js';
 import { Invoker } from '../server/invoker.js';
 import { ModulePolicy } from '../server/module-policy.js';
-import { ModuleRegistry, type ModuleRecord } from '../server/module-registry.js';
+import { ModuleRegistry } from '../server/module-registry.js';
 import { Server } from '../server/server.js';
 import { Broadcasts } from './broadcasts.js';
-import type { ModuleRef } from './call-options.js';
 import { Calls } from './calls.js';
 import { certificatesOf } from './certificates.js';
 import { Directory, type DirectoryParts } from './directory.js';
-import { GenRpcNode, type StatusListener } from './gen-rpc-node.js';
+import { GenRpcNode } from './gen-rpc-node.js';
 import { LocalCalls } from './local-call.js';
-import type { NodeLocationOptions } from './option-groups.js';
 import type { GenRpcOptions } from './options.js';
+import type { StatusListener } from './node-parts.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import type { ResolvedTls } from './resolve-tls.js';
 import { Retries } from './retry.js';
@@ -225,28 +224,15 @@ function directoryOf(
   relocated: DirectoryParts['relocated'],
 ): Directory {
   const { driver, clientPort, driverPorts, nodes, membership } = options;
-  const written = typeof nodes === 'function' ? new Map<string, WrittenNode>() : writtenNodes(nodes);
-  const told =
-    typeof nodes === 'function' ? new ExternalDiscovery(async (node) => nodes(node)) : new StaticDiscovery(written);
+  const isFunction = typeof nodes === 'function';
+  const told = isFunction ? new ExternalDiscovery(async (node) => nodes(node)) : new StaticDiscovery(nodes);
   return new Directory({
-    ...{ self: self.node, clock, journal, files, relocated, nodes: written },
+    ...{ self: self.node, clock, journal, files, relocated, nodes: isFunction ? new Map() : nodes },
     source: options.discovery ?? told,
     fallback: { driver, port: clientPort, ports: driverPorts },
     drivers: new Set(drivers.keys()),
     cacheFile: membership.cacheFile,
   });
-}
-
-function writtenNodes(nodes: ReadonlyMap<string, NodeLocationOptions>): ReadonlyMap<string, WrittenNode> {
-  return new Map(
-    [...nodes].map(([name, { modules, ...rest }]) => [name, { ...rest, modules: modules?.map(recordOf) }]),
-  );
-}
-
-function recordOf(module: ModuleRef): ModuleRecord {
-  return typeof module === 'string'
-    ? { name: module, versions: [''] }
-    : { name: module.module, versions: [module.version] };
 }
 
 /** What a listener does must not keep the connection from being used. */

@@ -59,6 +59,8 @@ export class Directory {
   readonly membership: Membership;
   readonly addresses: AddressBook;
   readonly listeners = new Set<MembershipListener>();
+  /** Told, with nothing more, that something was heard of the source. */
+  readonly waiting = new Set<() => void>();
   private readonly connected = new Set<string>();
   private readonly cache: MembershipCache | undefined;
   private own: NodeRecord | undefined;
@@ -73,6 +75,7 @@ export class Directory {
       problemOf: (record) => this.problemOf(record),
       events: {
         changed: (_, now, before) => this.changed(now, before),
+        read: () => this.wake(),
         refused: (why) => journal.note('discovery_record_refused', () => `Discovery told of no usable node: ${why}.`),
         failed: (cause) => this.failed(cause),
         doubted: () => journal.note('discovery_doubted', () => 'Discovery told of no nodes at all: it is asked again.'),
@@ -133,20 +136,27 @@ export class Directory {
   /** Resolves once the source has told of the nodes. @throws GenRpcError (as a rejection) when it does not in time. */
   read(ms: number): Promise<void> {
     return new Promise((resolve, reject) => {
-      const stop = this.membership.onceRead(() => {
+      const end = (): void => {
         timer.cancel();
+        this.waiting.delete(look);
+      };
+      const look = (): void => {
+        if (this.membership.ageMs === undefined) return;
+        end();
         resolve();
-      });
+      };
       const timer = this.parts.clock.after(
         ms,
         () => {
-          stop();
+          end();
           const why = this.lastFailure === undefined ? 'It has said nothing.' : this.lastFailure.message;
           const message = `Discovery has told of no nodes within ${ms} ms, and membership.required is set. ${why}`;
           reject(new GenRpcError('external_source_error', message, { cause: this.lastFailure }));
         },
         true,
       );
+      this.waiting.add(look);
+      look();
     });
   }
 
@@ -172,6 +182,7 @@ export class Directory {
 
   private failed(cause: Error): void {
     this.lastFailure = cause;
+    this.wake();
     const age = this.membership.ageMs;
     const since = age === undefined ? 'nothing is known from it yet' : `what it told ${Math.round(age)} ms ago is used`;
     this.parts.journal.note(
@@ -209,6 +220,10 @@ export class Directory {
   private isWhereItWas({ record }: Member, before: Member | undefined): boolean {
     if (before === undefined || before.record.incarnation !== record.incarnation) return false;
     return JSON.stringify(before.record.locations) === JSON.stringify(record.locations);
+  }
+
+  private wake(): void {
+    for (const waiting of [...this.waiting]) waiting();
   }
 
   private tell(listener: MembershipListener, event: MembershipEvent): void {

@@ -2,17 +2,15 @@
 import type { Target } from '../client/target.js';
 import type { Cancel, ReplySink } from '../client/pending-calls.js';
 import type { CastOutcome } from '../client/queued-cast.js';
-import type { Buffers } from '../connection/buffers.js';
 import type { Endpoint } from '../driver/driver.js';
 import { isGenRpcError } from '../protocol/errors.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
-import type { ModuleControl, ModulePolicy } from '../server/module-policy.js';
+import type { ModuleControl } from '../server/module-policy.js';
 import type { Callable, Handler } from '../server/module-registry.js';
 import type { Listening } from './advertised.js';
 import { AsyncCall } from './async-call.js';
 import type {
   BroadcastArgs,
-  Broadcasts,
   CastReport,
   EvalArgs,
   Multi,
@@ -29,24 +27,15 @@ import {
   type ModuleFunction,
   type ModuleRef,
 } from './call-options.js';
-import { GenRpcConfigError } from './config-error.js';
+import { GenRpcConfigError } from '../options/config-error.js';
 import type { MemberInfo, MembershipListener } from './directory.js';
 import { inItsContext } from './in-its-context.js';
-import { Lifecycle, type LifecycleParts } from './lifecycle.js';
+import { Lifecycle } from './lifecycle.js';
+import type { NodeParts, StatusListener } from './node-parts.js';
 import { statsOf, type NodeStats } from './node-stats.js';
 import { ReplyTo } from './single-reply.js';
 import { StreamReply } from './stream-reply.js';
-
-/** How a node that is called to be one is made of its parts: see `createNode`. */
-export interface NodeParts extends LifecycleParts {
-  readonly policy: ModulePolicy;
-  readonly broadcasts: Broadcasts;
-  readonly buffers: Buffers;
-  readonly statusListeners: Set<StatusListener>;
-}
-
-/** Told whenever a node becomes connected from here, or no longer is. */
-export type StatusListener = (node: string, connected: boolean) => void;
+import { TypedModule } from './typed-module.js';
 
 export class GenRpcNode {
   readonly name: string;
@@ -169,6 +158,14 @@ export class GenRpcNode {
   ): AsyncCall<T> {
     const invocation = this.parts.calls.invocation(module, fn, args, options);
     return this.asyncRequest((sink) => this.parts.calls.request(targetOf(target), invocation, options, sink));
+  }
+
+  /**
+   * A module whose functions are methods, typed by the class that answers; `import type` of that is enough:
+   * `rpc.module<MathController>('math').at('math@10.0.0.2').add(1, 2)`.
+   */
+  module<T extends object>(name: string, { version }: { readonly version?: string } = {}): TypedModule<T> {
+    return new TypedModule<T>(this, version === undefined ? name : { module: name, version });
   }
 
   /**

@@ -1,6 +1,6 @@
 /** Options that belong together, and so are written together. */
 import { IsBoolean } from 'class-validator';
-import type { ModuleRef } from './call-options.js';
+import type { NodeLocationOptions } from '../options/node-location-options.js';
 import {
   Count,
   isHost,
@@ -10,7 +10,7 @@ import {
   MillisecondsOrInfinity,
   Optional,
   Port,
-} from './option-rules.js';
+} from '../options/option-rules.js';
 
 /** Where this node accepts connections. */
 export class ListenOptions {
@@ -86,43 +86,6 @@ export class CompressionOptions {
   @Optional()
   @Count(0, 1024 ** 3)
   threshold?: number;
-}
-
-/** Where one other node is, as far as that is not told by its name. (gen_rpc: `client_config_per_node`) */
-export class NodeLocationOptions {
-  /** Default: the host in its name. */
-  @Optional()
-  @Matches(isHost, 'a host name or address')
-  host?: string;
-
-  /** Default: `clientPort`; without one, the port of the driver. */
-  @Optional()
-  @Port(1)
-  port?: number;
-
-  /** A driver's name. Default: `driver` of the node that dials. */
-  @Optional()
-  @Matches(isText, 'the name of a driver')
-  driver?: string;
-
-  /** What can be called there, for calls of a module: `'math'`, or `{ module: 'math', version: '1.2.0' }`. Default: not known, it may be anything. */
-  @Optional()
-  @Matches(areModules, "a list of 'module' or { module, version }")
-  modules?: readonly ModuleRef[];
-
-  /** Calls of a module go to nodes of the lowest number that can be reached. Default 0. (RFC 2782: priority) */
-  @Optional()
-  @Count(0, 65_535)
-  priority?: number;
-
-  /** Share of the calls of a module, among nodes of one priority; 0: hardly any. Default 1. (RFC 2782: weight) */
-  @Optional()
-  @Count(0, 65_535)
-  weight?: number;
-}
-
-function areModules(value: unknown): boolean {
-  return Array.isArray(value) && value.every((one) => isText(one) || (isText(one?.module) && isText(one?.version)));
 }
 
 /** What discovery is relied upon for. */

@@ -1,6 +1,7 @@
 /** What a node can be told. Checked once, at the door; inside, everything is there. */
 import { Allow, IsBoolean, IsIn } from 'class-validator';
 import type { Discovery } from '../discovery/discovery.js';
+import type { NodeLocationOptions } from '../options/node-location-options.js';
 import { MAX_SECRETS, MIN_SECRET_BYTES, weaknessOf } from '../protocol/handshake.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import type { Codec } from '../protocol/payload.js';
@@ -16,11 +17,18 @@ import type {
   ListenOptions,
   LocateNode,
   MembershipOptions,
-  NodeLocationOptions,
   ReconnectOptions,
   RetryOptions,
 } from './option-groups.js';
-import { Count, isText, Matches, Milliseconds, MillisecondsOrInfinity, Optional, Port } from './option-rules.js';
+import {
+  Count,
+  isText,
+  Matches,
+  Milliseconds,
+  MillisecondsOrInfinity,
+  Optional,
+  Port,
+} from '../options/option-rules.js';
 import type { TlsOptions } from './tls-options.js';
 
 /** Options of a node. Times are in ms, sizes in bytes. */

@@ -1,6 +1,6 @@
 /** Where a node listens: from nothing, one place or several that a user wrote, to all that is to be known of each. */
-import { check, driverProblems, isRecord, withDefaults } from './check-options.js';
-import type { Problem } from './config-error.js';
+import { check, driverProblems, isRecord, withDefaults } from '../options/check-options.js';
+import type { Problem } from '../options/config-error.js';
 import { DEFAULT_LISTEN, ListenOptions } from './option-groups.js';
 
 export type ResolvedListen = Required<ListenOptions>;

@@ -1,10 +1,11 @@
 /** From what a user wrote to what a node runs on, or one error that names every problem. */
 import type { Batching } from '../connection/frame-writer.js';
 import type { Discovery } from '../discovery/discovery.js';
+import { NodeLocationOptions } from '../options/node-location-options.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
-import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from './check-options.js';
+import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from '../options/check-options.js';
+import { GenRpcConfigError, type Problem } from '../options/config-error.js';
 import { DEFAULT_OPTIONS } from './default-options.js';
-import { GenRpcConfigError, type Problem } from './config-error.js';
 import {
   AdmissionOptions,
   AdvertiseOptions,
@@ -25,7 +26,6 @@ import {
   EjectionOptions,
   KeepaliveOptions,
   MembershipOptions,
-  NodeLocationOptions,
   ReconnectOptions,
   RetryOptions,
   type LocateNode,

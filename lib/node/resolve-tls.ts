@@ -1,6 +1,6 @@
 /** The options of TLS, checked as far as that can be without a look at the certificates. */
-import { check, isRecord, withoutUndefined } from './check-options.js';
-import type { Problem } from './config-error.js';
+import { check, isRecord, withoutUndefined } from '../options/check-options.js';
+import type { Problem } from '../options/config-error.js';
 import { DEFAULT_TLS, TlsCredentialOptions, TlsOptions } from './tls-options.js';
 
 export type ResolvedTls = TlsOptions & Required<Pick<TlsOptions, keyof typeof DEFAULT_TLS>>;

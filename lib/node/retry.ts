@@ -1,5 +1,5 @@
 /** Makes idempotent calls again that failed with their connection, on what is left of their one deadline. */
-import { Backoff } from '../client/backoff.js';
+import { Backoff } from '../ports/backoff.js';
 import type { Target } from '../client/target.js';
 import { tellFailure, type Cancel, type ItemSource, type ReplySink } from '../client/pending-calls.js';
 import type { Journal } from '../connection/journal.js';

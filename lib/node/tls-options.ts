@@ -1,25 +1,22 @@
 /** What a node can be told about TLS. None of it makes TLS prove less. */
 import { Allow, IsBoolean, IsIn } from 'class-validator';
-import { Count, isText, Matches, Optional } from './option-rules.js';
-
-const PEM = 'PEM text, a Buffer of it, or the path of a file that holds it';
-const PEMS = `${PEM}; or several of these`;
+import { Count, isText, Matches, Optional, Pem } from '../options/option-rules.js';
 
 /** What a node shows of itself, and whom it believes. Files are watched: what is new in them is used from then on. */
 export class TlsCredentialOptions {
   /** The only authorities whose certificates are believed. */
   @Optional()
-  @Matches(arePem, PEMS)
+  @Pem('several')
   ca?: string | Buffer | (string | Buffer)[];
 
   /** This node's certificate, and behind it those between it and its authority. */
   @Optional()
-  @Matches(isPem, PEM)
+  @Pem()
   cert?: string | Buffer;
 
   /** The key of `cert`. */
   @Optional()
-  @Matches(isPem, PEM)
+  @Pem()
   key?: string | Buffer;
 
   /** Of `key`, where that is encrypted. */
@@ -29,7 +26,7 @@ export class TlsCredentialOptions {
 
   /** Lists of certificates that were taken back, of every authority in `ca`. Default none. */
   @Optional()
-  @Matches(arePem, PEMS)
+  @Pem('several')
   crl?: string | Buffer | (string | Buffer)[];
 }
 
@@ -75,11 +72,3 @@ export const DEFAULT_TLS = {
   allowCommonName: false,
   expiryWarning: 30,
 } as const;
-
-function isPem(value: unknown): boolean {
-  return (typeof value === 'string' || value instanceof Uint8Array) && value.length > 0;
-}
-
-function arePem(value: unknown): boolean {
-  return isPem(value) || (Array.isArray(value) && value.length > 0 && value.every(isPem));
-}

@@ -1,7 +1,10 @@
 /** Files that may be replaced while a node runs: read when somebody asks, written whole, and watched. */
 export interface Files {
-  /** The whole file. @throws the system's error, its `code` kept. */
-  read(path: string): Buffer;
+  /**
+   * The whole file. With `most`, only a regular file of at most so many bytes. @throws the system's error, its `code`
+   * kept; `EFBIG` where it has more.
+   */
+  read(path: string, most?: number): Buffer;
   /** Puts `text` there at once and whole, instead of what was there. @throws the system's error, its `code` kept. */
   replace(path: string, text: string): void;
   /**

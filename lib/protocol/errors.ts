@@ -39,6 +39,8 @@ export interface GenRpcErrorOptions {
   details?: unknown;
   /** The original, for the local log. Never crosses the wire. */
   cause?: unknown;
+  /** See `GenRpcError.call`. */
+  call?: string;
 }
 
 const BRAND = Symbol.for('nestjs-gen-rpc.error');
@@ -50,6 +52,10 @@ export class GenRpcError extends Error {
   readonly family: ErrorFamily;
   readonly maybeExecuted: boolean;
   readonly details: unknown;
+  /** What was called and where, of an error that another node sent: `prices.quote on prices@10.0.0.2`. */
+  declare readonly call?: string;
+  /** Where its code is explained. For logs: it never crosses the wire. */
+  readonly help: string;
 
   constructor(code: GenRpcErrorCode, message?: string, options: GenRpcErrorOptions = {}) {
     super(message ?? CODES[code].message, options.cause === undefined ? undefined : { cause: options.cause });
@@ -57,6 +63,8 @@ export class GenRpcError extends Error {
     this.family = CODES[code].family;
     this.maybeExecuted = options.maybeExecuted ?? false;
     this.details = options.details;
+    if (options.call !== undefined) this.call = options.call;
+    this.help = `nestjs-gen-rpc/docs/errors.md#${code}`;
     Object.defineProperty(this, BRAND, { value: true });
   }
 }

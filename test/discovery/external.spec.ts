@@ -23,7 +23,7 @@ function asking(locate: Locate): { resolve(node: string): Promise<Location> } {
     clock: new VirtualClock(),
     isConnected: () => false,
     problemOf: () => undefined,
-    events: { changed() {}, refused() {}, failed() {}, doubted() {} },
+    events: { changed() {}, refused() {}, failed() {}, doubted() {}, read() {} },
   });
   const parts = { membership, source: new ExternalDiscovery(locate), nodes: new Map(), fallback: FALLBACK };
   const book = new AddressBook(parts);

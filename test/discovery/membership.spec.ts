@@ -24,6 +24,7 @@ class Table {
       refused: (why) => this.refused.push(why),
       failed: ({ message }) => this.failures.push(message),
       doubted: () => (this.doubts += 1),
+      read() {},
     },
   });
 
@@ -44,6 +45,35 @@ function at(name: string, port = 5369, more: Partial<NodeRecord> = {}): NodeReco
   return { name, locations: [{ host: '10.0.0.1', port }], ...more };
 }
 
+type Hostile = [what: string, record: unknown, why: string];
+
+const HOSTILE: Hostile[] = [
+  ['no record', 7, 'a record was expected, got "7"'],
+  ['no name', { locations: [{}] }, 'its name must be name@host'],
+  ['a name without a host', { ...at('a@h'), name: 'a' }, 'got "a"'],
+  ['a name that is a path', { ...at('a@h'), name: '../a@h' }, 'got "../a@h"'],
+  ['no place', { name: 'a@h', locations: [] }, 'its locations must be a list of 1 to 16, got 0 of them'],
+  ['too many places', { name: 'a@h', locations: Array(17).fill({}) }, 'got 17 of them'],
+  ...[0, 70_000, 1.5, '5369'].map((port): Hostile => [
+    `port ${port}`,
+    at('a@h', port as number),
+    'a port must be from 1 to 65535',
+  ]),
+  ...['0.0.0.0', '169.254.169.254', '2852039166', '0xa9fea9fe', '224.0.0.1', '255.255.255.255', '::', 'fe80::1']
+    .concat(['ff02::1', '::ffff:169.254.169.254', 'no host', 'a\nb', '', 'x'.repeat(254)])
+    .map((host): Hostile => [`host ${JSON.stringify(host)}`, { name: 'a@h', locations: [{ host }] }, 'address']),
+  ['a driver of a megabyte', { name: 'a@h', locations: [{ driver: 'x'.repeat(2 ** 20) }] }, 'its driver must be text'],
+  ['a module that is none', at('a@h', 1, { modules: [{ name: 7 } as never] }), 'its module must be text'],
+  [
+    'modules of a megabyte',
+    at('a@h', 1, { modules: Array(10_000).fill({ name: 'm', versions: [] }) }),
+    '10000 of them',
+  ],
+  ['a priority that is none', at('a@h', 1, { priority: -1 }), 'its priority must be a whole number'],
+  ['a weight that is none', at('a@h', 1, { weight: Infinity }), 'its weight must be a whole number'],
+  ['what is not wanted here', at('unwanted@h'), 'unwanted@h: nobody wants it'],
+];
+
 describe('the table of members', () => {
   it('takes a list as a whole: who is new, who has changed, who is gone', () => {
     const table = new Table();
@@ -62,19 +92,6 @@ describe('the table of members', () => {
     table.tell(at('b@h'), at('a@h'));
     expect(table.membership.version).toBe(version);
     expect(table.changes).toHaveLength(2);
-  });
-
-  it('tells those who wait for the first list, once', () => {
-    const table = new Table();
-    const told: string[] = [];
-    table.membership.onceRead(() => told.push('one'));
-    table.membership.onceRead(() => told.push('never'))();
-    table.membership.failed(new Error('down'));
-    expect(told).toEqual([]);
-    table.tell();
-    table.tell(at('a@h'));
-    table.membership.onceRead(() => told.push('late'));
-    expect(told).toEqual(['one', 'late']);
   });
 
   it('is of use before the source is, by what was known before; the source knows better', () => {
@@ -196,36 +213,7 @@ describe('the table of members', () => {
     expect(table.changes).toHaveLength(3);
   });
 
-  it.each([
-    ['no record', 7, 'a record was expected, got "7"'],
-    ['no name', { locations: [{}] }, 'its name must be name@host'],
-    ['a name without a host', { ...at('a@h'), name: 'a' }, 'got "a"'],
-    ['a name that is a path', { ...at('a@h'), name: '../a@h' }, 'got "../a@h"'],
-    ['no place', { name: 'a@h', locations: [] }, 'its locations must be a list of 1 to 16, got 0 of them'],
-    ['too many places', { name: 'a@h', locations: Array(17).fill({}) }, 'got 17 of them'],
-    ...[0, 70_000, 1.5, '5369'].map((port) => [
-      `port ${port}`,
-      at('a@h', port as number),
-      'a port must be from 1 to 65535',
-    ]),
-    ...['0.0.0.0', '169.254.169.254', '2852039166', '0xa9fea9fe', '224.0.0.1', '255.255.255.255', '::', 'fe80::1']
-      .concat(['ff02::1', '::ffff:169.254.169.254', 'no host', 'a\nb', '', 'x'.repeat(254)])
-      .map((host) => [`host ${JSON.stringify(host)}`, { name: 'a@h', locations: [{ host }] }, 'address']),
-    [
-      'a driver of a megabyte',
-      { name: 'a@h', locations: [{ driver: 'x'.repeat(2 ** 20) }] },
-      'its driver must be text',
-    ],
-    ['a module that is none', at('a@h', 1, { modules: [{ name: 7 } as never] }), 'its module must be text'],
-    [
-      'modules of a megabyte',
-      at('a@h', 1, { modules: Array(10_000).fill({ name: 'm', versions: [] }) }),
-      '10000 of them',
-    ],
-    ['a priority that is none', at('a@h', 1, { priority: -1 }), 'its priority must be a whole number'],
-    ['a weight that is none', at('a@h', 1, { weight: Infinity }), 'its weight must be a whole number'],
-    ['what is not wanted here', at('unwanted@h'), 'unwanted@h: nobody wants it'],
-  ])('D-07 refuses %s, and takes the rest of the list', (_, record, why) => {
+  it.each(HOSTILE)('D-07 refuses %s, and takes the rest of the list', (_, record, why) => {
     const table = new Table();
     table.tell(at('good@h'), record);
     expect(table.names).toEqual(['good@h']);

@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { GenRpcConfigError } from '../../lib/node/config-error.js';
+import { GenRpcConfigError } from '../../lib/options/config-error.js';
 import { createNode } from '../../lib/node/create-node.js';
 import { Example, programOf, resultsIn } from './examples.js';
 import { Page, ROOT } from './pages.js';

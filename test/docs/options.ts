@@ -1,9 +1,10 @@
 /** Every option that there is, as the library itself knows them: names, defaults, and what it says to a value. */
 import { getMetadataStorage } from 'class-validator';
-import { GenRpcConfigError, type Problem } from '../../lib/node/config-error.js';
+import { GenRpcConfigError, type Problem } from '../../lib/options/config-error.js';
 import * as optionGroups from '../../lib/node/option-groups.js';
 import { GenRpcOptions } from '../../lib/node/options.js';
 import { resolveOptions } from '../../lib/node/resolve-options.js';
+import { NodeLocationOptions } from '../../lib/options/node-location-options.js';
 import * as tlsOptions from '../../lib/node/tls-options.js';
 import { SECRET } from '../support/cluster.js';
 
@@ -15,7 +16,7 @@ const LOCATION = 'nodes[name]';
 const GROUPS: Readonly<Record<string, new () => object>> = {
   listen: optionGroups.ListenOptions,
   tls: tlsOptions.TlsOptions,
-  [LOCATION]: optionGroups.NodeLocationOptions,
+  [LOCATION]: NodeLocationOptions,
   reconnect: optionGroups.ReconnectOptions,
   retry: optionGroups.RetryOptions,
   keepalive: optionGroups.KeepaliveOptions,

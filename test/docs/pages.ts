@@ -27,6 +27,13 @@ export class Page {
     return found.filter(([, one]) => one === language).map(([, , code = '']) => code);
   }
 
+  /** The code behind a sentence that names its file. */
+  file(name: string): string {
+    const code = new RegExp(`\`${name}\`:\n\n\`\`\`ts\n([^]*?)\`\`\``).exec(this.text)?.[1];
+    if (code === undefined) throw new Error(`${this.path} shows no ${name}.`);
+    return code;
+  }
+
   /** To other files of the project, without what stands behind `#`. */
   links(): string[] {
     const links = [...this.text.matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g)].map(([, to = '']) => to);

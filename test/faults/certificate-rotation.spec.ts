@@ -11,7 +11,7 @@ import type { Occurrence } from '../../lib/connection/journal.js';
 import { systemFiles } from '../../lib/system/system-files.js';
 import { systemSignals } from '../../lib/system/system.js';
 import { createNode } from '../../lib/node/create-node.js';
-import { GenRpcConfigError } from '../../lib/node/config-error.js';
+import { GenRpcConfigError } from '../../lib/options/config-error.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { TlsOptions } from '../../lib/node/tls-options.js';
 import type { Files, Watch } from '../../lib/ports/files.js';

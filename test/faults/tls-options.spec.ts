@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { CertificateAuthority, selfSigned } from '../../lib/certificates/certificate-authority.js';
-import { GenRpcConfigError } from '../../lib/node/config-error.js';
+import { GenRpcConfigError } from '../../lib/options/config-error.js';
 import { createNode } from '../../lib/node/create-node.js';
 import { Cluster, SECRET } from '../support/cluster.js';
 import { Door, redirect, until } from '../support/door.js';

@@ -1,7 +1,7 @@
 /** A node on a host of its own, as a test sees it: what it is told to do, and what it has seen. */
 import { join } from 'node:path';
 import type { CallOptions } from '../../lib/node/call-options.js';
-import type { NodeLocationOptions } from '../../lib/node/option-groups.js';
+import type { NodeLocationOptions } from '../../lib/options/node-location-options.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcErrorCode } from '../../lib/protocol/errors.js';

@@ -366,9 +366,9 @@ describe('clients out of the container', () => {
   it('are refused without a target, and with what is wrong in their options', () => {
     const factory = (): ClientProxy => ClientProxyFactory.create({ customClass: GenRpcClient });
     expect(factory).toThrow(/1 problem in new GenRpcClient\(\)\n {2}- target: expected the name of the node to call/);
-    const wrong = { target: 'nobody', errors: 'all' as 'nest', secret: 'short', callTimeout: 0 };
+    const wrong = { target: 'nobody@', errors: 'all' as 'nest', secret: 'short', callTimeout: 0 };
     expect(() => new GenRpcClient(wrong)).toThrow(/4 problems in new GenRpcClient\(\)/);
-    const shared = { target: 'nobody', node: {} as GenRpcNode };
+    const shared = { target: 'nobody@', node: {} as GenRpcNode };
     expect(() => new GenRpcClient(shared)).toThrow(/1 problem in new GenRpcClient\(\)\n {2}- target: /);
   });
 });

@@ -11,7 +11,7 @@ import { RpcFunction, RpcModule } from '../../lib/nest/gen-rpc.decorators.js';
 import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { GenRpcModule } from '../../lib/nest/gen-rpc.module.js';
 import { GenRpcServer } from '../../lib/nest/gen-rpc.server.js';
-import { GenRpcConfigError } from '../../lib/node/config-error.js';
+import { GenRpcConfigError } from '../../lib/options/config-error.js';
 import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import { CertificateDirectory } from '../support/certificate-directory.js';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { GenRpcConfigError, type Problem } from '../../lib/node/config-error.js';
+import { GenRpcConfigError, type Problem } from '../../lib/options/config-error.js';
 import { createNode } from '../../lib/node/create-node.js';
 import { nearestName } from '../../lib/protocol/nearest-name.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';

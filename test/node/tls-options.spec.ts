@@ -1,6 +1,6 @@
 /** What may be said about TLS, and what may not be left unsaid. */
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { GenRpcConfigError, type Problem } from '../../lib/node/config-error.js';
+import { GenRpcConfigError, type Problem } from '../../lib/options/config-error.js';
 import { createNode } from '../../lib/node/create-node.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import { resolveOptions } from '../../lib/node/resolve-options.js';

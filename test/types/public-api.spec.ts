@@ -1,10 +1,22 @@
 /** What users of the library can write, and what the compiler keeps them from. Checked by `npm run typecheck`. */
-import { Injectable, Module, type DynamicModule, type Provider } from '@nestjs/common';
 import {
+  Injectable,
+  Module,
+  ParseIntPipe,
+  type DynamicModule,
+  type INestApplication,
+  type INestMicroservice,
+  type ParameterDecoratorOptions,
+  type Provider,
+} from '@nestjs/common';
+import {
+  Client,
   ClientProxy,
   ClientProxyFactory,
   ClientsModule,
   type AsyncMicroserviceOptions,
+  type ClientProvider,
+  type ClientsModuleOptionsFactory,
   type CustomClientOptions,
   type CustomTransportStrategy,
   type MicroserviceOptions,
@@ -16,6 +28,7 @@ import * as library from '../../lib/index.js';
 import * as testing from '../../lib/testing.js';
 import {
   Arg,
+  connectGenRpc,
   GenRpcClient,
   GenRpcContext,
   GenRpcItemStream,
@@ -24,9 +37,11 @@ import {
   GenRpcRecordBuilder,
   GenRpcServer,
   InjectGenRpc,
+  InjectGenRpcClient,
   isGenRpcError,
   RpcFunction,
   RpcModule,
+  type ArgOptions,
   type AsyncCall,
   type CallOutcome,
   type CastReport,
@@ -35,6 +50,7 @@ import {
   type GenRpcClientOptions,
   type GenRpcDirections,
   type GenRpcErrorCode,
+  type GenRpcFeatureClient,
   type GenRpcOptions,
   type GenRpcOptionsFactory,
   type GenRpcRecord,
@@ -52,22 +68,77 @@ const OPTIONS = { name: 'a@127.0.0.1', secret: 'a-fine-long-cookie-for-types' };
 describe('the doors', () => {
   it('for Nest export these', () => {
     expect(Object.keys(library).toSorted()).toEqual([
-      ...['AdmissionOptions', 'Arg', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'ConcurrencyOptions'],
-      'GEN_RPC_TRANSPORT',
+      ...[
+        'AdmissionOptions',
+        'AdvertiseOptions',
+        'Arg',
+        'AsyncCall',
+        'BatchingOptions',
+        'CompressionOptions',
+        'ConcurrencyOptions',
+      ],
+      ...[
+        'DnsDiscovery',
+        'EjectionOptions',
+        'EtcdDiscovery',
+        'EtcdOptions',
+        'EtcdTlsOptions',
+        'FileDiscovery',
+        'GEN_RPC_TRANSPORT',
+      ],
       ...['GenRpcAsyncCall', 'GenRpcClient', 'GenRpcConfigError', 'GenRpcContext', 'GenRpcError'],
       ...['GenRpcItemStream', 'GenRpcModule'],
       ...['GenRpcNode', 'GenRpcOptions', 'GenRpcRecord', 'GenRpcRecordBuilder', 'GenRpcServer', 'InjectGenRpc'],
-      ...['KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec', 'NodeLocationOptions'],
+      'InjectGenRpcClient',
+      ...[
+        'KeepaliveOptions',
+        'ListenOptions',
+        'MembershipOptions',
+        'Msgpack5Codec',
+        'MsgpackrCodec',
+        'NodeLocationOptions',
+      ],
       ...['ReconnectOptions', 'RetryOptions', 'RpcFunction', 'RpcModule', 'StreamItems'],
-      ...['TlsCredentialOptions', 'TlsOptions', 'isGenRpcError'],
+      ...[
+        'TlsCredentialOptions',
+        'TlsOptions',
+        'connectGenRpc',
+        'getGenRpcClientToken',
+        'isGenRpcError',
+        'membershipOf',
+      ],
     ]);
   });
 
   it('without Nest export these', () => {
     expect(Object.keys(core).toSorted()).toEqual([
-      ...['AdmissionOptions', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'ConcurrencyOptions'],
-      ...['GenRpcConfigError', 'GenRpcError'],
-      ...['GenRpcNode', 'GenRpcOptions', 'KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec'],
+      ...[
+        'AdmissionOptions',
+        'AdvertiseOptions',
+        'AsyncCall',
+        'BatchingOptions',
+        'CompressionOptions',
+        'ConcurrencyOptions',
+      ],
+      ...[
+        'DnsDiscovery',
+        'EjectionOptions',
+        'EtcdDiscovery',
+        'EtcdOptions',
+        'EtcdTlsOptions',
+        'FileDiscovery',
+        'GenRpcConfigError',
+        'GenRpcError',
+      ],
+      ...[
+        'GenRpcNode',
+        'GenRpcOptions',
+        'KeepaliveOptions',
+        'ListenOptions',
+        'MembershipOptions',
+        'Msgpack5Codec',
+        'MsgpackrCodec',
+      ],
       ...['NodeLocationOptions', 'ReconnectOptions', 'RetryOptions', 'TlsCredentialOptions', 'TlsOptions'],
       ...['createNode', 'isGenRpcError'],
     ]);
@@ -257,6 +328,64 @@ describe('in Nest, without casts', () => {
     expectTypeOf(record).returns.toEqualTypeOf<Observable<unknown>>();
   });
 
+  it('the client comes by every way that Nest has for clients', () => {
+    const options: GenRpcClientOptions = { target: 'b@127.0.0.1', secret: OPTIONS.secret };
+    @Injectable()
+    class Factory implements ClientsModuleOptionsFactory {
+      createClientOptions(): ClientProvider {
+        return { customClass: GenRpcClient, options };
+      }
+    }
+    const modules: DynamicModule[] = [
+      ClientsModule.register([{ name: 'B', customClass: GenRpcClient, options }]),
+      ClientsModule.register({ isGlobal: true, clients: [{ name: 'B', customClass: GenRpcClient, options }] }),
+      ClientsModule.registerAsync([{ name: 'B', useFactory: () => ({ customClass: GenRpcClient, options }) }]),
+      ClientsModule.registerAsync([
+        {
+          name: 'B',
+          inject: [GenRpcNode],
+          useFactory: async (node: GenRpcNode) => ({ customClass: GenRpcClient, options: { node, target: 'b@c' } }),
+        },
+      ]),
+      ClientsModule.registerAsync([{ name: 'B', useClass: Factory }]),
+      ClientsModule.registerAsync({ isGlobal: true, clients: [{ name: 'B', useExisting: Factory }] }),
+    ];
+    // Nest's own type for literals knows no custom classes.
+    const metadata = { customClass: GenRpcClient, options };
+    class WithClient {
+      @Client(metadata) readonly client!: ClientProxy;
+    }
+    expect([...modules, WithClient]).toHaveLength(7);
+  });
+
+  it('clients of the module have a name and a target, and no node of their own', () => {
+    const clients: GenRpcFeatureClient[] = [
+      { name: 'b', target: 'b@c' },
+      { name: 'd', target: 'd@e', errors: 'gen_rpc' },
+    ];
+    class Service {
+      @InjectGenRpcClient('b') readonly property!: GenRpcClient;
+
+      constructor(@InjectGenRpcClient('d') readonly parameter: GenRpcClient) {}
+    }
+    const feature = GenRpcModule.forFeature(clients, { imports: [GenRpcModule] });
+    expectTypeOf(feature).toEqualTypeOf<DynamicModule>();
+    expect(feature.exports).toHaveLength(2);
+    expect(Service).toBeDefined();
+    expectTypeOf<GenRpcFeatureClient>().not.toHaveProperty('secret');
+    // @ts-expect-error: a name is needed
+    expect(() => GenRpcModule.forFeature([{ target: 'b@c' }])).toThrow('name');
+    // @ts-expect-error: and a target
+    expect(() => GenRpcModule.forFeature([{ name: 'b' }])).toThrow('target');
+  });
+
+  it('a hybrid application is connected in one line', () => {
+    const connect = (app: INestApplication): INestMicroservice => connectGenRpc(app, { inheritAppConfig: true });
+    expectTypeOf(connect).returns.toEqualTypeOf<INestMicroservice>();
+    // @ts-expect-error: no such option
+    expect((app: INestApplication) => connectGenRpc(app, { inherit: true })).toBeInstanceOf(Function);
+  });
+
   it('the module is configured by options, a factory or a class', () => {
     @Injectable()
     class Factory implements GenRpcOptionsFactory {
@@ -293,6 +422,24 @@ describe('in Nest, without casts', () => {
     @Module({ controllers: [Typed] })
     class Root {}
     expect([provider, Root]).toHaveLength(2);
+  });
+
+  it('arguments go through pipes, or are held against any Standard Schema', () => {
+    type Schema = NonNullable<ArgOptions['schema']>;
+    expectTypeOf<NonNullable<ParameterDecoratorOptions['schema']>>().toExtend<Schema>();
+    const pipe = { transform: (value: unknown) => value };
+    const decorators = (schema: Schema) => [
+      Arg(0, ParseIntPipe, pipe),
+      Arg(1, { schema, pipes: [ParseIntPipe] }),
+      Arg(2, {}),
+    ];
+    expectTypeOf(decorators).returns.toEqualTypeOf<ParameterDecorator[]>();
+    // @ts-expect-error: no schema
+    expect(() => Arg(0, { schema: { validate: () => true } })).toBeInstanceOf(Function);
+    // @ts-expect-error: no such option
+    expect(() => Arg(0, { shema: pipe })).toBeInstanceOf(Function);
+    // @ts-expect-error: arguments have numbers
+    expect(() => Arg('goods')).toBeInstanceOf(Function);
   });
 
   it('records and contexts are typed', () => {

@@ -1,5 +1,5 @@
 /** How long to wait between attempts: doubling, capped, with full jitter, so that many clients do not march in step. */
-import type { Random } from '../ports/random.js';
+import type { Random } from './random.js';
 
 export interface BackoffLimits {
   /** Upper bound of the first wait, ms. Default 100. */

@@ -41,7 +41,7 @@ const SWITCHED_OFF = new Set([
 ]);
 
 /** Options whose value must not be repeated: a key may stand in any PEM, beside what was meant. */
-const SECRETS = /(^|\.)(key|passphrase|cert|ca|crl)$/;
+const SECRETS = /(^|\.)(key|passphrase|password|cert|ca|crl)$/;
 
 /** Runs class-validator; each rule's message says what is allowed. */
 export function check(type: new () => object, given: unknown, path: string): Problem[] {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Backoff } from '../../lib/client/backoff.js';
+import { Backoff } from '../../lib/ports/backoff.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
 
 const LIMITS = { min: 100, max: 30_000 };

@@ -34,5 +34,19 @@ export function Count(least: number, most: number): PropertyDecorator {
   return (target, key) => rules.forEach((rule) => rule(target, key));
 }
 
+/** What proves somebody, or whom to believe. */
+export function Pem(many?: 'several'): PropertyDecorator {
+  const rule = 'PEM text, a Buffer of it, or the path of a file that holds it';
+  return many === undefined ? Matches(isPem, rule) : Matches(arePem, `${rule}; or several of these`);
+}
+
+function isPem(value: unknown): boolean {
+  return (typeof value === 'string' || value instanceof Uint8Array) && value.length > 0;
+}
+
+function arePem(value: unknown): boolean {
+  return isPem(value) || (Array.isArray(value) && value.length > 0 && value.every(isPem));
+}
+
 export const isHost = (value: unknown): boolean => typeof value === 'string' && /^[A-Za-z0-9_.:-]{1,253}$/.test(value);
 export const isText = (value: unknown): boolean => typeof value === 'string';

@@ -1,0 +1,19 @@
+/** Lets a hybrid application answer calls, in one line. */
+import type { INestApplication, INestMicroservice, NestHybridApplicationOptions } from '@nestjs/common';
+import { ModulesContainer } from '@nestjs/core';
+import type { MicroserviceOptions } from '@nestjs/microservices';
+import { GenRpcServer } from './gen-rpc.server.js';
+
+/**
+ * Connects the strategy of the application's `GenRpcModule`, to answer once `app.startAllMicroservices()` is called.
+ * @param options as for `app.connectMicroservice`: `inheritAppConfig` brings the application's global pipes and the like
+ * @throws Error when no module of the application imports `GenRpcModule.forRoot()`.
+ */
+export function connectGenRpc(app: INestApplication, options: NestHybridApplicationOptions = {}): INestMicroservice {
+  // Asked for what is not there, Nest ends the process.
+  const isThere = [...app.get(ModulesContainer).values()].some(({ providers }) => providers.has(GenRpcServer));
+  if (!isThere) {
+    throw new Error('connectGenRpc(): no module of the application imports GenRpcModule.forRoot() or forRootAsync().');
+  }
+  return app.connectMicroservice<MicroserviceOptions>({ strategy: app.get(GenRpcServer) }, options);
+}

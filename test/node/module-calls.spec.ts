@@ -1,0 +1,349 @@
+/** Calls of a module: whoever has it, and somebody else where that one did not start them. */
+import { describe, expect, it } from 'vitest';
+import type { NodeRecord } from '../../lib/discovery/discovery.js';
+import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
+import type { Target } from '../../lib/client/target.js';
+import { Cluster, DRIVERS, type ClusterSettings, type NodeSettings } from '../support/cluster.js';
+import { until } from '../support/door.js';
+import { recordOf, ToldDiscovery } from '../support/told-discovery.js';
+
+const WHO: Target = { module: 'who' };
+const modules = [{ name: 'who', versions: [''] }];
+
+/** Nodes that say who they are, and `caller`, whose discovery tells of them. */
+class Town implements AsyncDisposable {
+  readonly discovery = new ToldDiscovery();
+  readonly nodes = new Map<string, GenRpcNode>();
+  readonly ran: string[] = [];
+  readonly caller: GenRpcNode;
+
+  private constructor(
+    readonly cluster: Cluster,
+    options: NodeSettings,
+  ) {
+    this.caller = cluster.create('caller', { listen: false, discovery: this.discovery, ...options });
+  }
+
+  static async of(names: readonly string[], settings: ClusterSettings = {}, options: NodeSettings = {}): Promise<Town> {
+    const town = new Town(new Cluster(settings), options);
+    for (const name of names) await town.add(name);
+    return town;
+  }
+
+  async add(name: string, more: Partial<NodeRecord> = {}): Promise<GenRpcNode> {
+    const node = await this.cluster.start(name);
+    node.register('who', {
+      am: () => {
+        this.ran.push(node.name);
+        return name;
+      },
+      never: () => {
+        this.ran.push(node.name);
+        return new Promise(() => {});
+      },
+      told: ([text]: [string]) => void this.ran.push(`${name} ${text}`),
+      count: async function* () {
+        for (let n = 0; ; n += 1) yield `${name} ${n}`;
+      },
+    });
+    this.nodes.set(name, node);
+    this.records.set(name, recordOf(node, { modules, ...more }));
+    this.tell();
+    return node;
+  }
+
+  private readonly records = new Map<string, NodeRecord>();
+
+  tell(): void {
+    this.discovery.tell(...this.records.values());
+  }
+
+  /** It dies, and discovery has not heard of it. */
+  kill(name: string): void {
+    this.node(name).abort();
+  }
+
+  node(name: string): GenRpcNode {
+    return this.nodes.get(name) ?? expect.fail(`no ${name}`);
+  }
+
+  /** Who answers so many calls, one after the other. */
+  async askAll(times: number, target = WHO): Promise<Set<string>> {
+    const answers = new Set<string>();
+    for (let time = 0; time < times; time += 1) answers.add(await this.caller.call<string>(target, 'who', 'am'));
+    return answers;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.cluster[Symbol.asyncDispose]();
+  }
+}
+
+describe.each(DRIVERS)('a call of a module, over %s', (driver) => {
+  it('goes to all that have it, and to no others', async () => {
+    await using town = await Town.of(['a', 'b'], { driver });
+    await town.add('other', { modules: [{ name: 'elsewhere', versions: [''] }] });
+    expect([...(await town.askAll(40))].sort()).toEqual(['a', 'b']);
+    expect(town.caller.nodes().sort()).toEqual(['a@127.0.0.1', 'b@127.0.0.1']);
+  });
+
+  it('goes to the node of its key, each time', async () => {
+    await using town = await Town.of(['a', 'b', 'c'], { driver });
+    const homes = new Set<string>();
+    for (let key = 0; key < 12; key += 1) {
+      const answers = await town.askAll(3, { ...WHO, key });
+      expect(answers.size).toBe(1);
+      for (const one of answers) homes.add(one);
+    }
+    expect(homes.size).toBeGreaterThan(1);
+  });
+
+  it.each<[string, object]>([
+    ['without a key', {}],
+    ['with one', { key: 7 }],
+  ])('%s goes on to another where its node is gone, and nobody hears of it', async (_, key) => {
+    await using town = await Town.of(['a', 'b', 'c'], { driver });
+    await town.askAll(10, { ...WHO, ...key });
+    town.kill('a');
+    town.kill('b');
+    await until(() => !town.caller.nodes().some((node) => node.startsWith('a') || node.startsWith('b')));
+    expect(await town.askAll(10, { ...WHO, ...key })).toEqual(new Set(['c']));
+    const { pendingCalls } = town.caller.stats();
+    expect(pendingCalls).toBe(0);
+  });
+
+  it('that may have run goes nowhere else, unless it is idempotent', async () => {
+    await using town = await Town.of(['a'], { driver });
+    const once = town.caller.call(WHO, 'who', 'never').catch((error: unknown) => error);
+    const twice = town.caller.call(WHO, 'who', 'never', [], { idempotent: true }).catch((error: unknown) => error);
+    await until(() => town.ran.length === 2);
+    await town.add('b');
+    town.kill('a');
+    await expect(once).resolves.toMatchObject({ code: 'connection_lost', maybeExecuted: true });
+    await until(() => town.ran.length === 3);
+    expect(town.ran).toEqual(['a@127.0.0.1', 'a@127.0.0.1', 'b@127.0.0.1']);
+    await town.caller.close();
+    await expect(twice).resolves.toMatchObject({ code: 'cancelled', maybeExecuted: true });
+  });
+
+  it('streams from one node, and ends there with its reader', async () => {
+    await using town = await Town.of(['a', 'b'], { driver });
+    const read: string[] = [];
+    for await (const item of town.caller.stream<string>(WHO, 'who', 'count')) if (read.push(item) === 5) break;
+    const [first = ''] = read;
+    expect(read).toEqual([0, 1, 2, 3, 4].map((n) => `${first.slice(0, 1)} ${n}`));
+    await until(() => [...town.nodes.values()].every((node) => node.stats().runningCalls === 0));
+  });
+});
+
+describe('a call of a module', () => {
+  it('goes on from a node that does not have the function after all, or not in the version', async () => {
+    await using town = await Town.of(['a']);
+    const b = await town.cluster.start('b');
+    b.register('other', { am: () => 'b' });
+    town.discovery.tell(recordOf(town.node('a'), { modules, priority: 1 }), recordOf(b, { modules }));
+    await expect(town.caller.call(WHO, 'who', 'am')).resolves.toBe('a');
+    b.register('who', { am: () => 'b' }, { version: '1.0.0' });
+    await expect(town.caller.call(WHO, { module: 'who', version: '' }, 'am')).resolves.toBe('b');
+    expect(town.caller.stats().counts).toMatchObject({ call_failed_over: 1 });
+  });
+
+  it('fails as the last of three nodes did', async () => {
+    await using town = await Town.of(['a', 'b', 'c', 'd']);
+    await expect(town.caller.call(WHO, 'who', 'misspelt')).rejects.toMatchObject({ code: 'undefined_function' });
+    expect(town.caller.stats().counts).toMatchObject({ call_failed_over: 2, connected: 3 });
+  });
+
+  it('takes nodes of the version that it wants', async () => {
+    await using town = await Town.of([]);
+    for (const [name, version] of [
+      ['old', '1.0.0'],
+      ['new', '2.0.0'],
+    ] as const) {
+      const node = await town.add(name, { modules: [{ name: 'which', versions: [version] }] });
+      node.register('which', { version: () => version }, { version });
+    }
+    for (const wanted of ['^1.0.0', '2.0.0'] as const) {
+      const called = { module: 'which', version: wanted };
+      const answers = Array.from({ length: 5 }, () => town.caller.call({ module: 'which' }, called, 'version'));
+      expect(new Set(await Promise.all(answers)).size).toBe(1);
+    }
+    await expect(town.caller.call({ module: 'which', version: '^3' }, 'which', 'version')).rejects.toMatchObject({
+      code: 'node_down',
+      message: expect.stringMatching(
+        /No node that is known has module which in version \^3\. .*old@127\.0\.0\.1, new@/,
+      ),
+    });
+  });
+
+  it('may name nodes instead, by what stands before their host', async () => {
+    await using town = await Town.of(['a', 'b']);
+    await expect(town.caller.call('a', 'who', 'am')).resolves.toBe('a');
+    await expect(town.caller.call({ node: 'b', key: 1 }, 'who', 'am')).resolves.toBe('b');
+    await expect(town.caller.call('c', 'who', 'am')).rejects.toMatchObject({
+      code: 'node_down',
+      message: expect.stringContaining('No node that is known is named c@…'),
+    });
+  });
+
+  it('fails at once where nobody has it, and with waitForReady waits until somebody does', async () => {
+    await using town = await Town.of([]);
+    town.discovery.tell();
+    await expect(town.caller.call(WHO, 'who', 'am')).rejects.toMatchObject({ code: 'node_down', maybeExecuted: false });
+    const waiting = town.caller.call(WHO, 'who', 'am', [], { waitForReady: true });
+    expect(town.caller.stats().pendingCalls).toBe(1);
+    await town.add('a');
+    await expect(waiting).resolves.toBe('a');
+  });
+
+  it('with waitForReady goes on from a node that is down, and comes back to it when it is up', async () => {
+    await using town = await Town.of(['a'], {}, { reconnect: { min: 1, max: 20 } });
+    const [place] = town.node('a').endpoints();
+    town.kill('a');
+    await town.node('a').close();
+    const waiting = town.caller.call(WHO, 'who', 'am', [], { waitForReady: true });
+    await until(() => (town.caller.stats().counts.dial_failed ?? 0) > 0);
+    const again = await town.cluster.start('a', { listen: { port: place?.port ?? 0 } });
+    again.register('who', { am: () => 'again' });
+    await expect(waiting).resolves.toBe('again');
+  });
+
+  it('waits for the first word of discovery, but not once that has said that it cannot tell', async () => {
+    await using town = await Town.of([]);
+    const early = town.caller.call(WHO, 'who', 'am');
+    await town.add('a');
+    await expect(early).resolves.toBe('a');
+    const discovery = new ToldDiscovery();
+    const lonely = town.cluster.create('lonely', { listen: false, discovery });
+    const call = lonely.call(WHO, 'who', 'am').catch((error: unknown) => error);
+    discovery.fail('the registry is away');
+    await expect(call).resolves.toMatchObject({ code: 'node_down' });
+    await expect(lonely.call(WHO, 'who', 'am')).rejects.toMatchObject({
+      message: expect.stringContaining('It failed since: the registry is away'),
+    });
+  });
+
+  it('says what is missing where nothing tells which nodes there are', async () => {
+    await using cluster = new Cluster();
+    const a = cluster.create('a', { listen: false });
+    await expect(a.call(WHO, 'who', 'am')).rejects.toMatchObject({
+      code: 'invalid_argument',
+      message: expect.stringContaining('give the option nodes as an object, or a discovery that can watch'),
+    });
+  });
+
+  it('knows of nodes that are written down', async () => {
+    await using town = await Town.of(['a']);
+    const [place] = town.node('a').endpoints();
+    const nodes = { 'a@127.0.0.1': { ...place, modules: ['who'] }, 'b@127.0.0.1': { port: 1, modules: ['other'] } };
+    const caller = town.cluster.create('reader', { listen: false, nodes, discovery: undefined } as never);
+    await expect(caller.call(WHO, 'who', 'am')).resolves.toBe('a');
+    expect(caller.members().map(({ name }) => name)).toEqual(Object.keys(nodes));
+  });
+
+  it('counts the own node too, if discovery tells of it', async () => {
+    await using town = await Town.of(['a']);
+    town.caller.register('who', { am: () => 'caller' });
+    town.discovery.tell({ name: 'caller@127.0.0.1', locations: [{}], modules });
+    await expect(town.caller.call(WHO, 'who', 'am')).resolves.toBe('caller');
+    expect(town.caller.stats().counts).toEqual({});
+  });
+
+  it('ends with its signal, its deadline and its node, while it waits for somebody to call', async () => {
+    await using town = await Town.of([]);
+    town.discovery.tell();
+    const giveUp = new AbortController();
+    const aborted = town.caller.call(WHO, 'who', 'am', [], { waitForReady: true, signal: giveUp.signal });
+    const late = town.caller.call(WHO, 'who', 'am', [], { waitForReady: true, timeout: 30 });
+    const left = town.caller.call(WHO, 'who', 'am', [], { waitForReady: true });
+    const ends = Promise.allSettled([aborted, late, left]);
+    giveUp.abort();
+    await expect(late).rejects.toMatchObject({ code: 'node_down', maybeExecuted: false });
+    expect(town.caller.stats().pendingCalls).toBe(1);
+    await town.caller.close();
+    expect((await ends).map((end) => end.status === 'rejected' && (end.reason as { code: string }).code)).toEqual([
+      'cancelled',
+      'node_down',
+      'cancelled',
+    ]);
+  });
+
+  it('shares one deadline with all nodes that it goes to', async () => {
+    await using town = await Town.of(['a', 'b', 'c'], { virtual: { seed: 3 } });
+    const call = town.caller.call(WHO, 'who', 'never', [], { timeout: 500 }).catch((error: unknown) => error);
+    await town.cluster.clock?.advance(490);
+    expect(town.caller.stats().pendingCalls).toBe(1);
+    await town.cluster.clock?.advance(100);
+    await expect(call).resolves.toMatchObject({ code: 'timeout', maybeExecuted: true });
+    expect(town.ran).toHaveLength(1);
+  });
+});
+
+describe('a cast to a module', () => {
+  it('goes to one node that takes it', async () => {
+    await using town = await Town.of(['a', 'b']);
+    town.kill('a');
+    await town.node('a').close();
+    for (let n = 0; n < 5; n += 1) expect(town.caller.cast(WHO, 'who', 'told', [`${n}`])).toBe(true);
+    await until(() => town.ran.length > 0);
+  });
+
+  it('that is ordered has one node by its key, and fails without one', async () => {
+    await using town = await Town.of(['a', 'b']);
+    expect(() => town.caller.cast(WHO, 'who', 'told', ['x'], { ordered: true })).toThrowError(/need a key/);
+    const target = { ...WHO, key: 'cart 7' };
+    for (let n = 0; n < 20; n += 1) town.caller.cast(target, 'who', 'told', [`${n}`], { ordered: true });
+    await until(() => town.ran.length === 20);
+    const home = town.ran[0]?.slice(0, 1);
+    expect(town.ran).toEqual(Array.from({ length: 20 }, (_, n) => `${home} ${n}`));
+  });
+
+  it('that nobody can take is not accepted', async () => {
+    await using town = await Town.of([]);
+    town.discovery.tell();
+    expect(town.caller.cast(WHO, 'who', 'told', ['x'])).toBe(false);
+    expect(town.caller.stats().counts).toMatchObject({ cast_not_accepted: 1 });
+  });
+});
+
+describe('many nodes at once', () => {
+  it('are all of those that a target stands for', async () => {
+    await using town = await Town.of(['a', 'b']);
+    await town.add('other', { modules: [] });
+    const { outcomes, results, badNodes } = await town.caller.multicall([WHO, 'other'], 'who', 'am');
+    expect(results.toSorted()).toEqual(['a', 'b', 'other']);
+    expect(outcomes.map(({ node }) => node)).toEqual(['a@127.0.0.1', 'b@127.0.0.1', 'other@127.0.0.1']);
+    expect(badNodes).toEqual([]);
+    expect(town.caller.evalEverywhere([WHO], 'who', 'told', ['x']).accepted).toEqual(['a@127.0.0.1', 'b@127.0.0.1']);
+  });
+
+  it('or none, which is told by the name that was asked for', async () => {
+    await using town = await Town.of(['a']);
+    const nobody: Target = { module: 'nobody' };
+    const { outcomes, badNodes } = await town.caller.multicall([nobody, 'a'], 'who', 'am');
+    expect(outcomes).toMatchObject([
+      { node: 'nobody', ok: false, error: { code: 'node_down' } },
+      { node: 'a@127.0.0.1', ok: true, value: 'a' },
+    ]);
+    expect(badNodes).toEqual(['nobody']);
+    expect(town.caller.abcast([nobody], 'who.told', 'x')).toEqual({ accepted: [], refused: ['nobody'] });
+  });
+});
+
+describe('a connection to a module', () => {
+  it('is one to any node that has it, and passes over those that are down', async () => {
+    await using town = await Town.of(['a', 'b']);
+    expect(town.caller.isConnected(WHO)).toBe(false);
+    town.kill('a');
+    await town.node('a').close();
+    for (let time = 0; time < 5; time += 1) await town.caller.connect(WHO);
+    expect(town.caller.isConnected(WHO)).toBe(true);
+    expect(town.caller.nodes()).toEqual(['b@127.0.0.1']);
+  });
+
+  it('cannot be made where there is nobody', async () => {
+    await using town = await Town.of([]);
+    town.discovery.tell();
+    await expect(town.caller.connect(WHO)).rejects.toMatchObject({ code: 'node_down' });
+  });
+});
