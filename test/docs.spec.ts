@@ -215,12 +215,15 @@ describe('docs/MIGRATION.md', () => {
   });
 });
 
-describe.each([genRpc, settings, workers, counts, certificates, security, errors, migration, nest, discovery])('$path', (page) => {
-  it('links to what there is', async () => {
-    for (const link of page.links()) expect(existsSync(join(ROOT, dirname(page.path), link)), link).toBe(true);
-    for (const [, path = '', anchor = ''] of page.text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {
-      const target = path === '' ? page : await Page.read(join(dirname(page.path), path));
-      expect(target.anchors(), `${path}#${anchor}`).toContain(anchor);
-    }
-  });
-});
+describe.each([genRpc, settings, workers, counts, certificates, security, errors, migration, nest, discovery])(
+  '$path',
+  (page) => {
+    it('links to what there is', async () => {
+      for (const link of page.links()) expect(existsSync(join(ROOT, dirname(page.path), link)), link).toBe(true);
+      for (const [, path = '', anchor = ''] of page.text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {
+        const target = path === '' ? page : await Page.read(join(dirname(page.path), path));
+        expect(target.anchors(), `${path}#${anchor}`).toContain(anchor);
+      }
+    });
+  },
+);
