@@ -1,11 +1,12 @@
 import 'reflect-metadata';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import { Controller, Inject, Injectable, Module } from '@nestjs/common';
+import { Controller, Inject, Injectable, Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ClientProxy, ClientsModule, MessagePattern, type MicroserviceOptions, Payload } from '@nestjs/microservices';
 import {
   GenRpcClient,
+  type GenRpcClientOptions,
   GenRpcModule,
   GenRpcNode,
   GenRpcServer,
@@ -31,18 +32,20 @@ class MathController {
 }
 
 @Module({ controllers: [MathController] })
-class MathModule {}
+export class MathModule {}
 
 @Injectable()
-class Calculator {
+export class Calculator {
   private readonly typed: ModuleCalls<MathController>;
+
 
   constructor(
     @Inject('MATH') private readonly math: ClientProxy,
     @InjectGenRpcClient('math') private readonly shared: GenRpcClient,
     @InjectGenRpc() node: GenRpcNode,
+    @Inject('TARGET') target: string,
   ) {
-    this.typed = node.module<MathController>('math').at('math@127.0.0.1');
+    this.typed = node.module<MathController>('math').at(target);
   }
 
   /** Asks in each way that there is. */
@@ -64,6 +67,21 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/** With a client of its own, one on the module's node, and that node itself. */
+export function webModule(options: GenRpcClientOptions & { target: string }): Type {
+  const { target, ...rest } = options;
+  @Module({
+    imports: [
+      ClientsModule.register([{ name: 'MATH', customClass: GenRpcClient, options }]),
+      GenRpcModule.forRoot({ ...rest, name: 'shop@127.0.0.1', listen: false }),
+      GenRpcModule.forFeature([{ name: 'math', target }]),
+    ],
+    providers: [Calculator, { provide: 'TARGET', useValue: target }],
+  })
+  class WebModule {}
+  return WebModule;
+}
+
 /** Starts one Nest app that adds and another that asks it to, over loopback; leaves nothing running. */
 export async function addAcrossNodes(a: number, b: number): Promise<number> {
   const port = await freePort();
@@ -71,18 +89,8 @@ export async function addAcrossNodes(a: number, b: number): Promise<number> {
   const math = await NestFactory.createMicroservice<MicroserviceOptions>(MathModule, { strategy, logger: false });
   await math.listen();
 
-  const target = 'math@127.0.0.1';
-  const options = { name: 'web@127.0.0.1', secret: SECRET, target, clientPort: port };
-  @Module({
-    imports: [
-      ClientsModule.register([{ name: 'MATH', customClass: GenRpcClient, options }]),
-      GenRpcModule.forRoot({ name: 'shop@127.0.0.1', secret: SECRET, listen: false, clientPort: port }),
-      GenRpcModule.forFeature([{ name: 'math', target }]),
-    ],
-    providers: [Calculator],
-  })
-  class WebModule {}
-  const web = await NestFactory.createApplicationContext(WebModule, { logger: false });
+  const options = { name: 'web@127.0.0.1', secret: SECRET, target: 'math@127.0.0.1', clientPort: port };
+  const web = await NestFactory.createApplicationContext(webModule(options), { logger: false });
 
   try {
     return await web.get(Calculator).add(a, b);
