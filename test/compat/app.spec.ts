@@ -2,7 +2,6 @@ import { expect, test } from '@jest/globals';
 import { GenRpcModule } from 'nestjs-gen-rpc';
 import { createTestCluster } from 'nestjs-gen-rpc/testing';
 import { addAcrossNodes, Calculator, MathModule, webModule } from './app.js';
-import { addAcrossNodes } from './app.js';
 import { BEHAVIOURS } from './behaviours.js';
 
 test('N-75 a call passes from one Nest app to another', async () => {
