@@ -72,6 +72,7 @@ describeWithEtcd('a watch of etcd', () => {
       source.http.alter = (line) => line;
       await source.holds(places({ [A]: 1, [B]: 2 }));
       expect(source.changes.get(A)).toBe(1);
+      expect(listsOf(source)).toBe(2);
     }, NEVER));
 
   it('D-04 that loses an event finds out, and tells what is different', () =>
@@ -146,6 +147,19 @@ describeWithEtcd('a watch of etcd', () => {
       expect(source.doubts).toBe(1);
       await put(etcd, C, 3);
       await source.holds(places({ [C]: 3 }));
+    }));
+
+  it('D-04 of an etcd that has lost its data, and has as many keys again, goes on from there', () =>
+    withA(async (etcd, source) => {
+      for (const port of [2, 3, 4]) await put(etcd, A, port);
+      await source.holds(places({ [A]: 4 }));
+      await etcd.kill();
+      etcd.forget();
+      await etcd.restart();
+      await put(etcd, B, 2);
+      await source.holds(places({ [B]: 2 }));
+      await put(etcd, C, 3);
+      await source.holds(places({ [B]: 2, [C]: 3 }));
     }));
 
   it('D-03 that is told of no keys at all for a moment forgets nobody', () =>
