@@ -147,5 +147,6 @@ function nodesIn(text: string): Nodes {
     return [...named, ...check(NodeLocationOptions, place, path)];
   });
   if (problems.length === 0) return new Map(Object.entries(written as Record<string, NodeLocationOptions>));
-  throw new GenRpcConfigError('it', problems.slice(0, MOST_PROBLEMS));
+  const isLong = problems.length > MOST_PROBLEMS;
+  throw new GenRpcConfigError(isLong ? `it, the first of ${problems.length}` : 'it', problems.slice(0, MOST_PROBLEMS));
 }

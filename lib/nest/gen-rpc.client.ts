@@ -9,20 +9,20 @@ import type { CallOptions } from '../node/call-options.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import { StreamReply, type ReplyShape } from '../node/stream-reply.js';
 import { isItemStream, targetOf } from '../node/call-options.js';
-import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
+import type { GenRpcError } from '../protocol/errors.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
 import {
   nodeSourceOf,
   type GenRpcClientOptions,
   type GenRpcSharedClientOptions,
+  type MakeNode,
   type NodeSource,
 } from './gen-rpc.client-options.js';
 import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
-import { nestErrorOf } from './gen-rpc.exceptions.js';
+import { ClientErrors } from './gen-rpc.client-errors.js';
 import { ObserverSink } from './gen-rpc.observer-sink.js';
 import { ClientPackets } from './gen-rpc.packets.js';
 import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
-import { UnknownNames } from './gen-rpc.unknown-names.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
 
@@ -40,17 +40,17 @@ const MAX_NAMES = 10_000;
 export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly emitter = new EventEmitter();
   private readonly names = new Map<unknown, FunctionName>();
-  private readonly unknownNames = new UnknownNames();
   /** Nest's own hooks, which subclasses override. */
   private readonly shape: ReplyShape = {
     value: (value) => this.serializeResponse(value),
-    error: (error) => this.serializeError(this.errorOf(error)),
+    error: (error) => this.serializeError(this.errors.shown(error)),
   };
   private readonly target: Target;
   private readonly source: NodeSource;
-  private readonly nestErrors: boolean;
+  private readonly errors: ClientErrors;
   private readonly packets: ClientPackets | undefined;
   private node: GenRpcNode | undefined;
+  private makeNode: MakeNode | undefined;
   private stopListening: (() => void) | undefined;
   private connected = false;
 
@@ -59,7 +59,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     super();
     this.source = nodeSourceOf(options);
     this.target = targetOf(options.target);
-    this.nestErrors = options.errors !== 'gen_rpc';
+    this.errors = new ClientErrors(options.errors !== 'gen_rpc');
     this.packets = ClientPackets.of(options);
     if (this.source.owned) this.currentNode();
   }
@@ -73,7 +73,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     try {
       await this.currentNode().connect(this.target);
     } catch (error) {
-      throw this.errorOf(error);
+      throw this.errors.shown(error);
     }
   }
 
@@ -83,6 +83,12 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     this.node = undefined;
     if (this.source.owned) await node?.close();
     stopListening?.();
+  }
+
+  /** From now on nodes of its own are made by `makeNode`; the one that it has is closed. @internal for test clusters */
+  async move(makeNode: MakeNode): Promise<void> {
+    await this.close();
+    this.makeNode = makeNode;
   }
 
   override unwrap<T = GenRpcNode>(): T {
@@ -148,7 +154,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
       this.post(packet);
       return ACCEPTED as Observable<TResult>;
     } catch (error) {
-      return throwError(() => this.errorOf(error));
+      return throwError(() => this.errors.shown(error));
     }
   }
 
@@ -156,7 +162,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     return this.request(packet, {
       item: (response) => callback({ response }),
       done: (response) => callback({ response, isDisposed: true }),
-      failed: (error) => callback({ err: this.errorOf(error), isDisposed: true }),
+      failed: (error) => callback({ err: this.errors.shown(error), isDisposed: true }),
     });
   }
 
@@ -165,7 +171,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
       const outgoing = this.packets === undefined ? packet : await this.packets.event(packet);
       await new Promise<void>((written, dropped) => this.post(outgoing, { written, dropped }));
     } catch (error) {
-      throw this.errorOf(error);
+      throw this.errors.shown(error);
     }
     return undefined as T;
   }
@@ -231,23 +237,19 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     return { ...(target === undefined ? this.target : targetOf(target)), key };
   }
 
-  private errorOf(error: unknown): unknown {
-    if (!this.nestErrors || !isGenRpcError(error)) return error;
-    this.unknownNames.tell(error);
-    return nestErrorOf(error);
-  }
-
   private currentNode(): GenRpcNode {
     return (this.node ??= this.openNode());
   }
 
   private openNode(): GenRpcNode {
-    const node = this.source.make();
+    const node = this.source.make(this.makeNode);
     this.connected = node.isConnected(this.target);
     this.stopListening = node.onStatus((name, connected) => {
       if ('node' in this.target && name === this.target.node) this.tell(connected);
       else if (choiceOf(this.target) !== undefined) this.tell(node.isConnected(this.target));
     });
+    // A node that others use too may have been connected before.
+    this.tell(node.isConnected(this.target));
     return node;
   }
 

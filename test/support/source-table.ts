@@ -27,6 +27,7 @@ export class SourceTable {
       isConnected: () => false,
       problemOf: () => undefined,
       events: {
+        read() {},
         changed: (name) => void this.changes.set(name, (this.changes.get(name) ?? 0) + 1),
         refused: (why) => void this.refused.push(why),
         failed: (cause) => void this.failures.push(cause),

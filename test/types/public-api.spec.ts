@@ -290,6 +290,8 @@ describe('a node', () => {
     expectTypeOf(codeOf).returns.toEqualTypeOf<GenRpcErrorCode | undefined>();
     expectTypeOf<library.GenRpcError['family']>().toEqualTypeOf<'badrpc' | 'badtcp'>();
     expectTypeOf<library.GenRpcError['maybeExecuted']>().toBeBoolean();
+    expectTypeOf<library.GenRpcError['help']>().toBeString();
+    expectTypeOf<library.GenRpcError['call']>().toEqualTypeOf<string | undefined>();
   });
 });
 
