@@ -32,7 +32,6 @@ export class SourceTable {
         refused: (why) => void this.refused.push(why),
         failed: (cause) => void this.failures.push(cause),
         doubted: () => void (this.doubts += 1),
-        read() {},
       },
     });
   }
