@@ -229,7 +229,8 @@ describe('a message that is large', () => {
     const maxMessageBytes = 60 * MiB;
     const large = Buffer.alloc(50 * MiB, 'large ');
     await using pair = await pairOf(
-      { controllers: [Large], options: { maxMessageBytes } },
+      // Two nodes and their 100 MiB share one event loop here, which is late then.
+      { controllers: [Large], options: { maxMessageBytes, concurrency: { loopDelay: 60_000 } } },
       { maxMessageBytes, callTimeout: 20_000 },
     );
     await pair.caller.connect();
