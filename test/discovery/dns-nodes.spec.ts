@@ -190,7 +190,7 @@ describe('a look-up in the way of a call', () => {
       { name: 'other', host: HOST, port },
     ];
     const discovery = new DnsDiscovery({ services, timeout: 60_000 }, { nameServer });
-    const caller = calling(cluster, discovery, { connectTimeout: 200 });
+    const caller = calling(cluster, discovery, { connectTimeout: 1000 });
     const lost = who(caller, THREE).catch((error: unknown) => error);
     await expect(who(caller, 'other@127.0.0.2')).resolves.toBe('other@127.0.0.2');
     await expect(lost).resolves.toMatchObject({ code: 'external_source_error', maybeExecuted: false });
