@@ -9,6 +9,7 @@ export { GenRpcNode } from './node/gen-rpc-node.js';
 export type { Listening } from './node/advertised.js';
 export type { MemberInfo, MembershipEvent, MembershipListener } from './node/directory.js';
 export type { ItemsToSend, ModuleCalls, ModuleCasts, ModuleStreams } from './node/module-types.js';
+export type { NodePhase } from './node/lifecycle.js';
 export type { NodeStats } from './node/node-stats.js';
 export {
   AdmissionOptions,

@@ -10,6 +10,14 @@ export type {
 export { connectGenRpc } from './nest/gen-rpc.connect.js';
 export { GenRpcContext } from './nest/gen-rpc.context.js';
 export { Arg, RpcFunction, RpcModule, type ArgOptions } from './nest/gen-rpc.decorators.js';
+export {
+  GenRpcHealthIndicator,
+  type CertificateHealthOptions,
+  type GenRpcHealth,
+  type NodeHealth,
+  type PeerHealth,
+  type PeerHealthOptions,
+} from './nest/gen-rpc.health.js';
 export { GenRpcItemStream } from './nest/gen-rpc.item-stream.js';
 export { membershipOf } from './nest/gen-rpc.membership.js';
 export { GenRpcModule, type GenRpcOptionsFactory } from './nest/gen-rpc.module.js';
@@ -27,6 +35,7 @@ export { GenRpcNode } from './node/gen-rpc-node.js';
 export type { Listening } from './node/advertised.js';
 export type { MemberInfo, MembershipEvent, MembershipListener } from './node/directory.js';
 export type { ItemsToSend, ModuleCalls, ModuleCasts, ModuleStreams } from './node/module-types.js';
+export type { NodePhase } from './node/lifecycle.js';
 export type { NodeStats } from './node/node-stats.js';
 export {
   AdmissionOptions,

@@ -12,7 +12,7 @@ process.on('exit', () => rmSync(root, { recursive: true, force: true }));
 const TYPES_NODE = { '@types/node': '^20.19.0' };
 const nest = (version) => ({
   ...Object.fromEntries(
-    ['common', 'core', 'microservices', 'platform-express'].map((name) => [`@nestjs/${name}`, version]),
+    ['common', 'core', 'microservices', 'platform-express', 'testing'].map((name) => [`@nestjs/${name}`, version]),
   ),
   ...{ rxjs: '^7.8.0', 'reflect-metadata': '^0.2.0', jest: '^30.0.0', ...TYPES_NODE },
 });
@@ -52,9 +52,9 @@ const FOLDERS = [
   },
 ];
 
-/** Runs to its end within a minute, or ends this script with what the command said. */
+/** Runs to its end within three minutes, or ends this script with what the command said. */
 function run(cwd, command) {
-  const result = spawnSync(command, { cwd, encoding: 'utf8', timeout: 60_000, shell: true });
+  const result = spawnSync(command, { cwd, encoding: 'utf8', timeout: 180_000, shell: true });
   if (result.status === 0) return;
   const reason = result.error?.message ?? `exit ${result.status ?? result.signal}`;
   console.error(`${command}: ${reason}\n${result.stdout}${result.stderr}`);

@@ -12,7 +12,8 @@ const FLOORS: readonly (readonly string[])[] = [
   ['connection', 'certificates'],
   ['client', 'server'],
   ['node'],
-  ['nest', 'testing', 'cli'],
+  ['nest', 'cli'],
+  ['testing'],
 ];
 const DOORS = FLOORS.length;
 
@@ -135,6 +136,45 @@ function cyclesOf(sources: readonly Source[]): string[] {
   return [...cycles];
 }
 
+/** What a file imports when it is loaded: not what it needs for types, nor what it imports later. */
+function loadedBy(text: string): string[] {
+  const { statements } = ts.createSourceFile('', text, ts.ScriptTarget.Latest, true);
+  return statements.flatMap((one) => {
+    if (!ts.isImportDeclaration(one) && !ts.isExportDeclaration(one)) return [];
+    return one.moduleSpecifier !== undefined && !isForTypes(one) ? [one.moduleSpecifier.getText().slice(1, -1)] : [];
+  });
+}
+
+function isForTypes(one: ts.ImportDeclaration | ts.ExportDeclaration): boolean {
+  if (ts.isImportDeclaration(one)) {
+    const { importClause } = one;
+    const named = importClause?.name === undefined ? importClause?.namedBindings : undefined;
+    return importClause?.isTypeOnly === true || (named !== undefined && areTypes(named));
+  }
+  return one.isTypeOnly || (one.exportClause !== undefined && areTypes(one.exportClause));
+}
+
+function areTypes(names: ts.NamedImportBindings | ts.NamedExportBindings): boolean {
+  if (!ts.isNamedImports(names) && !ts.isNamedExports(names)) return false;
+  return names.elements.every((element: ts.ImportSpecifier | ts.ExportSpecifier) => element.isTypeOnly);
+}
+
+function nestLoadedBy(door: string, sources: readonly Source[]): string[] {
+  const loaded = new Set([door]);
+  const found: string[] = [];
+  for (const path of loaded) {
+    const source = sources.find((one) => one.path === path);
+    for (const specifier of source === undefined ? [] : loadedBy(source.text)) {
+      const target = source?.imports.find((one) => one.specifier === specifier)?.target;
+      if (target !== undefined) loaded.add(target);
+      else if (NEST.test(specifier)) found.push(`${door} loads ${specifier} by ${path}`);
+    }
+  }
+  return found;
+}
+
+const NEST = /^(@nestjs\/|rxjs(\/|$)|reflect-metadata$)/;
+
 const rules: readonly Rule[] = [
   {
     title: 'keeps every file in a room of the house',
@@ -195,11 +235,11 @@ const rules: readonly Rule[] = [
     verdict: ['client/dial.ts:1 imports node:tls'],
   },
   {
-    title: 'knows Nest and RxJS in nest/ and index.ts only',
+    title: 'knows Nest and RxJS in nest/, testing/ and index.ts only',
     check: eachImport(
       ({ path }, to) =>
-        /^(@nestjs\/|rxjs(\/|$)|reflect-metadata$)/.test(to.specifier) &&
-        !['nest', 'index.ts'].includes(roomOf(path)) &&
+        NEST.test(to.specifier) &&
+        !['nest', 'testing', 'index.ts'].includes(roomOf(path)) &&
         // What writes certificates needs it too, and is loaded only by whoever makes some.
         !(to.specifier === 'reflect-metadata' && path === 'certificates/x509.ts'),
     ),
@@ -208,6 +248,25 @@ const rules: readonly Rule[] = [
       'node/node.ts': `import type { Observable } from 'rxjs';\nimport { map } from 'rxjs/operators';`,
     },
     verdict: ['node/node.ts:1 imports rxjs', 'node/node.ts:2 imports rxjs/operators'],
+  },
+  {
+    title: 'loads core.ts and testing.ts without Nest and RxJS',
+    check: (sources) => ['core.ts', 'testing.ts'].flatMap((door) => nestLoadedBy(door, sources)),
+    offender: {
+      'core.ts': `export { Node } from './node/node.js';\nexport type { Server } from './nest/server.js';`,
+      'testing.ts': `export { create } from './testing/create.js';`,
+      'testing/create.ts': [
+        `import type { App } from '@nestjs/common';`,
+        `import { type Type } from '@nestjs/core';`,
+        `import { options, type Options } from './options.js';`,
+        `export const create = () => import('./running.js');`,
+      ].join('\n'),
+      'testing/options.ts': `import 'rxjs';`,
+      'testing/running.ts': `import { Test } from '@nestjs/testing';`,
+      'node/node.ts': `import { map } from 'rxjs';`,
+      'nest/server.ts': `import { Server } from '@nestjs/microservices';`,
+    },
+    verdict: ['core.ts loads rxjs by node/node.ts', 'testing.ts loads rxjs by testing/options.ts'],
   },
   {
     title: 'takes time and chance from ports, except where they are implemented',

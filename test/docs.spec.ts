@@ -17,6 +17,8 @@ const workers = await Page.read('docs/WORKERS.md');
 const counts = await Page.read('docs/COUNTS.md');
 const certificates = await Page.read('docs/CERTIFICATES.md');
 const security = await Page.read('docs/SECURITY.md');
+const testing = await Page.read('docs/TESTING.md');
+const health = await Page.read('docs/HEALTH.md');
 const nest = await Page.read('docs/NEST.md');
 const discovery = await Page.read('docs/DISCOVERY.md');
 const errors = await Page.read('docs/errors.md');
@@ -174,6 +176,47 @@ describe('docs/COUNTS.md', () => {
   });
 });
 
+/** Asks a node that fails in three ways, over HTTP. */
+const GATEWAY = `
+import 'reflect-metadata';
+import { Controller, Get, Inject, Module, NotFoundException, Param, UseFilters } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import { GenRpcModule, GenRpcNode, GenRpcServer, RpcFunction, RpcModule } from 'nestjs-gen-rpc';
+import { StatusFilter } from './status-filter.js';
+
+@RpcModule('orders')
+class Orders {
+  @RpcFunction() missing(): never { throw new NotFoundException('There is no order 7.'); }
+  @RpcFunction() broken(): never { throw new Error('SELECT secret'); }
+}
+
+@UseFilters(StatusFilter)
+@Controller()
+class Gateway {
+  constructor(@Inject(GenRpcNode) private readonly rpc: GenRpcNode) {}
+  @Get(':fn') ask(@Param('fn') fn: string) {
+    return this.rpc.call(fn === 'away' ? 'away@127.0.0.1' : 'own@127.0.0.1', 'orders', fn);
+  }
+}
+
+const node = GenRpcModule.forRoot({
+  ...{ name: 'own@127.0.0.1', secret: process.env.COOKIE ?? '', listen: { port: 0 } },
+  nodes: { 'away@127.0.0.1': { port: 1 } },
+});
+@Module({ imports: [node], controllers: [Orders, Gateway] })
+class App {}
+
+const app = await NestFactory.create(App, { logger: false });
+app.connectMicroservice({ strategy: app.get(GenRpcServer) });
+await app.startAllMicroservices();
+await app.listen(0, '127.0.0.1');
+const url = await app.getUrl();
+const answers: Record<string, unknown> = {};
+for (const fn of ['missing', 'away', 'broken']) answers[fn] = await (await fetch(url + '/' + fn)).json();
+console.log(JSON.stringify(answers));
+await app.close();
+`;
+
 describe('docs/errors.md', () => {
   const codes = Object.keys(ERRORS) as GenRpcErrorCode[];
   const entries = errors.text.split(/^## /m).slice(1);
@@ -204,6 +247,17 @@ describe('docs/errors.md', () => {
     expect(meaning).toMatch(/^[A-Z].*\.$/m);
     expect(entry).toMatch(/^- \*Usually:\* .+\n- \*Do:\* .+/m);
   });
+
+  it('shows a filter for gateways, which answers with what it says', { timeout: 60_000 }, async () => {
+    const [filter = ''] = errors.snippets('ts');
+    await using example = await Example.compile({ 'status-filter.ts': filter, 'gateway.ts': GATEWAY });
+    const answers = JSON.parse(await example.run('gateway.js', { COOKIE })) as unknown;
+    expect(answers).toEqual({
+      missing: { statusCode: 404, message: 'There is no order 7.', error: 'Not Found' },
+      away: { statusCode: 503, message: expect.stringContaining('(ECONNREFUSED)') },
+      broken: { statusCode: 500, message: 'Internal server error' },
+    });
+  });
 });
 
 describe('docs/MIGRATION.md', () => {
@@ -215,7 +269,20 @@ describe('docs/MIGRATION.md', () => {
   });
 });
 
-describe.each([genRpc, settings, workers, counts, certificates, security, errors, migration, nest, discovery])('$path', (page) => {
+describe.each([
+  genRpc,
+  settings,
+  workers,
+  counts,
+  certificates,
+  security,
+  errors,
+  migration,
+  nest,
+  discovery,
+  testing,
+  health,
+])('$path', (page) => {
   it('links to what there is', async () => {
     for (const link of page.links()) expect(existsSync(join(ROOT, dirname(page.path), link)), link).toBe(true);
     for (const [, path = '', anchor = ''] of page.text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {

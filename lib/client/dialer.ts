@@ -36,13 +36,17 @@ export class Dialer {
   /** The first of the node's places where it answers. @throws GenRpcError (as a rejection) the failure of the last one. */
   async dial(node: string, signal: AbortSignal): Promise<Dialled> {
     const { clock } = this.options.self;
-    const until = clock.now() + this.options.connectTimeout;
-    const places = await this.within(this.options.connectTimeout, signal, (limit) => this.locate(node, limit));
+    let budget = this.options.connectTimeout;
+    const spending = async <T>(share: number, work: (limit: AbortSignal) => Promise<T>): Promise<T> => {
+      const before = clock.now();
+      const result = this.within(Math.max(1, budget / share), signal, work);
+      return result.finally(() => (budget -= clock.now() - before));
+    };
+    const places = await spending(1, (limit) => this.locate(node, limit));
     for (const [tried, location] of places.entries()) {
       const left = places.length - tried;
       try {
-        const ms = Math.max(1, (until - clock.now()) / left);
-        const channel = await this.within(ms, signal, (limit) => this.connectTo(node, location, limit));
+        const channel = await spending(left, (limit) => this.connectTo(node, location, limit));
         return { ...(await this.prove(node, channel, signal)), location };
       } catch (error) {
         if (left === 1 || signal.aborted) throw error;

@@ -87,11 +87,13 @@ export class Lane implements SessionEvents {
     if (session !== undefined) outcome?.written();
   }
 
-  /** Resolves once there is a connection; rejects when the attempt under way, or the next one, fails. */
-  connect(): Promise<void> {
+  /** Resolves once there is a connection; rejects when the attempt under way, or the next one, fails. Whoever gave up is nobody. */
+  connect(gaveUp?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      const waiter = { settled: false, ready: () => resolve(), fail: reject };
+      gaveUp?.addEventListener('abort', () => (waiter.settled = true));
       if (this.state.name === 'open') resolve();
-      else this.enqueue({ settled: false, ready: () => resolve(), fail: reject }, false);
+      else this.enqueue(waiter, false);
     });
   }
 

@@ -12,7 +12,7 @@ export interface EtcdGatewayParts {
   /** ms for an answer, of each endpoint. */
   readonly requestTimeout: number;
   /** Read anew for each endpoint that is turned to: files may have been replaced. */
-  credentials(): HttpCredentials | undefined;
+  readonly credentials: () => HttpCredentials | undefined;
   readonly http: Http;
   readonly clock: Clock;
   readonly random: Random;

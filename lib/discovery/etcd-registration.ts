@@ -16,7 +16,7 @@ export interface EtcdRegistrationParts {
   readonly ttl: number;
   readonly clock: Clock;
   readonly random: Random;
-  failed(cause: Error): void;
+  readonly failed: (cause: Error) => void;
 }
 
 interface Lease {

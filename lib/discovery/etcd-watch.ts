@@ -19,8 +19,8 @@ export interface EtcdWatchParts {
   readonly clock: Clock;
   readonly random: Random;
   /** These are all keys, as they were at `revision`. Returns whether that is believed; if not, all is read again. */
-  told(entries: ReadonlyMap<string, EtcdEntry>, revision: number): boolean;
-  failed(cause: Error): void;
+  readonly told: (entries: ReadonlyMap<string, EtcdEntry>, revision: number) => boolean;
+  readonly failed: (cause: Error) => void;
 }
 
 const RETRY = { min: 100, max: 10_000 } as const;

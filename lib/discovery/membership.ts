@@ -46,6 +46,7 @@ export class Membership implements MembershipWatcher {
   private readonly changes = new Map<string, number[]>();
   private readonly held = new Map<string, Timer>();
   private doubting = false;
+  private closed = false;
   private readAt: number | undefined;
 
   constructor(private readonly ports: MembershipPorts) {}
@@ -102,6 +103,7 @@ export class Membership implements MembershipWatcher {
 
   /** Nothing changes any more. */
   close(): void {
+    this.closed = true;
     for (const timer of this.held.values()) timer.cancel();
     this.held.clear();
   }
@@ -132,6 +134,8 @@ export class Membership implements MembershipWatcher {
 
   /** Brings the table to what is told of a node, unless it has changed too often lately. */
   private reconcile(node: string): void {
+    // Connections end after the table does.
+    if (this.closed) return;
     this.held.get(node)?.cancel();
     this.held.delete(node);
     const before = this.table.get(node);

@@ -3,8 +3,8 @@ import type { Clock, Timer } from '../ports/clock.js';
 
 /** What a line is like. Without any of it, whatever is sent arrives at the turn's end, in the pieces it was sent in. */
 export interface LineOptions {
-  /** ms that every delivery takes; asked for each one. Default: none, deliveries come with the turn's end. */
-  readonly latency?: () => number;
+  /** ms that every delivery takes; asked for each one. Default, and `undefined`: none, it comes with the turn's end. */
+  readonly latency?: () => number | undefined;
   /** Bytes that leave in one ms; those behind them wait (`queuedBytes`). Default: any number. */
   readonly bandwidth?: number;
   /** The most bytes of the next piece; asked for each one. What was sent is cut, and what waits is joined. Default: as sent. */
@@ -20,7 +20,9 @@ export class MemoryWay {
   private queue: Buffer[] = [];
   private isHeld = false;
   private leaving: Timer | undefined;
-  private readyAt = 0;
+  private readyAt = -Infinity;
+  /** Deliveries on their way. */
+  private readonly arriving = new Set<Timer>();
   /** Runs, once, when nothing waits any more. */
   private onEmpty: (() => void) | undefined;
 
@@ -60,6 +62,13 @@ export class MemoryWay {
     this.leaving?.cancel();
     this.queue = [];
     this.onEmpty = undefined;
+  }
+
+  /** Nobody is there any more for whom anything could arrive. */
+  end(): void {
+    this.drop();
+    for (const timer of this.arriving) timer.cancel();
+    this.arriving.clear();
   }
 
   hold(): void {
@@ -120,10 +129,18 @@ export class MemoryWay {
 
   /** After the line's delay, and after everything before it. */
   private later(deliver: () => void): void {
-    const { latency } = this.line;
-    if (latency === undefined) return this.clock.soon(deliver);
+    const latency = this.line.latency?.();
     const now = this.clock.now();
-    this.readyAt = Math.max(this.readyAt, now + latency());
-    this.clock.after(this.readyAt - now, deliver);
+    if (latency === undefined && this.readyAt < now) return this.clock.soon(deliver);
+    this.readyAt = Math.max(this.readyAt, now + (latency ?? 0));
+    const timer = this.clock.after(
+      this.readyAt - now,
+      () => {
+        this.arriving.delete(timer);
+        deliver();
+      },
+      true,
+    );
+    this.arriving.add(timer);
   }
 }

@@ -2,6 +2,7 @@
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import type { Channel, ChannelEvents, Driver, Endpoint, Listener } from './driver.js';
+import { MemoryRoutes } from './memory-routes.js';
 import { MemoryWay, type LineOptions } from './memory-way.js';
 
 /** What its lines are like. */
@@ -16,6 +17,9 @@ export class MemoryNetwork {
   /** Both ends of every open channel, oldest first. */
   readonly links = new Set<MemoryLink>();
   private readonly listening = new Map<string, Listening>();
+  private readonly routes = new MemoryRoutes();
+  /** Attempts to connect that wait for the end of a partition. */
+  private readonly stranded = new Set<() => void>();
   private nextPort = 50_000;
 
   constructor(
@@ -32,11 +36,40 @@ export class MemoryNetwork {
     };
   }
 
-  /** Runs `deliver` after the network's delay. */
-  private later(deliver: () => void): void {
-    const { latency } = this.options;
-    if (latency === undefined) this.clock.soon(deliver);
-    else this.clock.after(latency(), deliver);
+  /** From now on every delivery between two hosts takes `ms` more, both ways; 0: no longer. */
+  delay(one: string, other: string, ms: number): void {
+    this.routes.delay(one, other, ms);
+  }
+
+  /** Every connection between two hosts is lost, as `MemoryLink.cut`; they may connect again. */
+  cut(one: string, other: string): void {
+    for (const link of this.links) if (link.isBetween(one, other)) link.cut();
+  }
+
+  /**
+   * Hosts of different groups no longer reach each other, and nobody tells them: what they send waits, attempts to
+   * connect too, until `heal`, or until somebody gives up. Hosts in no group reach everyone.
+   */
+  partition(...groups: (readonly string[])[]): void {
+    this.heal();
+    this.routes.partition(groups);
+    for (const link of this.links) if (this.routes.areApart(link.from, link.to)) link.hold();
+  }
+
+  /** Everyone reaches everyone: what waited goes on its way. */
+  heal(): void {
+    for (const link of this.links) if (this.routes.areApart(link.from, link.to)) link.release();
+    this.routes.partition([]);
+    const { stranded } = this;
+    const attempts = [...stranded];
+    stranded.clear();
+    for (const attempt of attempts) attempt();
+  }
+
+  /** ms that a delivery from one host to another takes now; `undefined`: it comes with the turn's end. */
+  latencyBetween(from: string, to: string): number | undefined {
+    const [line, delay] = [this.options.latency?.(), this.routes.delayBetween(from, to)];
+    return line === undefined ? delay : line + (delay ?? 0);
   }
 
   private listen(endpoint: Endpoint, onChannel: (channel: Channel) => void): Listener {
@@ -53,20 +86,33 @@ export class MemoryNetwork {
         const message = `Cannot connect to ${nameOf(endpoint)} (${code}).`;
         reject(new GenRpcError('node_down', message, { details: { cause: code, ...endpoint } }));
       };
-      const onAbort = (): void => fail('ETIMEDOUT');
+      let underWay: Timer | undefined;
+      const onAbort = (): void => {
+        underWay?.cancel();
+        fail('ETIMEDOUT');
+      };
       if (signal.aborted) return onAbort();
       signal.addEventListener('abort', onAbort, { once: true });
-      this.later(() => {
+      const arrive = (): void => {
+        if (signal.aborted) return;
+        if (this.routes.areApart(host, endpoint.host)) return this.strand(arrive, signal);
         signal.removeEventListener('abort', onAbort);
         const listener = this.listening.get(nameOf(endpoint));
         if (listener === undefined) return fail('ECONNREFUSED');
-        if (signal.aborted) return;
         const link = new MemoryLink(this, host, endpoint.host);
         this.links.add(link);
         listener.onChannel(link.accepted);
         resolve(link.dialled);
-      });
+      };
+      const latency = this.latencyBetween(host, endpoint.host);
+      if (latency === undefined) this.clock.soon(arrive);
+      else underWay = this.clock.after(latency, arrive, true);
     });
+  }
+
+  private strand(attempt: () => void, signal: AbortSignal): void {
+    this.stranded.add(attempt);
+    signal.addEventListener('abort', () => this.stranded.delete(attempt), { once: true });
   }
 }
 
@@ -90,12 +136,16 @@ export class MemoryLink {
     readonly to: string,
   ) {
     this.ends = [
-      new MemoryChannel(network, to, () => this.forget()),
-      new MemoryChannel(network, from, () => this.forget()),
+      new MemoryChannel(network, from, to, () => this.forget()),
+      new MemoryChannel(network, to, from, () => this.forget()),
     ];
     [this.dialled, this.accepted] = this.ends;
     this.ends[0].peer = this.ends[1];
     this.ends[1].peer = this.ends[0];
+  }
+
+  isBetween(one: string, other: string): boolean {
+    return (this.from === one && this.to === other) || (this.from === other && this.to === one);
   }
 
   /** Both ends are lost at once, with what is under way. */
@@ -114,7 +164,9 @@ export class MemoryLink {
   }
 
   private forget(): void {
-    if (this.ends.every((end) => end.isClosed)) this.network.links.delete(this);
+    if (!this.ends.every((end) => end.isClosed)) return;
+    this.network.links.delete(this);
+    for (const end of this.ends) end.forget();
   }
 }
 
@@ -135,10 +187,12 @@ class MemoryChannel implements Channel {
 
   constructor(
     private readonly network: MemoryNetwork,
+    localAddress: string,
     readonly remoteAddress: string,
     private readonly onEnd: () => void,
   ) {
-    this.way = new MemoryWay(network.clock, network.options, (bytes) => this.peer?.receive(bytes));
+    const latency = (): number | undefined => network.latencyBetween(localAddress, remoteAddress);
+    this.way = new MemoryWay(network.clock, { ...network.options, latency }, (bytes) => this.peer?.receive(bytes));
   }
 
   get isClosed(): boolean {
@@ -196,6 +250,11 @@ class MemoryChannel implements Channel {
     if (this.isClosed) return;
     this.way.drop();
     this.finish(reason);
+  }
+
+  /** Neither end is used any more. */
+  forget(): void {
+    this.way.end();
   }
 
   private finish(reason: GenRpcError): void {

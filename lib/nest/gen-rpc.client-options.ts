@@ -30,6 +30,9 @@ export interface GenRpcSharedClientOptions extends ClientOnlyOptions {
   readonly node: GenRpcNode;
 }
 
+/** @throws GenRpcConfigError. */
+export type MakeNode = (options: GenRpcOptions) => GenRpcNode;
+
 /** A client of `GenRpcModule.forFeature`: on the node of the application, which closes it. */
 export interface GenRpcFeatureClient extends ClientOnlyOptions {
   /** What `@InjectGenRpcClient(name)` asks for. */
@@ -41,7 +44,7 @@ export interface NodeSource {
   /** Is every node that comes from here the client's own, for it to close? */
   readonly owned: boolean;
   /** @throws GenRpcConfigError naming every problem of the options. */
-  make(): GenRpcNode;
+  make(makeNode?: MakeNode): GenRpcNode;
 }
 
 const WHERE = 'new GenRpcClient()';
@@ -49,7 +52,8 @@ const WHERE = 'new GenRpcClient()';
 /** @throws GenRpcConfigError. Nest hands over nothing where nothing was written. */
 export function nodeSourceOf(options: GenRpcClientOptions | GenRpcSharedClientOptions | undefined): NodeSource {
   const problems = problemsOf(options);
-  if (options !== undefined && !('node' in options)) return { owned: true, make: () => nodeOf(options, problems) };
+  if (options !== undefined && !('node' in options))
+    return { owned: true, make: (makeNode) => nodeOf(options, problems, makeNode) };
   if (options === undefined || problems.length > 0) throw new GenRpcConfigError(WHERE, problems);
   return { owned: false, make: () => options.node };
 }
@@ -71,6 +75,8 @@ export function problemsOf(options: Partial<ClientOnlyOptions> | undefined, path
   return problems;
 }
 
+const makeRealNode: MakeNode = (options) => createNode(options, { log: nestLog }, WHERE);
+
 function isTarget(target: unknown): boolean {
   if (typeof target === 'string') return isNodeName(target) || choiceOf({ node: target }) !== undefined;
   if (typeof target !== 'object' || target === null) return false;
@@ -79,11 +85,11 @@ function isTarget(target: unknown): boolean {
   return typeof module === 'string' && ['undefined', 'string'].includes(typeof version);
 }
 
-function nodeOf(given: GenRpcClientOptions, problems: readonly Problem[]): GenRpcNode {
+function nodeOf(given: GenRpcClientOptions, problems: readonly Problem[], makeNode = makeRealNode): GenRpcNode {
   const { target: _, errors: __, serializer: ___, deserializer: ____, ...options } = given;
   const name = options.name ?? inventName();
   try {
-    const node = createNode({ ...options, name, listen: false }, { log: nestLog }, WHERE);
+    const node = makeNode({ ...options, name, listen: false });
     if (problems.length === 0) return node;
   } catch (error) {
     if (!(error instanceof GenRpcConfigError)) throw error;

@@ -8,20 +8,21 @@ import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
 import type { CallOptions } from '../node/call-options.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import { StreamReply, type ReplyShape } from '../node/stream-reply.js';
-import { isItemStream } from '../node/call-options.js';
-import { isGenRpcError, type GenRpcError } from '../protocol/errors.js';
+import { isItemStream, targetOf } from '../node/call-options.js';
+import type { GenRpcError } from '../protocol/errors.js';
 import { splitRoute, type FunctionName, type Invocation } from '../protocol/invocation.js';
 import {
   nodeSourceOf,
   type GenRpcClientOptions,
   type GenRpcSharedClientOptions,
+  type MakeNode,
   type NodeSource,
 } from './gen-rpc.client-options.js';
 import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
-import { nestErrorOf } from './gen-rpc.exceptions.js';
+import { ClientErrors } from './gen-rpc.client-errors.js';
+import { ObserverSink } from './gen-rpc.observer-sink.js';
 import { ClientPackets } from './gen-rpc.packets.js';
 import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
-import { UnknownNames } from './gen-rpc.unknown-names.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
 
@@ -39,17 +40,17 @@ const MAX_NAMES = 10_000;
 export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private readonly emitter = new EventEmitter();
   private readonly names = new Map<unknown, FunctionName>();
-  private readonly unknownNames = new UnknownNames();
   /** Nest's own hooks, which subclasses override. */
   private readonly shape: ReplyShape = {
     value: (value) => this.serializeResponse(value),
-    error: (error) => this.serializeError(this.errorOf(error)),
+    error: (error) => this.serializeError(this.errors.shown(error)),
   };
   private readonly target: Target;
   private readonly source: NodeSource;
-  private readonly nestErrors: boolean;
+  private readonly errors: ClientErrors;
   private readonly packets: ClientPackets | undefined;
   private node: GenRpcNode | undefined;
+  private makeNode: MakeNode | undefined;
   private stopListening: (() => void) | undefined;
   private connected = false;
 
@@ -57,8 +58,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   constructor(options: GenRpcClientOptions | GenRpcSharedClientOptions) {
     super();
     this.source = nodeSourceOf(options);
-    this.target = asTarget(options.target);
-    this.nestErrors = options.errors !== 'gen_rpc';
+    this.target = targetOf(options.target);
+    this.errors = new ClientErrors(options.errors !== 'gen_rpc');
     this.packets = ClientPackets.of(options);
     if (this.source.owned) this.currentNode();
   }
@@ -72,7 +73,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     try {
       await this.currentNode().connect(this.target);
     } catch (error) {
-      throw this.errorOf(error);
+      throw this.errors.shown(error);
     }
   }
 
@@ -82,6 +83,12 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     this.node = undefined;
     if (this.source.owned) await node?.close();
     stopListening?.();
+  }
+
+  /** From now on nodes of its own are made by `makeNode`; the one that it has is closed. @internal for test clusters */
+  async move(makeNode: MakeNode): Promise<void> {
+    await this.close();
+    this.makeNode = makeNode;
   }
 
   override unwrap<T = GenRpcNode>(): T {
@@ -147,7 +154,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
       this.post(packet);
       return ACCEPTED as Observable<TResult>;
     } catch (error) {
-      return throwError(() => this.errorOf(error));
+      return throwError(() => this.errors.shown(error));
     }
   }
 
@@ -155,7 +162,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     return this.request(packet, {
       item: (response) => callback({ response }),
       done: (response) => callback({ response, isDisposed: true }),
-      failed: (error) => callback({ err: this.errorOf(error), isDisposed: true }),
+      failed: (error) => callback({ err: this.errors.shown(error), isDisposed: true }),
     });
   }
 
@@ -164,7 +171,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
       const outgoing = this.packets === undefined ? packet : await this.packets.event(packet);
       await new Promise<void>((written, dropped) => this.post(outgoing, { written, dropped }));
     } catch (error) {
-      throw this.errorOf(error);
+      throw this.errors.shown(error);
     }
     return undefined as T;
   }
@@ -227,13 +234,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private targetOf({ target, key }: GenRpcDirections): Target {
     if (target === undefined && key === undefined) return this.target;
-    return { ...(target === undefined ? this.target : asTarget(target)), key };
-  }
-
-  private errorOf(error: unknown): unknown {
-    if (!this.nestErrors || !isGenRpcError(error)) return error;
-    this.unknownNames.tell(error);
-    return nestErrorOf(error);
+    return { ...(target === undefined ? this.target : targetOf(target)), key };
   }
 
   private currentNode(): GenRpcNode {
@@ -241,11 +242,14 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   private openNode(): GenRpcNode {
-    const node = this.source.make();
+    const node = this.source.make(this.makeNode);
+    this.connected = node.isConnected(this.target);
     this.stopListening = node.onStatus((name, connected) => {
       if ('node' in this.target && name === this.target.node) this.tell(connected);
       else if (choiceOf(this.target) !== undefined) this.tell(node.isConnected(this.target));
     });
+    // A node that others use too may have been connected before.
+    this.tell(node.isConnected(this.target));
     return node;
   }
 
@@ -257,46 +261,9 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 }
 
-/** Hands a reply to an observer. A class, because an object of closures a call is what the collector feels first. */
-class ObserverSink<T> implements ReplySink {
-  constructor(
-    private readonly observer: Observer<T>,
-    private readonly shape: ReplyShape,
-  ) {}
-
-  item(value: unknown): void {
-    let shaped: T;
-    try {
-      shaped = this.shape.value(value) as T;
-    } catch (error) {
-      return this.observer.error(error);
-    }
-    this.observer.next(shaped);
-  }
-
-  done(value: unknown): void {
-    if (value !== undefined) this.item(value);
-    this.observer.complete();
-  }
-
-  failed(error: GenRpcError): void {
-    let shaped: unknown;
-    try {
-      shaped = this.shape.error(error);
-    } catch (thrown) {
-      shaped = thrown;
-    }
-    this.observer.error(shaped);
-  }
-}
-
 function directionsOf(packet: ReadPacket): GenRpcDirections {
   const data: unknown = packet.data;
   return data instanceof GenRpcRecord ? data.directions : NO_DIRECTIONS;
-}
-
-function asTarget(target: string | Target): Target {
-  return typeof target === 'string' ? { node: target } : target;
 }
 
 function isNil(value: unknown): value is null | undefined {

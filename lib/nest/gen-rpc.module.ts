@@ -12,16 +12,16 @@ import { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
 import type { GenRpcFeatureClient } from './gen-rpc.client-options.js';
 import { featureOf } from './gen-rpc.feature.js';
+import { GenRpcHealthIndicator } from './gen-rpc.health.js';
 import { GenRpcIntake, GenRpcIntakeModule } from './gen-rpc.intake.js';
 import { nestLog } from './gen-rpc.log.js';
 import { GenRpcServer } from './gen-rpc.server.js';
+import { GEN_RPC_OPTIONS } from './gen-rpc.tokens.js';
 
 /** Made by `useClass` and `useExisting` of `forRootAsync`. */
 export interface GenRpcOptionsFactory {
   createGenRpcOptions(): GenRpcOptions | Promise<GenRpcOptions>;
 }
-
-const GEN_RPC_OPTIONS = Symbol('GEN_RPC_OPTIONS');
 
 const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<GenRpcOptions>({
   optionsInjectionToken: GEN_RPC_OPTIONS,
@@ -40,8 +40,9 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<GenRpcOptions>
       useFactory: (options: GenRpcOptions) => createNode(options, { log: nestLog }, 'GenRpcModule.forRoot()'),
     },
     { provide: GenRpcServer, inject: [GenRpcNode], useFactory: (node: GenRpcNode) => new GenRpcServer(node) },
+    GenRpcHealthIndicator,
   ],
-  exports: [GenRpcNode, GenRpcServer],
+  exports: [GenRpcNode, GenRpcServer, GenRpcHealthIndicator],
 })
 export class GenRpcModule extends ConfigurableModuleClass implements OnApplicationShutdown {
   constructor(

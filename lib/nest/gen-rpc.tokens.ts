@@ -5,6 +5,9 @@ import { GenRpcNode } from '../node/gen-rpc-node.js';
 /** Names this transport in `@MessagePattern(pattern, GEN_RPC_TRANSPORT)`: such a handler is bound here only. */
 export const GEN_RPC_TRANSPORT = Symbol('GEN_RPC_TRANSPORT');
 
+/** The options of the node that `GenRpcModule` owns. */
+export const GEN_RPC_OPTIONS = Symbol('GEN_RPC_OPTIONS');
+
 /** Injects the node that `GenRpcModule` owns; the class `GenRpcNode` is its token. */
 export const InjectGenRpc = (): ParameterDecorator & PropertyDecorator => Inject(GenRpcNode);
 

@@ -97,21 +97,24 @@ export class Calls {
    * Resolves once there is a connection to another node; to one of those that the target stands for.
    * @throws GenRpcError (as a rejection) when it fails.
    */
-  async connect(target: Target): Promise<void> {
+  async connect(target: Target, timeout?: number): Promise<void> {
     if (this.closed !== undefined) throw this.closed;
+    if (timeout !== undefined && !isTimeout(timeout)) throw invalidTimeout(timeout);
     currentCalls.expectCalls();
-    const choice = choiceOf(target);
-    if (choice === undefined) return this.connectTo(target as NodeTarget);
-    const tried = new Set<string>();
-    let failure: unknown;
-    for (const node of this.picks(choice, tried)) {
-      try {
-        return await this.connectTo({ node, key: choice.key });
-      } catch (error) {
-        failure = error;
-      }
-    }
-    throw failure ?? nobody(choice, this.parts.directory);
+    if (timeout === undefined) return this.connectToSome(target);
+    const { clock } = this.parts;
+    const gaveUp = new AbortController();
+    await new Promise<void>((resolve, reject) => {
+      const timer = clock.after(timeout, () => {
+        gaveUp.abort();
+        const whom = printable('module' in target ? target.module : target.node);
+        const message = `There was no connection to ${whom} within ${timeout} ms.`;
+        reject(new GenRpcError('timeout', message, { maybeExecuted: false }));
+      });
+      this.connectToSome(target, gaveUp.signal)
+        .then(resolve, reject)
+        .finally(() => timer.cancel());
+    });
   }
 
   /** Is there an open connection to the target, or to one of those that it stands for? To the own node there always is. */
@@ -249,9 +252,24 @@ export class Calls {
     return target.node === this.parts.node || this.parts.dispatcher.isConnected(target);
   }
 
-  private async connectTo(target: NodeTarget): Promise<void> {
+  private async connectToSome(target: Target, gaveUp?: AbortSignal): Promise<void> {
+    const choice = choiceOf(target);
+    if (choice === undefined) return this.connectTo(target as NodeTarget, gaveUp);
+    const tried = new Set<string>();
+    let failure: unknown;
+    for (const node of this.picks(choice, tried)) {
+      try {
+        return await this.connectTo({ node, key: choice.key }, gaveUp);
+      } catch (error) {
+        failure = error;
+      }
+    }
+    throw failure ?? nobody(choice, this.parts.directory);
+  }
+
+  private async connectTo(target: NodeTarget, gaveUp?: AbortSignal): Promise<void> {
     if (target.node === this.parts.node) return;
-    await currentCalls.outside(() => this.parts.dispatcher.resolve(target).connect());
+    await currentCalls.outside(() => this.parts.dispatcher.resolve(target).connect(gaveUp));
   }
 }
 

@@ -223,9 +223,13 @@ export class GenRpcNode {
     return this.parts.calls.isConnected(targetOf(target));
   }
 
-  /** Resolves once there is a connection to the target. @throws GenRpcError (as a rejection) when it fails. */
-  async connect(target: string | Target): Promise<void> {
-    if (!this.isConnected(target)) await this.parts.calls.connect(targetOf(target));
+  /**
+   * Resolves once there is a connection to the target; not needed before calls. `timeout`: ms, default as long as one
+   * attempt may take (`connectTimeout` and `handshakeTimeout`).
+   * @throws GenRpcError (as a rejection) when it fails.
+   */
+  async connect(target: string | Target, { timeout }: { readonly timeout?: number } = {}): Promise<void> {
+    if (!this.isConnected(target)) await this.parts.calls.connect(targetOf(target), timeout);
   }
 
   /** Tells `listener` from now on; returns what ends that. */
@@ -256,7 +260,7 @@ export class GenRpcNode {
   }
 
   stats(): NodeStats {
-    return statsOf(this.parts);
+    return statsOf(this.parts, this.life.phase);
   }
 
   /**

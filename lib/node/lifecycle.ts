@@ -39,12 +39,19 @@ const LAST_FRAMES_MS = 400;
 /** What discovery has to tell others that a node goes. */
 const LEAVING_MS = 1000;
 
+/**
+ * `starting`: does not listen yet. `open`: takes calls, where its options say that it listens. `draining`: ends what it
+ * has begun, and takes nothing new. `closed`.
+ */
+export type NodePhase = 'starting' | 'open' | 'draining' | 'closed';
+
 type State = { name: 'open' } | { name: 'draining'; done: Promise<void> } | { name: 'closed'; done: Promise<void> };
 
 export class Lifecycle {
   private state: State = { name: 'open' };
   private listening: Promise<void> | undefined;
   private places: readonly Listening[] = [];
+  private intakeEnds = false;
   private advertising = false;
 
   constructor(private readonly parts: LifecycleParts) {}
@@ -52,6 +59,12 @@ export class Lifecycle {
   /** Where connections are accepted, in the order of the options. */
   get endpoints(): readonly Listening[] {
     return this.places;
+  }
+
+  get phase(): NodePhase {
+    if (this.state.name !== 'open') return this.state.name;
+    if (this.intakeEnds) return 'draining';
+    return this.places.length < this.parts.options.listen.length ? 'starting' : 'open';
   }
 
   async listen(): Promise<Endpoint | undefined> {
@@ -85,6 +98,7 @@ export class Lifecycle {
 
   async stopListening(gracePeriod?: number): Promise<void> {
     const { clock, server } = this.parts;
+    this.intakeEnds = true;
     const ms = this.periodOf(gracePeriod);
     await this.leave();
     if (ms !== undefined) await this.within(ms, server.drain());

@@ -59,9 +59,13 @@ type WithoutContexts<A extends readonly unknown[], Kept extends readonly unknown
 type AllSendable<A extends readonly unknown[]> = { [I in keyof A]: Sendable<A[I]> };
 
 /** What a caller sends: a handler's parameters, without the context. */
-export type SentArguments<F> = F extends (...args: infer A) => unknown ? AllSendable<WithoutContexts<A>> : never;
+export type SentArguments<F> =
+  NonNullable<F> extends (...args: infer A) => unknown ? AllSendable<WithoutContexts<A>> : never;
 
-type ResultOf<F> = F extends (...args: never[]) => infer R ? Awaited<R> : never;
+type ResultOf<F> = NonNullable<F> extends (...args: never[]) => infer R ? Awaited<R> : never;
+
+/** What a call brings: of what may be a stream, the last item. */
+type Reply<R> = IsAny<R> extends true ? R : R extends Stream ? Item<R> | undefined : R;
 
 type Streams<F> =
   IsAny<ResultOf<F>> extends true
@@ -80,28 +84,29 @@ type NeverRemote =
   | keyof typeof Object.prototype;
 
 /** Does it take a stream? */
-type Reads<F> = F extends (...args: infer A) => unknown
-  ? Extract<A[number], Stream> extends never
-    ? false
-    : true
-  : never;
+type Reads<F> =
+  NonNullable<F> extends (...args: infer A) => unknown
+    ? Extract<A[number], Stream> extends never
+      ? false
+      : true
+    : never;
 
-type MethodNames<T> = { [K in keyof T]: T[K] extends Method ? K : never }[keyof T & string];
+type MethodNames<T> = { [K in keyof T]-?: NonNullable<T[K]> extends Method ? K : never }[keyof T & string];
 type RemoteNames<T> = Exclude<MethodNames<T>, NeverRemote>;
 type NamesWhere<T, S> = { [K in RemoteNames<T>]: Streams<T[K]> extends S ? K : never }[RemoteNames<T>];
 type NamesToCast<T> = { [K in RemoteNames<T>]: Reads<T[K]> extends true ? never : K }[RemoteNames<T>];
 
 /** Methods that reply once, each with the promise of its result. */
 export type ModuleCalls<T, K extends keyof T = NamesWhere<T, 'no' | 'perhaps'>> = {
-  readonly [P in K]: (...args: SentArguments<T[P]>) => Promise<ResultOf<T[P]>>;
+  readonly [P in K]-?: (...args: SentArguments<T[P]>) => Promise<Reply<ResultOf<T[P]>>>;
 };
 
 /** Methods whose reply is a stream. Each iteration is a call of its own. */
 export type ModuleStreams<T, K extends keyof T = NamesWhere<T, 'yes' | 'perhaps'>> = {
-  readonly [P in K]: (...args: SentArguments<T[P]>) => AsyncIterable<Item<ResultOf<T[P]>>>;
+  readonly [P in K]-?: (...args: SentArguments<T[P]>) => AsyncIterable<Item<ResultOf<T[P]>>>;
 };
 
 /** Methods to call without a reply, all but those that take a stream: was the call accepted? */
 export type ModuleCasts<T, K extends keyof T = NamesToCast<T>> = {
-  readonly [P in K]: (...args: SentArguments<T[P]>) => boolean;
+  readonly [P in K]-?: (...args: SentArguments<T[P]>) => boolean;
 };

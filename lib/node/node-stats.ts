@@ -1,10 +1,11 @@
 /** A look at a node from outside: what it is doing, and what has happened to it. */
 import type { Buffers } from '../connection/buffers.js';
 import type { Occurrence } from '../connection/journal.js';
-import type { LifecycleParts } from './lifecycle.js';
+import type { LifecycleParts, NodePhase } from './lifecycle.js';
 
 /** What a node is doing now, and what has happened so far. */
 export interface NodeStats {
+  readonly phase: NodePhase;
   readonly pendingCalls: number;
   readonly runningCalls: number;
   /** Of other nodes: those that run though nobody waits for them any more, also where the connection is gone. */
@@ -25,17 +26,21 @@ export interface NodeStats {
   readonly counts: Readonly<Partial<Record<Occurrence, number>>>;
 }
 
-export function statsOf({
-  dispatcher,
-  server,
-  journal,
-  local,
-  calls,
-  buffers,
-  certificates,
-  directory,
-}: LifecycleParts & { readonly buffers: Buffers }): NodeStats {
+export function statsOf(
+  {
+    dispatcher,
+    server,
+    journal,
+    local,
+    calls,
+    buffers,
+    certificates,
+    directory,
+  }: LifecycleParts & { readonly buffers: Buffers },
+  phase: NodePhase,
+): NodeStats {
   return {
+    phase,
     pendingCalls: dispatcher.pendingCalls + local.size + calls.waitingCalls,
     runningCalls: server.running,
     stuckCalls: server.stuckCalls,

@@ -1,10 +1,19 @@
 import 'reflect-metadata';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
-import { Controller, Inject, Injectable, Module } from '@nestjs/common';
+import { Controller, Inject, Injectable, Module, type Type } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { ClientProxy, ClientsModule, MessagePattern, type MicroserviceOptions, Payload } from '@nestjs/microservices';
-import { GenRpcClient, GenRpcServer } from 'nestjs-gen-rpc';
+import {
+  GenRpcClient,
+  type GenRpcClientOptions,
+  GenRpcModule,
+  GenRpcNode,
+  GenRpcServer,
+  InjectGenRpc,
+  InjectGenRpcClient,
+  type ModuleCalls,
+} from 'nestjs-gen-rpc';
 import { firstValueFrom } from 'rxjs';
 
 export const SECRET = 'the same words on both sides';
@@ -23,14 +32,29 @@ class MathController {
 }
 
 @Module({ controllers: [MathController] })
-class MathModule {}
+export class MathModule {}
 
 @Injectable()
-class Calculator {
-  constructor(@Inject('MATH') private readonly math: ClientProxy) {}
+export class Calculator {
+  private readonly typed: ModuleCalls<MathController>;
 
-  add(a: number, b: number): Promise<number> {
-    return firstValueFrom(this.math.send<number, Pair>('math.add', { a, b }));
+
+  constructor(
+    @Inject('MATH') private readonly math: ClientProxy,
+    @InjectGenRpcClient('math') private readonly shared: GenRpcClient,
+    @InjectGenRpc() node: GenRpcNode,
+    @Inject('TARGET') target: string,
+  ) {
+    this.typed = node.module<MathController>('math').at(target);
+  }
+
+  /** Asks in each way that there is. */
+  async add(a: number, b: number): Promise<number> {
+    const asked = [this.math, this.shared].map((client) => client.send<number, Pair>('math.add', { a, b }));
+    const sums = await Promise.all([...asked.map((sum) => firstValueFrom(sum)), this.typed.add({ a, b })]);
+    const [sum, ...others] = sums;
+    if (sum === undefined || others.some((other) => other !== sum)) throw new Error(`They differ: ${sums.join()}`);
+    return sum;
   }
 }
 
@@ -43,6 +67,21 @@ export async function freePort(): Promise<number> {
   return port;
 }
 
+/** With a client of its own, one on the module's node, and that node itself. */
+export function webModule(options: GenRpcClientOptions & { target: string }): Type {
+  const { target, ...rest } = options;
+  @Module({
+    imports: [
+      ClientsModule.register([{ name: 'MATH', customClass: GenRpcClient, options }]),
+      GenRpcModule.forRoot({ ...rest, name: 'shop@127.0.0.1', listen: false }),
+      GenRpcModule.forFeature([{ name: 'math', target }]),
+    ],
+    providers: [Calculator, { provide: 'TARGET', useValue: target }],
+  })
+  class WebModule {}
+  return WebModule;
+}
+
 /** Starts one Nest app that adds and another that asks it to, over loopback; leaves nothing running. */
 export async function addAcrossNodes(a: number, b: number): Promise<number> {
   const port = await freePort();
@@ -51,12 +90,7 @@ export async function addAcrossNodes(a: number, b: number): Promise<number> {
   await math.listen();
 
   const options = { name: 'web@127.0.0.1', secret: SECRET, target: 'math@127.0.0.1', clientPort: port };
-  @Module({
-    imports: [ClientsModule.register([{ name: 'MATH', customClass: GenRpcClient, options }])],
-    providers: [Calculator],
-  })
-  class WebModule {}
-  const web = await NestFactory.createApplicationContext(WebModule, { logger: false });
+  const web = await NestFactory.createApplicationContext(webModule(options), { logger: false });
 
   try {
     return await web.get(Calculator).add(a, b);

@@ -331,7 +331,7 @@ async function hybrid(): Promise<void> {
     await app.startAllMicroservices();
     await app.listen(0, '127.0.0.1');
     const response = await fetch(`${await app.getUrl()}/range/3`, { headers: { connection: 'close' } });
-    assert.deepEqual(await response.json(), [0, 1, 2]);
+    assert.equal(await response.text(), '[0,1,2]');
     const asking = new GenRpcClient({ target: 'web@127.0.0.1', secret: SECRET, clientPort: own });
     assert.equal(await firstValueFrom(asking.send<string>('web.ping', {})), 'pong');
     await asking.close();

@@ -3,4 +3,5 @@ import * as core from 'nestjs-gen-rpc/core';
 import * as testing from 'nestjs-gen-rpc/testing';
 
 assert.equal(typeof core.GenRpcError, 'function');
-assert.notEqual(Object.keys(testing).length, 0);
+assert.equal(new testing.VirtualClock().now(), 0);
+void assert.rejects(testing.createTestCluster({ nodes: {} }), { message: /@nestjs/ });

@@ -8,17 +8,19 @@ import { CountedClock } from '../support/counted-clock.js';
 import { until } from '../support/door.js';
 import { FALLBACK, SourceTable, type Places } from '../support/source-table.js';
 
+export type { Places };
+
 /** What a source reads, in a test's hand. */
 export interface SourceWorld extends AsyncDisposable {
   readonly source: Discovery;
   /** Nodes that are there from the start; two at least. */
   readonly known: Places;
   /** Adds a node and removes one. Returns what is there now. */
-  change?(): Promise<Places>;
+  readonly change?: () => Promise<Places>;
   /** Writes beside the nodes that are there what no source may trust. They stay as they are. */
-  spoil?(): Promise<void>;
+  readonly spoil?: () => Promise<void>;
   /** From now on nobody answers the source, and nobody says no. */
-  silence?(): Promise<void>;
+  readonly silence?: () => Promise<void>;
 }
 
 export interface SourceTraits {

@@ -205,6 +205,18 @@ describe('the table of members', () => {
     expect(table.clock.pending).toBe(0);
   });
 
+  it('waits for nothing once it is closed, whatever is told or lost then', () => {
+    const table = new Table();
+    for (const port of [1, 2, 3]) table.tell(at('moves@h', port));
+    table.connected.add('moves@h');
+    table.tell(at('calm@h'));
+    table.membership.close();
+    table.connected.clear();
+    table.membership.disconnected('moves@h');
+    table.tell(at('late@h'));
+    expect([table.clock.pending, table.names]).toEqual([0, ['moves@h', 'calm@h']]);
+  });
+
   it('holds nothing back that has become what it was', async () => {
     const table = new Table();
     for (const port of [1, 2, 3, 4, 3]) table.tell(at('moves@h', port));

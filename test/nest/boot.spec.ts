@@ -64,7 +64,7 @@ async function hybrid(parts: object = PARTS): Promise<INestApplication> {
 }
 
 describe('a microservice', () => {
-  it('N-06 listens on a free port, and says on which once it accepts', async () => {
+  it('N-06 an application listens on a free port, and says on which once it accepts', async () => {
     const app = await strategyApp(new GenRpcServer(OPTIONS));
     const address = (await app.listen()) as unknown as Endpoint;
     expect(address).toEqual({ host: '127.0.0.1', port: expect.any(Number) });
@@ -81,7 +81,7 @@ describe('a microservice', () => {
     await expect(greet(two.address.port)).resolves.toBe('hello you');
   });
 
-  it('N-05 rejects with EADDRINUSE when the port is taken', async () => {
+  it('N-05 listen rejects with EADDRINUSE when the port is taken', async () => {
     const taken = createServer();
     await new Promise<void>((resolve) => taken.listen(0, '127.0.0.1', resolve));
     const { port } = taken.address() as AddressInfo;
@@ -91,21 +91,21 @@ describe('a microservice', () => {
     await new Promise((resolve) => taken.close(resolve));
   });
 
-  it('N-05 rejects with ENOTFOUND when the host does not exist', async () => {
+  it('N-05 listen rejects with ENOTFOUND when the host does not exist', async () => {
     const listen = { host: 'no-such-host.invalid', port: 0, allowPlaintext: true };
     const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen }));
     await expect(app.listen()).rejects.toMatchObject({ code: expect.stringMatching(/^(ENOTFOUND|EAI_AGAIN)$/) });
     await app.close();
   });
 
-  it('N-05 rejects with EADDRNOTAVAIL when the address is not its own', async () => {
+  it('N-05 listen rejects with EADDRNOTAVAIL when the address is not its own', async () => {
     const listen = { host: '192.0.2.1', port: 0, allowPlaintext: true };
     const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen }));
     await expect(app.listen()).rejects.toMatchObject({ code: 'EADDRNOTAVAIL' });
     await app.close();
   });
 
-  it.skipIf(!canDropPrivileges())('N-05 rejects with EACCES when the port is for others', async () => {
+  it.skipIf(!canDropPrivileges())('N-05 listen rejects with EACCES when the port is for others', async () => {
     const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen: { port: 80 } }));
     process.seteuid?.(65_534);
     try {
@@ -116,7 +116,7 @@ describe('a microservice', () => {
     await app.close();
   });
 
-  it('N-05 listens after all once what was in the way is gone', async () => {
+  it('N-05 an application listens after all once what was in the way is gone', async () => {
     const taken = await App.start(PARTS);
     const app = await strategyApp(new GenRpcServer({ ...OPTIONS, listen: { port: taken.address.port } }));
     await expect(app.listen()).rejects.toMatchObject({ code: 'EADDRINUSE' });
@@ -129,12 +129,12 @@ describe('a microservice', () => {
   it.each([
     ['a key that is none', '-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n', 'a private key, as PEM'],
     ['a file that is not there', '/no/such/key.pem', 'ENOENT'],
-  ])('N-05 does not start with %s, and names option and reason', (_, key, reason) => {
+  ])('N-05 an application does not start with %s, and names option and reason', (_, key, reason) => {
     const wrong = { ...OPTIONS, tls: { ...LOOPBACK_TLS, key } };
     expect(() => new GenRpcServer(wrong)).toThrow(new RegExp(`tls\\.key: expected .*${reason}`));
   });
 
-  it('N-05 does not start without valid options, and says all that is wrong', () => {
+  it('N-05 an application does not start without valid options, and says all that is wrong', () => {
     const wrong = { name: 'nobody', secret: 'short', listen: { port: 70_000 } };
     expect(() => new GenRpcServer(wrong)).toThrow(/3 problems in new GenRpcServer\(\)/);
   });
@@ -149,7 +149,7 @@ describe('a microservice', () => {
     await new GenRpcServer(OPTIONS).close();
   });
 
-  it('N-08 gives its node once it listens, and before that says what to do', async () => {
+  it('N-08 a server gives its node once it listens, and before that says what to do', async () => {
     const server = new GenRpcServer(OPTIONS);
     const app = await strategyApp(server);
     expect(() => server.unwrap()).toThrow(
@@ -161,7 +161,7 @@ describe('a microservice', () => {
     await app.close();
   });
 
-  it('N-08 tells listeners that came before listen, and its status', async () => {
+  it('N-08 a server tells listeners that came before listen, and its status', async () => {
     const server = new GenRpcServer(OPTIONS);
     const app = await strategyApp(server);
     const seen: unknown[] = [];
@@ -207,7 +207,7 @@ describe('beside HTTP', () => {
     await app.close();
   });
 
-  it("N-02 and beside Nest's own TCP", async () => {
+  it("N-02 connectMicroservice answers beside Nest's own TCP", async () => {
     const app = await hybrid();
     const server = new GenRpcServer(OPTIONS);
     app.connectMicroservice<MicroserviceOptions>({ strategy: server });
@@ -261,7 +261,7 @@ describe('beside HTTP', () => {
 });
 
 describe('a testing module', () => {
-  it('N-04 makes a microservice of it', async () => {
+  it('N-04 a testing module makes a microservice', async () => {
     const testing = await Test.createTestingModule(PARTS)
       .overrideProvider(Words)
       .useValue({ greet: () => 'stubbed' })
@@ -272,7 +272,7 @@ describe('a testing module', () => {
     await app.close();
   });
 
-  it('N-04 makes an async microservice of it', async () => {
+  it('N-04 a testing module makes an async microservice', async () => {
     const testing = await Test.createTestingModule({ ...PARTS, imports: [GenRpcModule.forRoot(OPTIONS)] }).compile();
     const app = testing.createNestMicroservice<AsyncMicroserviceOptions>({
       inject: [GenRpcServer],

@@ -129,9 +129,9 @@ const HOOKS: readonly [how: string, hook: PreRequestHook][] = [
 ];
 
 describe.each(BOTH)('pre-request hooks over $name', (transport) => {
-  it.each(HOOKS.flatMap(([how, hook]) => EXPECTED.map(([pattern, items]) => ({ how, hook, pattern, items }))))(
-    `N-39 keep AsyncLocalStorage, by $how, for 25 at once of: $pattern, over ${transport.name}`,
-    async ({ hook, pattern, items }) => {
+  it.each(HOOKS.flatMap(([how, hook]) => EXPECTED.map(([pattern, items]) => [how, pattern, hook, items] as const)))(
+    `N-39 pre-request hooks keep AsyncLocalStorage, by %s, for 25 at once of: %s, over ${transport.name}`,
+    async (_, pattern, hook, items) => {
       const configure = (app: INestMicroservice): void => void app.registerPreRequestHook(hook);
       await using side = await Side.start(transport, { ...GUARDED, configure });
       const replies = await Promise.all(IDS.map((id) => itemsOf(side.client.send(pattern, { id }))));
@@ -141,16 +141,19 @@ describe.each(BOTH)('pre-request hooks over $name', (transport) => {
     },
   );
 
-  it.each(['event', 'event.observable'])(`N-39 run for events too: %s, over ${transport.name}`, async (pattern) => {
-    const [, [, hook]] = HOOKS as [unknown, (typeof HOOKS)[number]];
-    const configure = (app: INestMicroservice): void => void app.registerPreRequestHook(hook);
-    await using side = await Side.start(transport, { ...APP, configure });
-    for (const id of IDS) side.client.emit(pattern, { id });
-    const ran = await side.app.get(Entries).of(IDS.length);
-    expect(ran.toSorted()).toEqual(IDS.map((id) => `event ${id} in ${id}`).toSorted());
-  });
+  it.each(['event', 'event.observable'])(
+    `N-39 pre-request hooks run for events too: %s, over ${transport.name}`,
+    async (pattern) => {
+      const [, [, hook]] = HOOKS as [unknown, (typeof HOOKS)[number]];
+      const configure = (app: INestMicroservice): void => void app.registerPreRequestHook(hook);
+      await using side = await Side.start(transport, { ...APP, configure });
+      for (const id of IDS) side.client.emit(pattern, { id });
+      const ran = await side.app.get(Entries).of(IDS.length);
+      expect(ran.toSorted()).toEqual(IDS.map((id) => `event ${id} in ${id}`).toSorted());
+    },
+  );
 
-  it(`N-39 run one after the other, and each may end the message, over ${transport.name}`, async () => {
+  it(`N-39 pre-request hooks run one after the other, and each may end the message, over ${transport.name}`, async () => {
     const entries: string[] = [];
     const configure = (app: INestMicroservice): void => {
       app.registerPreRequestHook(
@@ -241,7 +244,7 @@ function watch(entries: Entries, transport: unknown): (app: unknown, server: Any
 
 describe.each(BOTH)('processing hooks over $name', (transport) => {
   it.each(['value', 'promise', 'items', 'empty', 'throws', 'rejects', 'fails', 'event', 'event.throws'])(
-    `N-40 run once before and once after: %s, over ${transport.name}`,
+    `N-40 processing hooks run once before and once after: %s, over ${transport.name}`,
     async (pattern) => {
       const entries = new Entries();
       const configure = watch(entries, transport.id);
@@ -254,7 +257,7 @@ describe.each(BOTH)('processing hooks over $name', (transport) => {
     },
   );
 
-  it(`N-40 do not run for a pattern that nobody handles, over ${transport.name}`, async () => {
+  it(`N-40 processing hooks do not run for a pattern that nobody handles, over ${transport.name}`, async () => {
     const entries = new Entries();
     const configure = watch(entries, transport.id);
     await using side = await Side.start(transport, { controllers: [Kinds], configure });
@@ -264,7 +267,7 @@ describe.each(BOTH)('processing hooks over $name', (transport) => {
   });
 
   it.each(EXPECTED)(
-    `N-40 keep AsyncLocalStorage for 25 at once of: %s, over ${transport.name}`,
+    `N-40 processing hooks keep AsyncLocalStorage for 25 at once of: %s, over ${transport.name}`,
     async (pattern, items) => {
       const configure = (_: unknown, server: AnyServer): void => {
         server.setOnProcessingStartHook((__, context, done) => {
@@ -295,7 +298,7 @@ class Contexts {
 }
 
 describe.each(BOTH)('the context over $name', (transport) => {
-  it(`N-41 is one of Nest's, with pattern and metadata, over ${transport.name}`, async () => {
+  it(`N-41 the context is one of Nest's, with pattern and metadata, over ${transport.name}`, async () => {
     await using side = await Side.start(transport, { controllers: [Contexts] });
     await expect(firstValueFrom(side.client.send('context', {}))).resolves.toEqual([true, 'context', 'none', true]);
     side.client.setOnDispatchHook((packet) => void (packet.metadata = { trace: 'abc' }));
@@ -352,7 +355,7 @@ class Witnessed {
 }
 
 describe.each(BOTH)('the context of one message over $name', (transport) => {
-  it(`N-41 is the same to guard, interceptor, handler, CONTEXT and filter, over ${transport.name}`, async () => {
+  it(`N-41 the context is the same to guard, interceptor, handler, CONTEXT and filter, over ${transport.name}`, async () => {
     const seen: unknown[] = [];
     const configure = (_: unknown, server: AnyServer): void => {
       server.setOnProcessingStartHook((__, context, done) => {
@@ -385,7 +388,7 @@ describe.each(BOTH)('extras over $name', (transport) => {
     event(_data: unknown): void {}
   }
 
-  it(`N-42 stay with their handlers, over ${transport.name}`, async () => {
+  it(`N-42 extras stay with their handlers, over ${transport.name}`, async () => {
     await using side = await Side.start(transport, { controllers: [Extras] });
     const extras = Array.from(side.server.getHandlers(), ([pattern, handler]) => [pattern, handler.extras]);
     expect(extras).toEqual([

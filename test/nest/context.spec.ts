@@ -52,7 +52,7 @@ function ask(pair: Pair, pattern: unknown, data: unknown = {}): Promise<unknown>
 }
 
 describe('the context of a call', () => {
-  it('N-41 names the calling node, as the handshake proved it', async () => {
+  it('N-41 the context names the calling node, as the handshake proved it', async () => {
     await using pair = await pairOf(APP, { name: 'web@127.0.0.1' });
     await expect(ask(pair, 'whoami', { node: 'liar@10.0.0.1' })).resolves.toEqual({
       node: 'web@127.0.0.1',
@@ -60,19 +60,19 @@ describe('the context of a call', () => {
     });
   });
 
-  it('N-41 names a client without a name too', async () => {
+  it('N-41 the context names a client without a name too', async () => {
     await using pair = await pairOf(APP);
     await expect(ask(pair, 'whoami')).resolves.toMatchObject({ node: pair.caller.unwrap().name });
     expect(pair.caller.unwrap().name).toMatch(/^client-[0-9a-f]{12}@/);
   });
 
-  it('N-41 knows the pattern, normalised', async () => {
+  it('N-41 the context knows the pattern, normalised', async () => {
     await using pair = await pairOf(APP);
     await expect(ask(pair, 'pattern')).resolves.toBe('pattern');
     await expect(ask(pair, { a: 2, b: 1 })).resolves.toBe('{"a":2,"b":1}');
   });
 
-  it('N-41 has no metadata where the caller sent none', async () => {
+  it('N-41 the context has no metadata where the caller sent none', async () => {
     await using pair = await pairOf(APP);
     await expect(ask(pair, 'metadata')).resolves.toEqual([undefined]);
   });
@@ -114,6 +114,7 @@ describe('the context of a call', () => {
 
   it('N-57 has a signal that aborts at the deadline', async () => {
     await using pair = await pairOf(APP);
+    await pair.caller.connect();
     const record = new GenRpcRecordBuilder({}).setTimeout(40).build();
     const reply = ask(pair, 'endless', record);
     const context = await pair.app.get(ContextController).started.promise;
@@ -262,7 +263,7 @@ class Hooks {
 
 describe('the processing hooks', () => {
   it.each(['echo', 'promise', 'stream', 'none', 'throws', 'stream.fails'])(
-    'N-40 run once each around %s',
+    'N-40 processing hooks run once each around %s',
     async (pattern) => {
       const hooks = new Hooks();
       await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
@@ -273,30 +274,32 @@ describe('the processing hooks', () => {
     },
   );
 
-  it('N-40 run once each around an event', async () => {
+  it('N-40 processing hooks run once each around an event', async () => {
     const hooks = new Hooks();
     await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
     await lastValueFrom(pair.caller.emit('event', 1));
     await expect(hooks.until(2)).resolves.toEqual(['start event', 'end event']);
   });
 
-  it('N-40 end when the caller unsubscribes', async () => {
+  it('N-40 processing hooks end when the caller unsubscribes', async () => {
     const hooks = new Hooks();
     await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
     await itemsOf(pair.caller.send('naturals', {}).pipe(take(2)));
     await expect(hooks.until(2)).resolves.toEqual(['start naturals', 'end naturals']);
   });
 
-  it('N-40 end when the deadline passes', async () => {
+  it('N-40 processing hooks end when the deadline passes', async () => {
     const hooks = new Hooks();
     await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
+    // Within the deadline it has only to arrive.
+    await pair.caller.connect();
     await expect(ask(pair, 'never', new GenRpcRecordBuilder({}).setTimeout(30).build())).rejects.toMatchObject({
       code: 'timeout',
     });
     await expect(hooks.until(2)).resolves.toEqual(['start never', 'end never']);
   });
 
-  it('N-40 end when the caller is gone before the handler returns its Observable', async () => {
+  it('N-40 processing hooks end when the caller is gone before the handler returns its Observable', async () => {
     const [started, release] = [signalOf(), signalOf()];
     @Controller()
     class Late {
@@ -317,7 +320,7 @@ describe('the processing hooks', () => {
     await expect(hooks.until(4)).resolves.toEqual(['start late', 'start echo', 'end echo', 'end late']);
   });
 
-  it('N-40 end when the caller is gone', async () => {
+  it('N-40 processing hooks end when the caller is gone', async () => {
     const hooks = new Hooks();
     await using pair = await pairOf({ controllers: [Echo], configure: hooks.install });
     const reply = ask(pair, 'never');

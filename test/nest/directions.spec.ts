@@ -141,7 +141,7 @@ function emitOrdered(client: GenRpcClient, name: string, more: GenRpcDirections 
 }
 
 describe('setOrdered', () => {
-  it('N-31 begins each event when the one before has ended, however slow that is', async () => {
+  it('N-31 ordered mode begins each event when the one before has ended, however slow that is', async () => {
     await using pair = await pairOf({ controllers: [Plain] });
     for (const name of ['one', 'two', 'three']) emitOrdered(pair.caller, name);
     for (const name of ['one', 'two', 'three']) {
@@ -153,7 +153,7 @@ describe('setOrdered', () => {
     expect(stage.events).toEqual(['one', 'two', 'three'].flatMap((name) => [`${name} begins`, `${name} ends`]));
   });
 
-  it('N-31 goes on behind one that fails', async () => {
+  it('N-31 ordered mode goes on behind one that fails', async () => {
     await using pair = await pairOf({ controllers: [Plain] });
     emitOrdered(pair.caller, 'one', {}, 'slow.fails');
     emitOrdered(pair.caller, 'two');
@@ -165,7 +165,7 @@ describe('setOrdered', () => {
     expect(stage.events).toEqual(['one begins', 'one ends', 'two begins', 'two ends']);
   });
 
-  it('N-31 holds up neither those without it, nor other keys, nor messages', async () => {
+  it('N-31 ordered mode holds up neither those without it, nor other keys, nor messages', async () => {
     await using pair = await pairOf({ controllers: [Plain] });
     emitOrdered(pair.caller, 'one');
     emitOrdered(pair.caller, 'two');

@@ -134,7 +134,7 @@ const GLOBAL = [
 ];
 
 describe('guards, interceptors and pipes', () => {
-  it('N-32 run at every level, in the order of Nest', async () => {
+  it('N-32 guards, interceptors and pipes run at every level, in the order of Nest', async () => {
     await using pair = await pairOf({ controllers: [Guarded], providers: GLOBAL });
     await expect(firstValueFrom(pair.caller.send('guarded.call', 'x'))).resolves.toBe('global(class(method(x)))');
     expect(steps).toEqual([
@@ -146,7 +146,7 @@ describe('guards, interceptors and pipes', () => {
     ]);
   });
 
-  it('N-32 run where the application adds them by hand', async () => {
+  it('N-32 guards, interceptors and pipes run where the application adds them by hand', async () => {
     await using pair = await pairOf({
       controllers: [Guarded],
       configure: (app) => {
@@ -160,20 +160,20 @@ describe('guards, interceptors and pipes', () => {
     expect(steps).toContain('global pipe');
   });
 
-  it.each(LEVELS)('N-32 refuse at %s level, and the handler does not run', async (level) => {
+  it.each(LEVELS)('N-32 guards refuse at %s level, and the handler does not run', async (level) => {
     await using pair = await pairOf({ controllers: [Guarded], providers: GLOBAL });
     const reply = firstValueFrom(pair.caller.send('guarded.call', `no ${level} guard`));
     await expect(reply).rejects.toEqual({ status: 'error', message: 'Forbidden resource' });
     expect(steps).not.toContain('handler');
   });
 
-  it('N-32 see every item of a stream', async () => {
+  it('N-32 interceptors see every item of a stream', async () => {
     await using pair = await pairOf({ controllers: [Guarded], providers: GLOBAL });
     const items = await itemsOf(pair.caller.send('guarded.stream', 'x'));
     expect(items).toEqual(['global(class(method(x1)))', 'global(class(method(x2)))']);
   });
 
-  it('N-32 run for events too', async () => {
+  it('N-32 guards and pipes run for events too', async () => {
     await using pair = await pairOf({ controllers: [Guarded], providers: GLOBAL });
     pair.caller.emit('guarded.event', 'no method guard');
     pair.caller.emit('guarded.event', 'passes');
@@ -199,13 +199,13 @@ function refusing(level: Level): Type {
 }
 
 describe('filters', () => {
-  it.each(LEVELS)('N-35 replace the error, the one at %s level first', async (level) => {
+  it.each(LEVELS)('N-35 filters replace the error, the one at %s level first', async (level) => {
     await using pair = await pairOf({ controllers: [refusing(level)], providers: GLOBAL });
     const reply = firstValueFrom(pair.caller.send('refuse', {}));
     await expect(reply).rejects.toEqual({ filteredBy: level, said: 'no' });
   });
 
-  it('N-24 that fail themselves end the call at once, and what they threw stays here', async () => {
+  it('N-24 filters that fail themselves end the call at once, and what they threw stays here', async () => {
     @Catch()
     class Broken implements ExceptionFilter {
       catch(): never {
@@ -230,7 +230,7 @@ describe('filters', () => {
       () => new Error('SELECT secret'),
       { status: 'error', message: 'refuse failed.' },
     ],
-  ])('N-35 may answer with %s', async (_, answer: () => unknown, expected) => {
+  ])('N-35 filters may answer with %s', async (_, answer: () => unknown, expected) => {
     @Catch(Refusal)
     class Answering implements ExceptionFilter {
       catch(): Observable<never> {
@@ -244,7 +244,7 @@ describe('filters', () => {
     await expect(firstValueFrom(pair.caller.send('refuse', {}))).rejects.toEqual(expected);
   });
 
-  it('N-35 may make a value of an error', async () => {
+  it('N-35 filters may make a value of an error', async () => {
     @Catch(Refusal)
     class Forgiving implements ExceptionFilter {
       catch(): Observable<string> {
@@ -301,26 +301,26 @@ class Parameters {
 }
 
 describe('parameters', () => {
-  it('N-33 are validated by ValidationPipe', async () => {
+  it('N-33 parameters are validated by ValidationPipe', async () => {
     await using pair = await pairOf({ controllers: [Parameters] });
     await expect(firstValueFrom(pair.caller.send('validated', { a: 1, b: 'x' }))).resolves.toBe('1 x');
     const refused = firstValueFrom(pair.caller.send('validated', { a: -1, b: 5 }));
     await expect(refused).rejects.toEqual({ invalid: ['a', 'b'] });
   });
 
-  it('N-33 are transformed by ValidationPipe', async () => {
+  it('N-33 parameters are transformed by ValidationPipe', async () => {
     await using pair = await pairOf({ controllers: [Parameters] });
     await expect(firstValueFrom(pair.caller.send('transformed', { a: 1, b: 'x' }))).resolves.toBe(true);
   });
 
-  it('N-34 may be one property, through pipes of its own', async () => {
+  it('N-34 parameters may be one property, through pipes of its own', async () => {
     await using pair = await pairOf({ controllers: [Parameters] });
     await expect(firstValueFrom(pair.caller.send('one.property', { id: '42' }))).resolves.toEqual(['number', 42]);
     const refused = firstValueFrom(pair.caller.send('one.property', { id: 'x' }));
     await expect(refused).rejects.toEqual({ status: 'error', message: 'Internal server error' });
   });
 
-  it('N-34 are payload and context, or without decorators the payload alone', async () => {
+  it('N-34 parameters are payload and context, or without decorators the payload alone', async () => {
     await using pair = await pairOf({ controllers: [Parameters] });
     await expect(firstValueFrom(pair.caller.send('context', { id: 7 }))).resolves.toEqual([7, true, 'context']);
     await expect(firstValueFrom(pair.caller.send('no.decorators', 7))).resolves.toBe(7);
@@ -328,7 +328,7 @@ describe('parameters', () => {
 });
 
 describe('a request-scoped controller', () => {
-  it('N-37 is made for every message, and knows it', async () => {
+  it('N-37 a request-scoped controller is made for every message, and knows it', async () => {
     const event = signalOf<string>();
     let made = 0;
 

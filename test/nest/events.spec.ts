@@ -1,3 +1,4 @@
+import { createServer, type AddressInfo } from 'node:net';
 import { Controller } from '@nestjs/common';
 import { Ctx, EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
 import { firstValueFrom, lastValueFrom, Observable, of } from 'rxjs';
@@ -108,7 +109,7 @@ class OtherController {
 const APP = { controllers: [EventsController, OtherController] };
 
 describe('an event', () => {
-  it('N-25 is hot: sent at once, and once, however many subscribe', async () => {
+  it('N-25 an event is hot: sent at once, and once, however many subscribe', async () => {
     await using pair = await pairOf({ controllers: [EventsController] });
     const emitted = pair.caller.emit('happened', 1);
     await journal.of(1);
@@ -120,14 +121,14 @@ describe('an event', () => {
     ]);
   });
 
-  it('N-30 completes when it was accepted', async () => {
+  it('N-30 an event completes when it was accepted', async () => {
     await using pair = await pairOf(APP);
     await expect(lastValueFrom(pair.caller.emit('happened', 1))).resolves.toBeUndefined();
     await expect(lastValueFrom(pair.caller.emit('happened', 2))).resolves.toBeUndefined();
     await journal.of(4);
   });
 
-  it('N-30 keeps the order of those before the connection and after', async () => {
+  it('N-30 an event keeps its place: the order of those before the connection and after', async () => {
     await using pair = await pairOf({ controllers: [EventsController] });
     const sent = Array.from({ length: 100 }, (_, n) => ['first', n]);
     for (let n = 0; n < 50; n += 1) pair.caller.emit('happened', n);
@@ -136,7 +137,7 @@ describe('an event', () => {
     await expect(journal.of(100)).resolves.toEqual(sent);
   });
 
-  it('N-26 reaches all handlers of its pattern', async () => {
+  it('N-26 an event reaches all handlers of its pattern', async () => {
     await using pair = await pairOf(APP);
     pair.caller.emit('happened', { id: 7 });
     const ran = await journal.of(2);
@@ -144,7 +145,7 @@ describe('an event', () => {
     expect(ran).toContainEqual(['second', { id: 7 }]);
   });
 
-  it('N-26 reaches the other handlers when some of them fail', async () => {
+  it('N-26 an event reaches the other handlers when some of them fail', async () => {
     await using pair = await pairOf(APP);
     pair.caller.emit('shared', 1);
     await expect(journal.of(3)).resolves.toEqual(expect.arrayContaining(['failing', 'rejecting', ['fine', 1]]));
@@ -153,7 +154,7 @@ describe('an event', () => {
     expect(pair.log.said('error', 'another of several')).toHaveLength(1);
   });
 
-  it('N-27 has the Observable that its handler returns subscribed', async () => {
+  it('N-27 an event has the Observable that its handler returns subscribed', async () => {
     await using pair = await pairOf(APP);
     pair.caller.emit('streaming', 3);
     await expect(journal.of(1)).resolves.toEqual(['subscribed']);
@@ -230,14 +231,14 @@ describe('an event', () => {
     expect(app.node.stats().runningCalls).toBe(0);
   });
 
-  it('N-28 that nobody handles is logged there, and is no error here', async () => {
+  it('N-28 an event that nobody handles is logged there, and is no error here', async () => {
     await using pair = await pairOf(APP);
     await expect(lastValueFrom(pair.caller.emit('nobody.cares', 1))).resolves.toBeUndefined();
     await firstValueFrom(pair.caller.send('message', 1));
     expect(pair.log.said('warn', 'nobody.cares')).toHaveLength(1);
   });
 
-  it('N-29 whose handler throws an RpcException has that logged once', async () => {
+  it('N-29 an event whose handler throws an RpcException has that logged once', async () => {
     await using pair = await pairOf(APP);
     pair.caller.emit('rpc.exception', 1);
     await firstValueFrom(pair.caller.send('message', 1));
@@ -270,7 +271,7 @@ describe('an event', () => {
     ]);
   });
 
-  it('N-30 is an error, not a silence, when nobody can be reached', async () => {
+  it('N-30 an event is an error, not a silence, when nobody can be reached', async () => {
     await using pair = await pairOf(APP);
     const away = pair.client({ target: 'away@127.0.0.1', clientPort: 1 });
     await expect(lastValueFrom(away.emit('happened', 1))).rejects.toMatchObject({ code: 'ECONNREFUSED' });
@@ -278,7 +279,7 @@ describe('an event', () => {
     await expect(lastValueFrom(away.emit('happened', elsewhere))).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   });
 
-  it('N-30 for another node than the client names is an error too when that cannot be reached', async () => {
+  it('N-30 an event for another node than the client names is an error too when that cannot be reached', async () => {
     await using pair = await pairOf(APP);
     await pair.caller.connect();
     const caller = pair.client({ nodes: { 'dead@127.0.0.1': { port: 1 } } });
@@ -287,7 +288,22 @@ describe('an event', () => {
     await expect(lastValueFrom(caller.emit('happened', event))).rejects.toMatchObject({ code: 'ECONNREFUSED' });
   });
 
-  it('N-30 that is dropped while nobody watches is in the log', async () => {
+  it('N-30 an event waits for a connection, with so many others and for so long, and then fails', async () => {
+    const silent = createServer((socket) => void socket.on('error', () => {}).resume());
+    await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve));
+    const { port } = silent.address() as AddressInfo;
+    await using pair = await pairOf(APP);
+    const away = pair.client({ target: 'away@127.0.0.1', clientPort: port, handshakeTimeout: 200, maxQueuedCasts: 3 });
+    const outcomes = Array.from({ length: 5 }, (_, n) =>
+      lastValueFrom(away.emit('happened', n)).catch((error: unknown) => (error as { code: unknown }).code),
+    );
+    expect(await Promise.race([outcomes[0], outcomes[4]])).toBe('refused');
+    await expect(Promise.all(outcomes)).resolves.toEqual(['node_down', 'node_down', 'node_down', 'refused', 'refused']);
+    await away.close();
+    await new Promise((resolve) => silent.close(resolve));
+  });
+
+  it('N-30 an event that is dropped while nobody watches is in the log', async () => {
     await using pair = await pairOf(APP);
     const away = pair.client({ target: 'away@127.0.0.1', clientPort: 1 });
     away.emit('happened', 1);
@@ -295,7 +311,7 @@ describe('an event', () => {
     expect(away.unwrap().stats().counts.cast_dropped).toBe(1);
   });
 
-  it('N-30 either fails or arrives, while its server is restarted', async () => {
+  it('N-30 an event either fails or arrives, while its server is restarted', async () => {
     const app = await App.start({ controllers: [EventsController] });
     const client = new GenRpcClient({ target: SERVER, secret: SECRET, clientPort: app.address.port });
     const accepted: unknown[] = [];

@@ -73,6 +73,26 @@ describe('GenRpcModule.forFeature', () => {
     await expect(firstValueFrom(client.send('echo.value', 2))).rejects.toMatchObject({ code: 'cancelled' });
   });
 
+  it('tells the status of a connection that was there before', async () => {
+    await using app = await App.start(APP);
+
+    @Module({
+      imports: [GenRpcModule.forRoot(optionsFor(app)), GenRpcModule.forFeature([{ name: 'echo', target: SERVER }])],
+      providers: [Service],
+    })
+    class Root {}
+
+    const context = await NestFactory.createApplicationContext(Root, QUIET);
+    const { client, node } = context.get(Service);
+    await node.call(SERVER, 'echo', 'value', [1]);
+    const seen: string[] = [];
+    client.status.subscribe((status) => seen.push(status));
+    await client.connect();
+    expect(seen).toEqual(['connected']);
+    await context.close();
+    expect(seen).toEqual(['connected', 'disconnected']);
+  });
+
   it('gives each feature its own, also under one name, and where Nest compares modules by their values', async () => {
     await using app = await App.start(APP);
     const clientsOf = (target: string): DynamicModule => GenRpcModule.forFeature([{ name: 'echo', target }]);

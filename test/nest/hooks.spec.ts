@@ -65,17 +65,20 @@ async function expectAll(pair: Awaited<ReturnType<typeof pairOf>>, pattern: stri
   expect(ended.toSorted()).toEqual(IDS);
 }
 
-describe('a generator runs, to its last item, within what hooks entered', () => {
-  it.each(PATTERNS)('N-39 pre-request hooks: %s', async (pattern) => {
-    const configure = (app: INestMicroservice): void => {
-      app.registerPreRequestHook((context, next) => {
-        const id = context.switchToRpc().getData<string>();
-        return new Observable((observer) => within.run(id, () => next().subscribe(observer)));
-      });
-    };
-    await using pair = await pairOf({ ...APP, configure });
-    await expectAll(pair, pattern);
-  });
+describe('a generator', () => {
+  it.each(PATTERNS)(
+    'N-39 a generator runs, to its last item, within what pre-request hooks entered: %s',
+    async (pattern) => {
+      const configure = (app: INestMicroservice): void => {
+        app.registerPreRequestHook((context, next) => {
+          const id = context.switchToRpc().getData<string>();
+          return new Observable((observer) => within.run(id, () => next().subscribe(observer)));
+        });
+      };
+      await using pair = await pairOf({ ...APP, configure });
+      await expectAll(pair, pattern);
+    },
+  );
 
   const enter = (_: unknown, server: GenRpcServer): void => {
     server.setOnProcessingStartHook((__, context, done) => {
@@ -83,13 +86,16 @@ describe('a generator runs, to its last item, within what hooks entered', () => 
     });
   };
 
-  it.each(PATTERNS)('N-40 processing hooks: %s', async (pattern) => {
-    await using pair = await pairOf({ ...APP, configure: enter });
-    pair.caller.setOnDispatchHook((packet) => void (packet.metadata = { id: packet.data as string }));
-    await expectAll(pair, pattern);
-  });
+  it.each(PATTERNS)(
+    'N-40 a generator runs, to its last item, within what processing hooks entered: %s',
+    async (pattern) => {
+      await using pair = await pairOf({ ...APP, configure: enter });
+      pair.caller.setOnDispatchHook((packet) => void (packet.metadata = { id: packet.data as string }));
+      await expectAll(pair, pattern);
+    },
+  );
 
-  it('N-40 processing hooks, and so does what it has to tidy up when its caller leaves', async () => {
+  it('N-40 a generator tidies up, when its caller leaves, within what processing hooks entered', async () => {
     await using pair = await pairOf({ ...APP, configure: enter });
     pair.caller.setOnDispatchHook((packet) => void (packet.metadata = { id: packet.data as string }));
     ended.length = 0;
@@ -99,7 +105,7 @@ describe('a generator runs, to its last item, within what hooks entered', () => 
   });
 });
 
-it('N-40 the end is told once where an iterator, told to end, ends the item that is waited for as well', async () => {
+it('N-40 the hook of the end runs once where an iterator, told to end, ends the item that is waited for as well', async () => {
   let [starts, ends, waiting] = [0, 0, false];
   @Controller()
   class Iterators {
@@ -146,15 +152,19 @@ describe('a processing hook that fails', () => {
     ['rejects', () => Promise.reject(new Error('the hook failed'))],
   ];
 
-  it.each(failures)('N-40 at the start fails the call at once, and is in the log: it %s', async (_, hook) => {
-    const configure = (__: unknown, server: GenRpcServer): void => server.setOnProcessingStartHook(hook as () => void);
-    await using pair = await pairOf({ ...APP, configure });
-    const reply = firstValueFrom(pair.caller.send('value', 'x'));
-    await expect(reply).rejects.toEqual({ status: 'error', message: 'value failed.' });
-    expect(pair.log.said('error', 'the hook failed')).toHaveLength(1);
-  });
+  it.each(failures)(
+    'N-40 a hook that fails at the start fails the call at once, and is in the log: it %s',
+    async (_, hook) => {
+      const configure = (__: unknown, server: GenRpcServer): void =>
+        server.setOnProcessingStartHook(hook as () => void);
+      await using pair = await pairOf({ ...APP, configure });
+      const reply = firstValueFrom(pair.caller.send('value', 'x'));
+      await expect(reply).rejects.toEqual({ status: 'error', message: 'value failed.' });
+      expect(pair.log.said('error', 'the hook failed')).toHaveLength(1);
+    },
+  );
 
-  it('N-40 at the end changes nothing for the caller, and is in the log', async () => {
+  it('N-40 a hook that fails at the end changes nothing for the caller, and is in the log', async () => {
     const configure = (_: unknown, server: GenRpcServer): void => {
       server.setOnProcessingEndHook(() => {
         throw new Error('the hook failed');

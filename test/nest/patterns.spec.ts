@@ -51,7 +51,7 @@ describe('a pattern', () => {
     await expect(firstValueFrom(pair.caller.send(pattern, {}))).resolves.toBe('answered');
   });
 
-  it('N-16 of a list finds the handler, each of them', async () => {
+  it('N-16 a pattern of a list finds the handler, each of them', async () => {
     await using pair = await pairOf(answering('first', { second: true }, 3));
     for (const pattern of ['first', { second: true }, 3]) {
       await expect(firstValueFrom(pair.caller.send(pattern, {}))).resolves.toBe('answered');
@@ -67,7 +67,7 @@ describe('a pattern', () => {
     ['constructor', 'constructor'],
     ['an inherited function', 'answer.toString'],
     ['the other case', 'ANSWER'],
-  ])('N-18 that nobody handles is said so, in the words of Nest: %s', async (_, pattern) => {
+  ])('N-18 a pattern that nobody handles is said so, in the words of Nest: %s', async (_, pattern) => {
     await using pair = await pairOf(answering('answer', { cmd: 'sum' }));
     const reply = firstValueFrom(pair.caller.send(pattern, {}));
     await expect(reply).rejects.toBe('There is no matching message handler defined in the remote service.');
@@ -81,7 +81,7 @@ describe('a pattern', () => {
     await expect(firstValueFrom(pair.caller.send('answer', {}))).resolves.toBe('answered');
   });
 
-  it('N-21 of two handlers calls the last one, with a warning', async () => {
+  it('N-21 a pattern of two handlers calls the last one, with a warning', async () => {
     @Controller()
     class Twice {
       @MessagePattern('twice')
@@ -117,13 +117,13 @@ describe('a handler of one transport', () => {
     event(@Payload() _event: unknown): void {}
   }
 
-  it('N-07 is bound here when it is ours, and not when it is meant for another', async () => {
+  it('N-07 a handler of one transport is bound here when it is ours, and not when it is meant for another', async () => {
     await using pair = await pairOf({ controllers: [Bound] });
     await expect(firstValueFrom(pair.caller.send('ours', 1))).resolves.toBe(1);
     await expect(firstValueFrom(pair.caller.send('tcp', 1))).rejects.toContain('no matching message handler');
   });
 
-  it('N-07 is not bound by another transport when it is ours', async () => {
+  it('N-07 a handler of one transport is not bound by another transport when it is ours', async () => {
     const app = await NestFactory.createMicroservice<MicroserviceOptions>(moduleOf({ controllers: [Bound] }), {
       transport: Transport.TCP,
       options: { port: 0 },
@@ -137,7 +137,7 @@ describe('a handler of one transport', () => {
 });
 
 describe('two servers from one options object', () => {
-  it('N-10 share nothing', async () => {
+  it('N-10 two servers from one options object share nothing', async () => {
     const options = { name: 'twin@127.0.0.1', secret: SECRET, listen: { port: 0 } };
     await using one = await App.start({ ...answering('one'), options });
     await using two = await App.start({ ...answering('two'), options });

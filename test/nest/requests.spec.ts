@@ -86,20 +86,20 @@ const APP = { controllers: [RequestsController] };
 
 describe('a request over two applications', () => {
   it.each(['value', 'promise', 'observable.of.one', 'promise.of.observable'])(
-    'N-11 is answered by a %s',
+    'N-11 a request is answered by a %s',
     async (pattern) => {
       await using pair = await pairOf(APP);
       await expect(itemsOf(pair.caller.send(pattern, { a: 1, b: 2 }))).resolves.toEqual([3]);
     },
   );
 
-  it.each([2, 3, 17, 1000])('N-13 is answered by an Observable of %i values, in order', async (count) => {
+  it.each([2, 3, 17, 1000])('N-13 a request is answered by an Observable of %i values, in order', async (count) => {
     await using pair = await pairOf(APP);
     const items = await itemsOf(pair.caller.send('observable.of.many', count));
     expect(items).toEqual(Array.from({ length: count }, (_, index) => index));
   });
 
-  it('N-13 brings the items that came before an error first', async () => {
+  it('N-13 a reply brings the items that came before an error first', async () => {
     await using pair = await pairOf(APP);
     const seen: unknown[] = [];
     await new Promise<void>((resolve) => {
@@ -112,12 +112,12 @@ describe('a request over two applications', () => {
     expect(seen).toEqual([1, 2, { status: 'error', message: 'Internal server error' }]);
   });
 
-  it.each(['empty', 'void'])('N-14 completes without a value: %s', async (pattern) => {
+  it.each(['empty', 'void'])('N-14 a reply completes without a value: %s', async (pattern) => {
     await using pair = await pairOf(APP);
     await expect(itemsOf(pair.caller.send(pattern, {}))).resolves.toEqual([]);
   });
 
-  it.each(PLAIN.map((value, index) => ({ value, index })))('N-12 brings $value', async ({ value, index }) => {
+  it.each(PLAIN.map((value, index) => ({ value, index })))('N-12 a reply brings $value', async ({ value, index }) => {
     await using pair = await pairOf(APP);
     await expect(itemsOf(pair.caller.send('plain', index))).resolves.toEqual([value]);
     await expect(itemsOf(pair.caller.send('plain.observable', index))).resolves.toEqual([value]);
@@ -130,12 +130,12 @@ describe('a request over two applications', () => {
     ['bigint', 2n ** 63n - 1n],
     ['negative bigint', -(2n ** 63n)],
     ['Date and bigint inside an object', { at: new Date(0), big: 12345678901234567890n }],
-  ])('N-23 lets a %s survive both ways', async (_, value) => {
+  ])('N-23 a %s survives both ways', async (_, value) => {
     await using pair = await pairOf(APP);
     await expect(firstValueFrom(pair.caller.send('echo', value))).resolves.toEqual(value);
   });
 
-  it('N-15 runs 200 at once, and a slow one blocks none', async () => {
+  it('N-15 a client runs 200 requests at once, and a slow one blocks none', async () => {
     await using pair = await pairOf(APP);
     const slow = firstValueFrom(pair.caller.send('slow', {}));
     const fast = Array.from({ length: 200 }, (_, a) => firstValueFrom(pair.caller.send('value', { a, b: 1 })));
@@ -145,7 +145,7 @@ describe('a request over two applications', () => {
     await expect(slow).resolves.toBe('slow');
   });
 
-  it('N-20 is cold: every subscription is a call, and none is no call', async () => {
+  it('N-20 a request is cold: every subscription is a call, and none is no call', async () => {
     await using pair = await pairOf(APP);
     const controller = pair.app.get(RequestsController);
     const reply = pair.caller.send('value', { a: 1, b: 2 });
@@ -162,7 +162,7 @@ describe('a message that cannot be sent', () => {
     ['a null pattern', null, {}],
     ['undefined data', 'echo', undefined],
     ['null data', 'echo', null],
-  ])('N-19 is refused as InvalidMessageException: %s', async (_, pattern, data) => {
+  ])('N-19 a message is refused as InvalidMessageException: %s', async (_, pattern, data) => {
     await using pair = await pairOf(APP);
     const proxy: ClientProxy = pair.caller;
     const refusal = 'The invalid data or message pattern (undefined/null)';
@@ -171,7 +171,7 @@ describe('a message that cannot be sent', () => {
     expect(pair.caller.unwrap().stats().counts.dialled).toBeUndefined();
   });
 
-  it('N-22 fails alone when it is too large, before anything of it is sent', async () => {
+  it('N-22 a message fails alone when it is too large, before anything of it is sent', async () => {
     await using pair = await pairOf(APP, { maxMessageBytes: 2048 });
     const tooLarge = firstValueFrom(pair.caller.send('echo', Buffer.alloc(4096)));
     await expect(tooLarge).rejects.toMatchObject({ code: 'message_too_large', maybeExecuted: false });

@@ -151,7 +151,7 @@ describe('applications with GenRpcModule', () => {
     await expect(anew).resolves.toMatchObject({ subject: 'CN=The new one' });
   });
 
-  it('N-05 do not start with certificates that will not do, and name all that is wrong', async () => {
+  it('N-05 applications do not start with certificates that will not do, and name all that is wrong', async () => {
     const { cert } = await tlsOf('other@127.0.0.1');
     const { key } = await tlsOf(WEB);
     const error: unknown = await start(WEB, { tls: { ca: LOOPBACK_TLS.ca, cert, key } }).catch(
@@ -226,7 +226,7 @@ describe('an application that listens at several places', () => {
     }
   });
 
-  it('N-05 fails to start where one of them is taken', async () => {
+  it('N-05 an application fails to start where one of them is taken', async () => {
     await using taken = await App.start(APP);
     const listen = [...places, { driver: 'tcp', port: taken.address.port }];
     await expect(App.start({ ...APP, options: { ...options, listen } })).rejects.toMatchObject({ code: 'EADDRINUSE' });

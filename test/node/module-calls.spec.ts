@@ -273,7 +273,7 @@ describe('a call of a module', () => {
     const call = town.caller.call(WHO, 'who', 'never', [], { timeout: 500 }).catch((error: unknown) => error);
     await town.cluster.clock?.advance(490);
     expect(town.caller.stats().pendingCalls).toBe(1);
-    await town.cluster.clock?.advance(20);
+    await town.cluster.clock?.advance(100);
     await expect(call).resolves.toMatchObject({ code: 'timeout', maybeExecuted: true });
     expect(town.ran).toHaveLength(1);
   });

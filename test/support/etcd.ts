@@ -196,8 +196,8 @@ async function freePorts(count: number): Promise<number[]> {
   return ports;
 }
 
-const { error: missing, stdout: help = '' } = spawnSync('etcd', ['--help'], { encoding: 'utf8' });
-const KNOWS_NO_FSYNC = help.includes('--unsafe-no-fsync');
+const { error: missing, stdout: help } = spawnSync('etcd', ['--help'], { encoding: 'utf8' });
+const KNOWS_NO_FSYNC = String(help).includes('--unsafe-no-fsync');
 
 /**
  * As `describe`, for tests that start an `Etcd`. Where there is none, they are skipped with a line about it; with

@@ -68,24 +68,77 @@ const OPTIONS = { name: 'a@127.0.0.1', secret: 'a-fine-long-cookie-for-types' };
 describe('the doors', () => {
   it('for Nest export these', () => {
     expect(Object.keys(library).toSorted()).toEqual([
-      ...['AdmissionOptions', 'Arg', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'ConcurrencyOptions'],
-      ...['DnsDiscovery', 'EtcdDiscovery', 'EtcdOptions', 'EtcdTlsOptions', 'FileDiscovery', 'GEN_RPC_TRANSPORT'],
+      ...[
+        'AdmissionOptions',
+        'AdvertiseOptions',
+        'Arg',
+        'AsyncCall',
+        'BatchingOptions',
+        'CompressionOptions',
+        'ConcurrencyOptions',
+      ],
+      ...[
+        'DnsDiscovery',
+        'EjectionOptions',
+        'EtcdDiscovery',
+        'EtcdOptions',
+        'EtcdTlsOptions',
+        'FileDiscovery',
+        'GEN_RPC_TRANSPORT',
+      ],
       ...['GenRpcAsyncCall', 'GenRpcClient', 'GenRpcConfigError', 'GenRpcContext', 'GenRpcError'],
       ...['GenRpcItemStream', 'GenRpcModule'],
       ...['GenRpcNode', 'GenRpcOptions', 'GenRpcRecord', 'GenRpcRecordBuilder', 'GenRpcServer', 'InjectGenRpc'],
       'InjectGenRpcClient',
-      ...['KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec', 'NodeLocationOptions'],
+      ...[
+        'KeepaliveOptions',
+        'ListenOptions',
+        'MembershipOptions',
+        'Msgpack5Codec',
+        'MsgpackrCodec',
+        'NodeLocationOptions',
+      ],
       ...['ReconnectOptions', 'RetryOptions', 'RpcFunction', 'RpcModule', 'StreamItems'],
-      ...['TlsCredentialOptions', 'TlsOptions', 'connectGenRpc', 'getGenRpcClientToken', 'isGenRpcError'],
+      ...[
+        'TlsCredentialOptions',
+        'TlsOptions',
+        'connectGenRpc',
+        'getGenRpcClientToken',
+        'isGenRpcError',
+        'membershipOf',
+      ],
     ]);
   });
 
   it('without Nest export these', () => {
     expect(Object.keys(core).toSorted()).toEqual([
-      ...['AdmissionOptions', 'AsyncCall', 'BatchingOptions', 'CompressionOptions', 'ConcurrencyOptions'],
-      ...['DnsDiscovery', 'EtcdDiscovery', 'EtcdOptions', 'EtcdTlsOptions', 'FileDiscovery'],
-      ...['GenRpcConfigError', 'GenRpcError'],
-      ...['GenRpcNode', 'GenRpcOptions', 'KeepaliveOptions', 'ListenOptions', 'Msgpack5Codec', 'MsgpackrCodec'],
+      ...[
+        'AdmissionOptions',
+        'AdvertiseOptions',
+        'AsyncCall',
+        'BatchingOptions',
+        'CompressionOptions',
+        'ConcurrencyOptions',
+      ],
+      ...[
+        'DnsDiscovery',
+        'EjectionOptions',
+        'EtcdDiscovery',
+        'EtcdOptions',
+        'EtcdTlsOptions',
+        'FileDiscovery',
+        'GenRpcConfigError',
+        'GenRpcError',
+      ],
+      ...[
+        'GenRpcNode',
+        'GenRpcOptions',
+        'KeepaliveOptions',
+        'ListenOptions',
+        'MembershipOptions',
+        'Msgpack5Codec',
+        'MsgpackrCodec',
+      ],
       ...['NodeLocationOptions', 'ReconnectOptions', 'RetryOptions', 'TlsCredentialOptions', 'TlsOptions'],
       ...['createNode', 'isGenRpcError'],
     ]);
@@ -237,6 +290,8 @@ describe('a node', () => {
     expectTypeOf(codeOf).returns.toEqualTypeOf<GenRpcErrorCode | undefined>();
     expectTypeOf<library.GenRpcError['family']>().toEqualTypeOf<'badrpc' | 'badtcp'>();
     expectTypeOf<library.GenRpcError['maybeExecuted']>().toBeBoolean();
+    expectTypeOf<library.GenRpcError['help']>().toBeString();
+    expectTypeOf<library.GenRpcError['call']>().toEqualTypeOf<string | undefined>();
   });
 });
 

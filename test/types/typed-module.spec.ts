@@ -170,6 +170,33 @@ describe('a typed module', () => {
     expect(async (calls: Calls): Promise<string> => calls.order({ goods: 'tea' })).toBeInstanceOf(Function);
   });
 
+  it('is of interfaces, abstract and generic classes too', () => {
+    interface Written<T> {
+      optional?(a: T, boxes?: Observable<string>): boolean | undefined;
+      sometimes(): number | Observable<string>;
+      generic<U>(value: U): U;
+      overloaded(text: string): string;
+      overloaded(count: number): number;
+      readonly made: new () => T;
+    }
+    abstract class Base<T> {
+      abstract find(id: string): Promise<T>;
+      abstract list(): Observable<T>;
+      protected hidden(): void {}
+    }
+    type OfDates = ModuleCalls<Written<Date>>;
+    expectTypeOf<keyof OfDates>().toEqualTypeOf<'optional' | 'sometimes' | 'generic' | 'overloaded'>();
+    expectTypeOf<OfDates['optional']>().toEqualTypeOf<
+      (a: Date, boxes?: ItemsToSend<string>) => Promise<boolean | undefined>
+    >();
+    expectTypeOf<OfDates['sometimes']>().toEqualTypeOf<() => Promise<number | string | undefined>>();
+    expectTypeOf<OfDates['generic']>().toEqualTypeOf<(value: unknown) => Promise<unknown>>();
+    expectTypeOf<OfDates['overloaded']>().toEqualTypeOf<(count: number) => Promise<number>>();
+    expectTypeOf<ModuleCasts<Written<Date>>>().not.toHaveProperty('optional');
+    expectTypeOf<ModuleCalls<Base<Order>>>().toEqualTypeOf<{ readonly find: (id: string) => Promise<Order> }>();
+    expectTypeOf<ModuleStreams<Base<Order>>>().toEqualTypeOf<{ readonly list: () => AsyncIterable<Order> }>();
+  });
+
   it('gives streams to iterate over', () => {
     expectTypeOf<Streams['shelves']>().toEqualTypeOf<(row: string) => AsyncIterable<string>>();
     expectTypeOf<Streams['prices']>().toEqualTypeOf<() => AsyncIterable<number>>();
