@@ -69,7 +69,7 @@ export class EtcdOptions {
 
 export type ResolvedEtcdOptions = EtcdOptions & Required<Omit<EtcdOptions, 'username' | 'password' | 'tls'>>;
 
-const DEFAULT_ETCD = {
+export const DEFAULT_ETCD = {
   prefix: '/gen-rpc/nodes/',
   ttl: 15_000,
   requestTimeout: 3000,
