@@ -262,6 +262,7 @@ export class Calls {
         return await this.connectTo({ node, key: choice.key }, gaveUp);
       } catch (error) {
         failure = error;
+        if (gaveUp?.aborted === true) break;
       }
     }
     throw failure ?? nobody(choice, this.parts.directory);

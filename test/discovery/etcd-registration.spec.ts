@@ -94,6 +94,10 @@ describeWithEtcd('a node in etcd', () => {
     ['loses its lease', async (etcd) => etcd.revoke((await etcd.leaseOf(KEY)) ?? '')],
     ['is overwritten with something else', (etcd) => etcd.put(KEY, 'nonsense')],
     ['is overwritten with a place where it is not', (etcd) => etcd.put(KEY, JSON.stringify(recordOf(A, 666)))],
+    [
+      'is overwritten by whoever claims to be another process of it',
+      (etcd) => etcd.put(KEY, JSON.stringify(recordOf(A, 666, 'made up'))),
+    ],
     ['is overwritten by whoever copies it', (etcd) => etcd.put(KEY, JSON.stringify(recordOf(A, 666, 'first life')))],
     [
       'is gone with all of etcd',

@@ -165,6 +165,18 @@ describe('a source in etcd', () => {
     expect(world.table.failures).toEqual([]);
   });
 
+  it('D-07 leaves out a value that is larger than any answer may be, and no other', async () => {
+    await using world = new World();
+    for (let port = 1; port <= 30; port += 1) world.put(`n${port}@127.0.0.2`, port);
+    const large = 'n15a@127.0.0.2';
+    world.etcd.put(PREFIX + large, JSON.stringify({ ...recordOf(large, 1), padding: 'x'.repeat(7_000_000) }));
+    world.watch();
+    await world.clock.advance(100);
+    expect(world.table.membership.size).toBe(30);
+    expect(world.table.refused).toEqual([expect.stringContaining(large)]);
+    expect(world.table.failures).toEqual([]);
+  });
+
   it('tells of what arrives at once as of one change', async () => {
     await using world = new World();
     world.put(A, 1);

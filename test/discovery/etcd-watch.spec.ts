@@ -72,6 +72,7 @@ describeWithEtcd('a watch of etcd', () => {
       source.http.alter = (line) => line;
       await source.holds(places({ [A]: 1, [B]: 2 }));
       expect(source.changes.get(A)).toBe(1);
+      expect(listsOf(source)).toBe(2);
     }, NEVER));
 
   it('D-04 that loses an event finds out, and tells what is different', () =>
@@ -148,6 +149,22 @@ describeWithEtcd('a watch of etcd', () => {
       await source.holds(places({ [C]: 3 }));
     }));
 
+  it('D-04 of an etcd that has lost its data, and has as many keys again, goes on from there', async () => {
+    await using etcd = await Etcd.start();
+    // So that its revision is one that the next etcd does not come to.
+    for (let times = 0; times < 20; times += 1) await etcd.put('/elsewhere', String(times));
+    await put(etcd, A, 1);
+    await using source = new EtcdSource({ endpoints: [etcd.endpoint] });
+    await source.holds(places({ [A]: 1 }));
+    await etcd.kill();
+    etcd.forget();
+    await etcd.restart();
+    await put(etcd, B, 2);
+    await source.holds(places({ [B]: 2 }));
+    await put(etcd, C, 3);
+    await source.holds(places({ [B]: 2, [C]: 3 }));
+  });
+
   it('D-03 that is told of no keys at all for a moment forgets nobody', () =>
     withA(async (etcd, source) => {
       await etcd.delete(PREFIX + A);
@@ -157,6 +174,25 @@ describeWithEtcd('a watch of etcd', () => {
       expect(source.places).toEqual(places({ [A]: 1 }));
       expect(source.changes.get(A)).toBe(1);
     }, NEVER));
+
+  it('D-03 reads a list that is too large for one answer in several, and leaves out what is too large by itself', async () => {
+    await using etcd = await Etcd.start();
+    const ports: Record<string, number> = {};
+    const padding = 'x'.repeat(60_000);
+    for (let port = 1; port <= 200; port += 1) {
+      const name = `n${port}@127.0.0.2`;
+      ports[name] = port;
+      await etcd.put(PREFIX + name, JSON.stringify({ ...recordOf(name, port), padding }));
+    }
+    await etcd.put(
+      `${PREFIX}large@127.0.0.2`,
+      JSON.stringify({ ...recordOf('large@127.0.0.2', 1), padding: padding + padding }),
+    );
+    await using source = new EtcdSource({ endpoints: [etcd.endpoint], requestTimeout: 5000 });
+    await source.holds(places(ports));
+    expect(source.refused).toContainEqual(expect.stringMatching(/the value of \\?"large@127.0.0.2/));
+    expect(source.failures).toEqual([]);
+  });
 
   it('D-03 takes in 10,000 nodes, and one more', { timeout: 60_000 }, async () => {
     await using etcd = await Etcd.start();

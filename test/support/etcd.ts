@@ -199,17 +199,20 @@ async function freePorts(count: number): Promise<number[]> {
 const { error: missing, stdout: help } = spawnSync('etcd', ['--help'], { encoding: 'utf8' });
 const KNOWS_NO_FSYNC = String(help).includes('--unsafe-no-fsync');
 
-/**
- * As `describe`, for tests that start an `Etcd`. Where there is none, they are skipped with a line about it; with
- * `GEN_RPC_ETCD=required` that is a failure.
- */
+/** There is none, and there need not be one: says so. With `GEN_RPC_ETCD=required` there has to be one. */
+export function isWithoutEtcd(what = 'What needs an etcd'): boolean {
+  if (missing === undefined) return false;
+  process.stderr.write(`\n*** NOT RUN: ${what}. An etcd has to be started for it, and there is none. ${HOW}\n`);
+  return process.env['GEN_RPC_ETCD'] !== 'required';
+}
+
+/** As `describe`, for tests that start an `Etcd`. Where there is none, they are skipped or fail, as `isWithoutEtcd` says. */
 export function describeWithEtcd(title: string, tests: () => void): void {
   if (missing === undefined) {
     describe(title, tests);
     return;
   }
-  process.stderr.write(`\n*** NOT RUN: ${title}. These tests start an etcd, and there is none. ${HOW}\n`);
-  if (process.env['GEN_RPC_ETCD'] !== 'required') {
+  if (isWithoutEtcd(title)) {
     describe.skip(`${title} (NOT RUN HERE: there is no etcd)`, tests);
     return;
   }

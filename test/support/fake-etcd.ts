@@ -99,12 +99,18 @@ export class FakeEtcd implements Http {
     }
   }
 
-  private range({ key, range_end, limit }: Record<string, unknown>): Record<string, unknown> {
+  private range({ key, range_end, limit, sort_target, keys_only }: Record<string, unknown>): Record<string, unknown> {
     const [from, to] = [text(key), text(range_end)];
     const found = [...this.keys].filter(([name]) => (to === '' ? name === from : name >= from && name < to));
-    const kvs = found.map(([name, kept]) => ({ key: base64(name), ...kept }));
-    if (limit === '1') kvs.sort((one, other) => Number(other.mod_revision) - Number(one.mod_revision)).splice(1);
-    return { kvs, count: String(found.length) };
+    const byRevision = sort_target === 'MOD';
+    found.sort(([one, { mod_revision: older }], [other, { mod_revision: newer }]) =>
+      byRevision ? Number(newer) - Number(older) : one < other ? -1 : 1,
+    );
+    const page = found.slice(0, limit === undefined ? found.length : Number(limit));
+    const kvs = page.map(([name, { value, ...kept }]) => {
+      return { key: base64(name), ...kept, ...(keys_only === true ? {} : { value }) };
+    });
+    return { kvs, count: String(found.length), more: page.length < found.length };
   }
 
   private tell(event: object): void {

@@ -34,7 +34,7 @@ async function call(counted, target, to) {
   pending += 1;
   try {
     const answer = await node.call(target, 'work', 'do', [number], { timeout: Number(TIMEOUT) });
-    if (answer !== number) throw new Error(`${answer} is not ${number}`);
+    if (answer !== number) throw new Error(`Not the answer to ${number}.`);
   } catch (error) {
     counted.failures.push({ caller: name, to, from, until: now(), code: error.code, message: error.message });
   } finally {
