@@ -1,12 +1,14 @@
 /** Every system and every workload there is. To add one, write its file and name it here. */
 import type { System } from './system.js';
 import type { Way } from './systems/broadcast.js';
+import type { Choice } from './systems/hundred.js';
 import type { Wire, Wired } from './systems/wire.js';
 import type { Workload } from './workload.js';
 import { add } from './workloads/add.js';
 import { besideBulk, besideBulkSlow } from './workloads/beside-bulk.js';
 import { broadcast } from './workloads/broadcast.js';
 import { buffers } from './workloads/buffers.js';
+import { choose } from './workloads/choose.js';
 import { connect } from './workloads/connect.js';
 import { enhanced, requestScoped } from './workloads/enhanced.js';
 import { events } from './workloads/events.js';
@@ -32,6 +34,8 @@ function wired(wire: Wire): [string, () => Promise<System>][] {
 
 const toldBy = async (way: Way): Promise<System> => (await import('./systems/broadcast.js')).toldBy(way);
 
+const chosenBy = async (choice: Choice): Promise<System> => (await import('./systems/hundred.js')).chosenBy(choice);
+
 /** Loaded only in the processes that run them. */
 export const SYSTEMS: ReadonlyMap<string, () => Promise<System>> = new Map([
   ...wired('tcp'),
@@ -45,6 +49,9 @@ export const SYSTEMS: ReadonlyMap<string, () => Promise<System>> = new Map([
   ['multicall', (): Promise<System> => toldBy('multicall')],
   ['sbcast', (): Promise<System> => toldBy('sbcast')],
   ['abcast', (): Promise<System> => toldBy('abcast')],
+  ...(['by-load', 'by-weight', 'by-key', 'by-weight-and-key'] as const).map(
+    (choice): [string, () => Promise<System>] => [choice, () => chosenBy(choice)],
+  ),
 ]);
 
 export const WORKLOADS: ReadonlyMap<string, Workload> = new Map<string, Workload>([
@@ -62,6 +69,7 @@ export const WORKLOADS: ReadonlyMap<string, Workload> = new Map<string, Workload
   ['tls-add', tlsAdd],
   ['tls-buffers', tlsBuffers],
   ['connect', connect],
+  ['choose', choose],
 ]);
 
 /** The entry called `name`. @throws Error that names those there are. */

@@ -9,6 +9,8 @@ export interface Operations {
   addEnhanced(a: number, b: number): Promise<number>;
   /** As `addEnhanced`, of a controller that is made for each message. */
   addScoped(a: number, b: number): Promise<number>;
+  /** Finds out so many times which node a call would go to. */
+  choose(times: number): void;
   /** Sends one event and forgets it. */
   note(value: number): void;
   /** How many events the server's handler has seen since it started. */

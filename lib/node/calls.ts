@@ -37,6 +37,8 @@ export interface CallsParts extends ChosenCallPorts {
   readonly retries: Retries | undefined;
 }
 
+const NOBODY: ReadonlySet<string> = new Set();
+
 export class Calls {
   private closed: GenRpcError | undefined;
   private readonly signals = new WatchedSignals();
@@ -119,6 +121,12 @@ export class Calls {
   isConnected(target: Target): boolean {
     if (choiceOf(target) === undefined) return this.isConnectedTo(target as NodeTarget);
     return this.nodesOf(target).some((one) => this.isConnectedTo(one));
+  }
+
+  /** The node that a call would go to now, if there is one. */
+  choose(target: Target): string | undefined {
+    const choice = choiceOf(target);
+    return choice === undefined ? (target as NodeTarget).node : this.parts.picker.pick(choice, NOBODY);
   }
 
   /** Every node that the target stands for. */

@@ -218,6 +218,14 @@ export class GenRpcNode {
     return () => void this.parts.directory.listeners.delete(listener);
   }
 
+  /**
+   * The node that a call of the target would go to now; with a key, for as long as the same nodes are there. `undefined`:
+   * none that is known will do.
+   */
+  choose(target: string | Target): string | undefined {
+    return this.parts.calls.choose(targetOf(target));
+  }
+
   /** Is there an open connection to the target? The own node always is. */
   isConnected(target: string | Target): boolean {
     return this.parts.calls.isConnected(targetOf(target));
