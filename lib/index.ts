@@ -18,6 +18,7 @@ export {
   type PeerHealth,
   type PeerHealthOptions,
 } from './nest/gen-rpc.health.js';
+export type { DiscoverySource, GenRpcModuleOptions } from './nest/gen-rpc.discovery.js';
 export { GenRpcItemStream } from './nest/gen-rpc.item-stream.js';
 export { membershipOf } from './nest/gen-rpc.membership.js';
 export { GenRpcModule, type GenRpcOptionsFactory } from './nest/gen-rpc.module.js';

@@ -1,4 +1,5 @@
 /** etcd v3 as it is spoken over HTTP and JSON, by whichever of its endpoints answers. */
+import { setMaxListeners } from 'node:events';
 import type { Clock } from '../ports/clock.js';
 import type { Http, HttpCredentials } from '../ports/http.js';
 import type { Random } from '../ports/random.js';
@@ -40,7 +41,7 @@ export class EtcdGateway {
   private stay: Stay | undefined;
   private token: string | undefined;
   private authenticating: Promise<string> | undefined;
-  private readonly closed = new AbortController();
+  private readonly closed = sharedController();
 
   constructor(private readonly parts: EtcdGatewayParts) {
     this.next = Math.floor(parts.random.fraction() * parts.endpoints.length);
@@ -102,7 +103,7 @@ export class EtcdGateway {
     this.stay ??= {
       endpoint: endpoints[this.next % endpoints.length] ?? '',
       credentials: credentials(),
-      left: new AbortController(),
+      left: sharedController(),
     };
     return this.stay;
   }
@@ -182,6 +183,13 @@ export class EtcdGateway {
     const also = [stay.left.signal, this.closed.signal, ...(signal === undefined ? [] : [signal])];
     return new Limit(clock, requestTimeout, late, also);
   }
+}
+
+/** With as many listeners as there are requests: Node warns of more than ten. */
+function sharedController(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
 }
 
 type Body = AsyncIterable<Uint8Array>;

@@ -44,8 +44,9 @@ export class EtcdWatch {
     this.backoff = new Backoff(RETRY, parts.random);
   }
 
-  /** From now on, until `close`. */
+  /** From now on, until `close`. Where it has begun, what is known is told again. */
   start(): void {
+    if (this.running !== undefined) this.tellSoon();
     this.running ??= this.run();
   }
 

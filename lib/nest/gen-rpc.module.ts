@@ -10,25 +10,48 @@ import {
 import { createNode } from '../node/create-node.js';
 import { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
+import type { Discovery } from '../discovery/discovery.js';
+import {
+  discoveryProvider,
+  nodeOptionsOf,
+  type DiscoverySource,
+  type GenRpcModuleOptions,
+} from './gen-rpc.discovery.js';
 import type { GenRpcFeatureClient } from './gen-rpc.client-options.js';
 import { featureOf } from './gen-rpc.feature.js';
 import { GenRpcHealthIndicator } from './gen-rpc.health.js';
 import { GenRpcIntake, GenRpcIntakeModule } from './gen-rpc.intake.js';
 import { nestLog } from './gen-rpc.log.js';
 import { GenRpcServer } from './gen-rpc.server.js';
-import { GEN_RPC_OPTIONS } from './gen-rpc.tokens.js';
+import { GEN_RPC_DISCOVERY, GEN_RPC_OPTIONS } from './gen-rpc.tokens.js';
 
 /** Made by `useClass` and `useExisting` of `forRootAsync`. */
 export interface GenRpcOptionsFactory {
-  createGenRpcOptions(): GenRpcOptions | Promise<GenRpcOptions>;
+  createGenRpcOptions(): GenRpcModuleOptions | Promise<GenRpcModuleOptions>;
 }
 
-const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<GenRpcOptions>({
+/** Beside the options of the node. */
+interface ModuleExtras {
+  /** `false`: only for modules that import this one. Default true. */
+  readonly isGlobal?: boolean;
+  readonly discovery?: DiscoverySource | undefined;
+  /** What exports the provider that `discovery` names, or what its class needs. */
+  readonly imports?: ModuleMetadata['imports'];
+}
+
+const NO_EXTRAS: ModuleExtras = { isGlobal: true, discovery: undefined, imports: [] };
+
+const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<GenRpcModuleOptions>({
   optionsInjectionToken: GEN_RPC_OPTIONS,
 })
   .setClassMethodName('forRoot')
   .setFactoryMethodName('createGenRpcOptions')
-  .setExtras({ isGlobal: true }, (definition, { isGlobal }) => ({ ...definition, global: isGlobal }))
+  .setExtras(NO_EXTRAS, (definition, { isGlobal = true, discovery, imports = [] }) => ({
+    ...definition,
+    global: isGlobal,
+    imports: [...new Set([...(definition.imports ?? []), ...imports])],
+    providers: [...(definition.providers ?? []), discoveryProvider(discovery)],
+  }))
   .build();
 
 @Module({
@@ -36,8 +59,9 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<GenRpcOptions>
   providers: [
     {
       provide: GenRpcNode,
-      inject: [GEN_RPC_OPTIONS],
-      useFactory: (options: GenRpcOptions) => createNode(options, { log: nestLog }, 'GenRpcModule.forRoot()'),
+      inject: [GEN_RPC_OPTIONS, GEN_RPC_DISCOVERY],
+      useFactory: (options: GenRpcModuleOptions, discovery: Discovery | undefined) =>
+        createNode(nodeOptionsOf(options, discovery), { log: nestLog }, 'GenRpcModule.forRoot()'),
     },
     { provide: GenRpcServer, inject: [GenRpcNode], useFactory: (node: GenRpcNode) => new GenRpcServer(node) },
     GenRpcHealthIndicator,

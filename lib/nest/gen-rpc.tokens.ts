@@ -8,6 +8,9 @@ export const GEN_RPC_TRANSPORT = Symbol('GEN_RPC_TRANSPORT');
 /** The options of the node that `GenRpcModule` owns. */
 export const GEN_RPC_OPTIONS = Symbol('GEN_RPC_OPTIONS');
 
+/** The discovery of that node, where the container finds it. */
+export const GEN_RPC_DISCOVERY = Symbol('GEN_RPC_DISCOVERY');
+
 /** Injects the node that `GenRpcModule` owns; the class `GenRpcNode` is its token. */
 export const InjectGenRpc = (): ParameterDecorator & PropertyDecorator => Inject(GenRpcNode);
 

@@ -64,6 +64,22 @@ describeWithEtcd('nodes that find each other through etcd', () => {
     await expect(a.call(b.name, 'who', 'are')).resolves.toBe('b');
   });
 
+  it('may ask for many at a time', async () => {
+    await using etcd = await Etcd.start();
+    const source = throughEtcd(etcd);
+    const warnings: Error[] = [];
+    const listener = (warning: Error): void => void warnings.push(warning);
+    process.on('warning', listener);
+    const names = Array.from({ length: 100 }, (_, at) => `n${at}@127.0.0.1`);
+    const answers = await Promise.all(
+      names.map((name) => source.resolve(name, AbortSignal.timeout(10_000)).catch(({ message }: Error) => message)),
+    );
+    expect(answers).toEqual(names.map((name) => `etcd knows no node ${name} under prefix ${PREFIX}.`));
+    await source.close();
+    process.off('warning', listener);
+    expect(warnings).toEqual([]);
+  });
+
   it('say which name was probably meant', async () => {
     await using etcd = await Etcd.start();
     await using cluster = new Cluster();

@@ -108,6 +108,16 @@ describe('a source in etcd', () => {
     expect(new Set(seen).size).toBe(seen.length);
   });
 
+  it('tells at once whoever comes to listen when it is known already', async () => {
+    await using world = new World({ checkInterval: 2_000_000_000 });
+    world.put(A, 1);
+    void world.source.register(recordOf(B, 2));
+    await world.clock.advance(1000);
+    world.watch();
+    await world.clock.advance(1);
+    expect(Object.keys(world.table.places)).toEqual([A, B]);
+  });
+
   it('says after each answer that what is known is as new as that', async () => {
     await using world = new World();
     world.put(A, 1);
@@ -221,9 +231,8 @@ describe('a source in etcd', () => {
     world.put(B, 2, false);
     await world.clock.advance(12_000 + 3000 + 100);
     expect(world.etcd.times('/v3/watch', other)).toHaveLength(1);
-    expect(world.table.places).toEqual({ [A]: [placeAt(1)] });
-    await world.clock.advance(13_100);
     expect(world.table.places).toEqual({ [A]: [placeAt(1)], [B]: [placeAt(2)] });
+    await world.clock.advance(60_000);
     expect(new Set(world.etcd.asked.slice(-4).map(({ host }) => host))).toEqual(new Set([other]));
     expect(world.etcd.watches.size).toBe(1);
   });

@@ -63,7 +63,7 @@ export class FakeEtcd implements Http {
     const manner = this.manners.get(host) ?? 'answers';
     if (manner === 'refuses') throw new Error('connect ECONNREFUSED');
     if (manner === 'is silent') await aborted(signal);
-    if (path === '/v3/watch') return { status: 200, body: this.watch(signal) };
+    if (path === '/v3/watch') return { status: 200, body: this.watch(asked, signal) };
     const answer = this.answerOf(asked);
     const status = 'error' in answer ? 404 : 200;
     return { status, body: once({ header: { revision: String(this.revision) }, ...answer }) };
@@ -119,10 +119,15 @@ export class FakeEtcd implements Http {
     }
   }
 
-  private watch(signal: AbortSignal): AsyncIterable<Uint8Array> {
+  private watch({ body }: Asked, signal: AbortSignal): AsyncIterable<Uint8Array> {
     const lines = new Lines(signal);
     this.watches.add(lines);
     lines.push({ result: { created: true } });
+    const { start_revision: start } = body['create_request'] as Record<string, string>;
+    for (const [key, kept] of this.keys) {
+      if (Number(kept.mod_revision) < Number(start)) continue;
+      lines.push({ result: { events: [{ kv: { key: base64(key), ...kept } }] } });
+    }
     signal.addEventListener('abort', () => void this.watches.delete(lines));
     return lines;
   }
