@@ -77,7 +77,7 @@ export function resolveDns(given: DnsDiscoveryOptions): ResolvedDns {
 }
 
 /** Everything that may be written at the top. */
-class AllDnsOptions extends DnsServiceOptions {
+export class AllDnsOptions extends DnsServiceOptions {
   @Optional()
   @Matches(areServers, 'a list of addresses, with or without a port')
   servers?: readonly string[];
