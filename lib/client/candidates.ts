@@ -9,6 +9,8 @@ export interface Candidate {
   /** The same for this node in every process: what keys are weighed with. */
   readonly seed: number;
   readonly weight: number;
+  /** `false`: discovery tells of it no more, and it is only connected still. */
+  readonly listed: boolean;
 }
 
 /** Nodes of one priority. */
@@ -49,12 +51,12 @@ export class Candidates {
 
   private tiersOf(fits: (record: NodeRecord) => boolean): Tier[] {
     const byPriority = new Map<number, Candidate[]>();
-    for (const { record } of this.membership.all()) {
+    for (const { record, listed } of this.membership.all()) {
       if (!fits(record)) continue;
       const { name: node, priority = 0, weight = 1 } = record;
       const nodes = byPriority.get(priority) ?? [];
       byPriority.set(priority, nodes);
-      nodes.push({ node, weight, seed: this.seedOf(node) });
+      nodes.push({ node, weight, listed, seed: this.seedOf(node) });
     }
     const inOrder = [...byPriority].sort(([one], [other]) => one - other);
     return inOrder.map(([, nodes]) => tierOf(nodes.sort(byWeightAndName)));

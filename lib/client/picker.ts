@@ -16,6 +16,9 @@ export interface PickerPorts {
   readonly hashOf: (key: unknown) => number;
 }
 
+/** May it be chosen? */
+type Fit = (candidate: Candidate) => boolean;
+
 export class Picker {
   constructor(private readonly ports: PickerPorts) {}
 
@@ -31,16 +34,19 @@ export class Picker {
     return this.ports.candidates.of(choice).flatMap(({ nodes }) => nodes.map(({ node }) => node));
   }
 
-  /** One that is well, of the first tier that has such; else one that was ejected; else one that is down, and says why. */
+  /**
+   * One that is well, of the first tier that has such; else one that was ejected, or that discovery tells of no more;
+   * else one that is down, and says why.
+   */
   private byLoad(tiers: readonly Tier[], tried: ReadonlySet<string>): string | undefined {
     const { ejections, isDown } = this.ports;
-    const isNew = (node: string): boolean => !tried.has(node);
-    const isUp = (node: string): boolean => isNew(node) && !isDown(node);
-    const isWell = (node: string): boolean => isUp(node) && !ejections.has(node);
+    const isNew: Fit = ({ node }) => !tried.has(node);
+    const isUp: Fit = (one) => isNew(one) && !isDown(one.node);
+    const isWell: Fit = (one) => isUp(one) && one.listed && !ejections.has(one.node);
     return this.firstOf(tiers, isWell) ?? this.firstOf(tiers, isUp) ?? this.firstOf(tiers, isNew);
   }
 
-  private firstOf(tiers: readonly Tier[], isFit: (node: string) => boolean): string | undefined {
+  private firstOf(tiers: readonly Tier[], isFit: Fit): string | undefined {
     for (const tier of tiers) {
       const picked = this.lessBusy(tier, isFit);
       if (picked !== undefined) return picked;
@@ -52,8 +58,8 @@ export class Picker {
    * Of two that are drawn, the one with fewer pending calls: nearly as even as to ask all of them, and no herd runs to
    * the one that was idle a moment ago.
    */
-  private lessBusy(tier: Tier, isFit: (node: string) => boolean): string | undefined {
-    const drawn = this.two(tier).filter(({ node }) => isFit(node));
+  private lessBusy(tier: Tier, isFit: Fit): string | undefined {
+    const drawn = this.two(tier).filter(isFit);
     const [one, other] = drawn.length > 0 ? drawn : this.two(among(tier, isFit));
     if (one === undefined || other === undefined) return one?.node;
     return this.ports.loadOf(other.node) < this.ports.loadOf(one.node) ? other.node : one.node;
@@ -99,8 +105,8 @@ export class Picker {
   }
 }
 
-function among({ nodes }: Tier, isFit: (node: string) => boolean): Tier {
-  return tierOf(nodes.filter(({ node }) => isFit(node)));
+function among({ nodes }: Tier, isFit: Fit): Tier {
+  return tierOf(nodes.filter(isFit));
 }
 
 /** An even spread over 32 bits. (The finalizer of MurmurHash3) */

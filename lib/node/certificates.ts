@@ -61,3 +61,9 @@ function eventsOf(journal: Journal, log: Log): CertificateEvents {
     unwatched: (message, cause) => journal.note('certificate_unwatched', () => message, cause),
   };
 }
+
+/** @throws GenRpcConfigError naming every problem of the new ones. */
+export function reload(certificates: CertificateFiles | undefined): void {
+  const problems = certificates?.reload() ?? [{ path: 'tls', expected: 'certificates, and there are none' }];
+  if (problems.length > 0) throw new GenRpcConfigError('reloadCertificates()', problems);
+}

@@ -27,7 +27,7 @@ import {
   type ModuleFunction,
   type ModuleRef,
 } from './call-options.js';
-import { GenRpcConfigError } from '../options/config-error.js';
+import { reload } from './certificates.js';
 import type { MemberInfo, MembershipListener } from './directory.js';
 import { inItsContext } from './in-its-context.js';
 import { Lifecycle } from './lifecycle.js';
@@ -277,8 +277,7 @@ export class GenRpcNode {
    * @throws GenRpcConfigError naming every problem with the new ones: those before stay in use.
    */
   reloadCertificates(): void {
-    const problems = this.parts.certificates?.reload() ?? [NO_TLS];
-    if (problems.length > 0) throw new GenRpcConfigError('reloadCertificates()', problems);
+    reload(this.parts.certificates);
   }
 
   /** Stops intake, lets calls in both directions finish, then closes; at the latest after `gracePeriod` ms. */
@@ -301,5 +300,3 @@ export class GenRpcNode {
     this.life.abort();
   }
 }
-
-const NO_TLS = { path: 'tls', expected: 'certificates, and there are none' };

@@ -27,12 +27,13 @@ class Scene {
   readonly journal = new Journal(silentLog, this.clock);
   readonly down = new Set<string>();
   readonly load = new Map<string, number>();
+  readonly connected = new Set<string>();
   private readonly random = new SeededRandom(7);
   private readonly codec = new MsgpackrCodec();
 
   readonly membership = new Membership({
     clock: this.clock,
-    isConnected: () => false,
+    isConnected: (node) => this.connected.has(node),
     problemOf: () => undefined,
     events: { changed() {}, refused: (why) => expect.fail(why), failed() {}, doubted() {}, read() {} },
   });
@@ -154,6 +155,17 @@ describe('without a key', () => {
     expect(scene.picker.pick(MATH, tried)).toBe('n1@h');
     expect(scene.picker.pick(MATH, tried.add('n1@h'))).toBe('n0@h');
     expect(scene.picker.pick(MATH, tried.add('n0@h'))).toBeUndefined();
+  });
+
+  it('D-05 passes over those that are connected but no longer told of, while there are others', () => {
+    const scene = new Scene(...named(2));
+    scene.connected.add('n0@h');
+    scene.membership.members(named(2).slice(1));
+    expect(scene.shares()).toEqual({ 'n1@h': DRAWS });
+    scene.down.add('n1@h');
+    expect(scene.shares()).toEqual({ 'n0@h': DRAWS });
+    const keyed = Array.from({ length: 100 }, (_, key) => scene.picker.pick({ ...MATH, key }, NOBODY));
+    expect(new Set(keyed)).toEqual(new Set(['n0@h', 'n1@h']));
   });
 
   it('D-08 asks nodes of the lowest priority alone, and the next ones when they cannot be reached', () => {
