@@ -17,6 +17,9 @@ export type ModuleRef = string | { readonly module: string; readonly version: st
 /** `([a, b]: [number, number], context) => a + b` */
 export type ModuleFunction = (args: never, context: CallContext) => unknown;
 
+/** By the names that they are called by. */
+export type ModuleFunctions = Readonly<Record<string, ModuleFunction>>;
+
 /** `(message, context) => …` */
 export type EventHandler = (message: never, context: CallContext) => unknown;
 

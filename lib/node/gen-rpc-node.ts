@@ -24,7 +24,7 @@ import {
   type CallOptions,
   type CastOptions,
   type EventHandler,
-  type ModuleFunction,
+  type ModuleFunctions,
   type ModuleRef,
 } from './call-options.js';
 import { reload } from './certificates.js';
@@ -51,11 +51,7 @@ export class GenRpcNode {
    * Makes functions callable, by the names they have in `functions`. Each gets the list of arguments, which nobody has
    * checked yet, and the call's context. A module may come in several versions.
    */
-  register(
-    module: string,
-    functions: Readonly<Record<string, ModuleFunction>>,
-    options: { version?: string } = {},
-  ): void {
+  register(module: string, functions: ModuleFunctions, options: { version?: string } = {}): void {
     for (const [fn, handler] of Object.entries(functions)) {
       const run: Handler = (args, context) => handler((context.single ? [args] : args) as never, context);
       this.registerFunction(module, fn, { run }, options.version);
