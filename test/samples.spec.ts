@@ -188,6 +188,29 @@ const STORIES: Readonly<Record<string, readonly string[]>> = {
     'outage etcd is killed → for 2 s, none of # calls has failed, by what was known # ms ago',
     'etcd is back → stock-oslo@127.0.0.1 too, and front has heard of it',
   ],
+  '16-dns': [
+    'find math.internal has two addresses, and each is a node',
+    'up math@127.0.0.2',
+    'up math@127.0.0.3',
+    'call math.add of whoever has the module, 100 times → answered by math@127.0.0.2 and math@127.0.0.3',
+    'grow a third one is started, and the name leads there too',
+    'up math@127.0.0.4',
+    '100 calls → answered by 3 nodes',
+    'shrink the first one drains, and its address is gone',
+    'down math@127.0.0.2',
+    '100 calls all the while, none of which failed; now answered by math@127.0.0.3 and math@127.0.0.4',
+    'outage the name server is gone',
+    'discovery_failed is counted; 100 calls → answered by math@127.0.0.3 and math@127.0.0.4, as before',
+  ],
+  '17-external-source': [
+    'find tea: stock.count() → 40',
+    '100 calls more → the registry was asked once, for the one connection',
+    'unknown salt: stock.count() → external_source_error: The source of nodes failed for salt@127.0.0.1: salt@127.0.0.1 is not registered. Next attempt in # ms.',
+    'outage the registry is away; tea: stock.count() → 40',
+    'rice, to which there is no connection yet → external_source_error: The source of nodes failed for rice@127.0.0.1: the registry does not answer. Next attempt in # ms.',
+    'return a call of rice that waited for it, { waitForReady: true } → 7',
+    'move tea was started anew, on another port: stock.count() → 39',
+  ],
 };
 
 /** Its lines, without what differs from run to run. Fails if it does not end well, or leaves a process behind. */

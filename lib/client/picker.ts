@@ -9,11 +9,11 @@ export interface PickerPorts {
   readonly ejections: Ejections;
   readonly random: Random;
   /** Calls that wait for the node. */
-  loadOf(node: string): number;
+  readonly loadOf: (node: string) => number;
   /** It could not be reached, and is not tried again yet. */
-  isDown(node: string): boolean;
+  readonly isDown: (node: string) => boolean;
   /** A number for a key: the same for equal keys, in every process. */
-  hashOf(key: unknown): number;
+  readonly hashOf: (key: unknown) => number;
 }
 
 export class Picker {

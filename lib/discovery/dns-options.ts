@@ -47,7 +47,7 @@ export class DnsServiceOptions {
 export type DnsDiscoveryOptions = (DnsServiceOptions | { readonly services: readonly DnsServiceOptions[] }) & {
   /** Name servers, `10.0.0.10` or `10.0.0.10:53` or `[fd00::10]:53`, in the order to ask. Default: those of this machine. */
   readonly servers?: readonly string[] | undefined;
-  /** ms that one look-up may take. Default 5,000. */
+  /** ms that one look-up may take; less than `connectTimeout` leaves time for what `nodes` says. Default 2,000. */
   readonly timeout?: number | undefined;
   /**
    * ms between look-ups. Default 30,000, of addresses only at most: they are looked up again when their TTL has passed.
@@ -67,7 +67,7 @@ export interface ResolvedDns {
 export function resolveDns(given: DnsDiscoveryOptions): ResolvedDns {
   const problems = problemsOf(given);
   if (problems.length > 0) throw new GenRpcConfigError('new DnsDiscovery()', problems);
-  const { servers, timeout = 5000, interval } = given;
+  const { servers, timeout = 2000, interval } = given;
   return {
     services: 'services' in given && given.services ? given.services : [given as DnsServiceOptions],
     servers,

@@ -8,7 +8,7 @@ export interface MembershipCacheParts {
   readonly clock: Clock;
   readonly files: Files;
   /** It could not be read, or not written. That there is none yet is no failure. */
-  failed(doing: string, cause: Error): void;
+  readonly failed: (doing: string, cause: Error) => void;
 }
 
 /** What changes together is written together. */

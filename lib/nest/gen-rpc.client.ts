@@ -243,7 +243,6 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private openNode(): GenRpcNode {
     const node = this.source.make(this.makeNode);
-    this.connected = node.isConnected(this.target);
     this.stopListening = node.onStatus((name, connected) => {
       if ('node' in this.target && name === this.target.node) this.tell(connected);
       else if (choiceOf(this.target) !== undefined) this.tell(node.isConnected(this.target));

@@ -4,11 +4,9 @@ import { PendingCall, tellFailure, type Cancel, type ReplySink } from '../client
 import type { CastOutcome } from '../client/queued-cast.js';
 import { choiceOf, type Choice, type NodeTarget, type Target } from '../client/target.js';
 import type { Deadlines } from '../connection/deadlines.js';
-import type { Journal } from '../connection/journal.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { isArgumentList, type FunctionName, type FunctionNames, type Invocation } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
-import type { Clock } from '../ports/clock.js';
 import { currentCalls, type ParentCall } from '../server/current-call.js';
 import {
   CALLERS_FAULT,
@@ -226,12 +224,12 @@ export class Calls {
   private postToSome(choice: Choice, invocation: Invocation, outcome?: CastOutcome): void {
     if (invocation.ordered === true && choice.key === undefined) throw orderedWithoutKey(choice.name);
     const wanted = versioned(choice, invocation.name);
-    let failure: unknown;
+    let failure: GenRpcError | undefined;
     for (const node of this.picks(wanted, new Set())) {
       try {
         return this.postTo({ node, key: choice.key }, invocation, outcome);
       } catch (error) {
-        failure = error;
+        failure = error as GenRpcError;
         if (!isGenRpcError(error) || CALLERS_FAULT.has(error.code)) break;
       }
     }
@@ -256,12 +254,13 @@ export class Calls {
     const choice = choiceOf(target);
     if (choice === undefined) return this.connectTo(target as NodeTarget, gaveUp);
     const tried = new Set<string>();
-    let failure: unknown;
+    let failure: GenRpcError | undefined;
     for (const node of this.picks(choice, tried)) {
       try {
         return await this.connectTo({ node, key: choice.key }, gaveUp);
       } catch (error) {
-        failure = error;
+        failure = error as GenRpcError;
+        if (gaveUp?.aborted === true) break;
       }
     }
     throw failure ?? nobody(choice, this.parts.directory);

@@ -90,32 +90,16 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const policy = new ModulePolicy(resolved.moduleControl, resolved.moduleList);
   const registry = new ModuleRegistry(policy);
   const { deadlines } = shared;
-  const { exposeErrors, inheritDeadlines } = resolved;
+  const { exposeErrors, inheritDeadlines, name: node, sbcastTimeout, maxMessageBytes } = resolved;
   const invoker = new Invoker({ registry, journal, clock, exposeErrors, inheritDeadlines });
   const codec = shared.self.codecs[0] ?? new MsgpackrCodec();
-  const { name: node, callTimeout, sbcastTimeout, maxMessageBytes } = resolved;
   const directory = directoryOf(shared, ports.files ?? systemFiles, (moved, leadsThere) =>
     dispatcher.relocate(moved, leadsThere),
   );
   const dispatcher = dispatcherOf(shared, directory);
   const server = serverOf(shared, invoker);
   const local = new LocalCalls({ clock, deadlines, journal, node, codec, maxMessageBytes, invoker, server });
-  const { random } = shared.self;
-  const waiting = new WaitingCalls();
-  const { retry, ejection } = resolved;
-  const retries = retry === undefined ? undefined : new Retries(retry, { clock, random, journal, waiting });
-  const ejections = new Ejections(ejection, { clock, random, journal });
-  const seedOf = (key: unknown): number => dispatcher.hashOf(key);
-  const picker = new Picker({
-    ...{ ejections, random, hashOf: seedOf, candidates: new Candidates(directory.membership, seedOf) },
-    loadOf: (other) => (other === node ? local.size : dispatcher.loadOf(other)),
-    isDown: (other) => other !== node && dispatcher.isDown(other),
-  });
-  const names = new FunctionNames();
-  const calls = new Calls({
-    ...{ node, callTimeout, clock, journal, deadlines, names, dispatcher, local, retries },
-    ...{ picker, ejections, directory, waiting },
-  });
+  const calls = callsOf(shared, { directory, dispatcher, local });
   const everyone = (): string[] => [node, ...dispatcher.nodes()];
   const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
   // The secrets end here: what the node keeps are keys that cannot be read back.
@@ -138,6 +122,35 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
     incarnation,
   };
   return new GenRpcNode({ ...shared, ...parts, options });
+}
+
+/** What goes from here. */
+interface Ways {
+  readonly directory: Directory;
+  readonly dispatcher: Dispatcher;
+  readonly local: LocalCalls;
+}
+
+function callsOf({ options, self, clock, journal, deadlines }: Shared, ways: Ways): Calls {
+  const { name: node, callTimeout, retry, ejection } = options;
+  const { directory, dispatcher, local } = ways;
+  const { random } = self;
+  const waiting = new WaitingCalls();
+  const ejections = new Ejections(ejection, { clock, random, journal });
+  directory.listeners.add(({ type, member }) => {
+    if (type === 'down') ejections.forget(member.name);
+  });
+  const hashOf = (key: unknown): number => dispatcher.hashOf(key);
+  const picker = new Picker({
+    ...{ ejections, random, hashOf, candidates: new Candidates(directory.membership, hashOf) },
+    loadOf: (other) => (other === node ? local.size : dispatcher.loadOf(other)),
+    isDown: (other) => other !== node && dispatcher.isDown(other),
+  });
+  return new Calls({
+    ...{ node, callTimeout, clock, journal, deadlines, waiting, picker, ejections, ...ways },
+    names: new FunctionNames(),
+    retries: retry === undefined ? undefined : new Retries(retry, { clock, random, journal, waiting }),
+  });
 }
 
 /** By name; those that were brought along go before. */

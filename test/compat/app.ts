@@ -38,7 +38,6 @@ export class MathModule {}
 export class Calculator {
   private readonly typed: ModuleCalls<MathController>;
 
-
   constructor(
     @Inject('MATH') private readonly math: ClientProxy,
     @InjectGenRpcClient('math') private readonly shared: GenRpcClient,

@@ -1,9 +1,10 @@
 /** What an application's health checks hear of its node, at every point of its life, and of the nodes that it calls. */
 import { createServer } from 'node:net';
 import { once } from 'node:events';
-import { Controller, type INestApplication } from '@nestjs/common';
+import { Controller, Get, Inject, type INestApplication } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
 import { MessagePattern, type MicroserviceOptions } from '@nestjs/microservices';
+import { HealthCheck, HealthCheckService, TerminusModule, type HealthCheckResult } from '@nestjs/terminus';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { Endpoint } from '../../lib/driver/driver.js';
@@ -154,5 +155,82 @@ describe('GenRpcHealthIndicator', () => {
     const node = await cluster.start('a');
     const { tls } = new GenRpcHealthIndicator(node).isCertified('tls');
     expect(tls).toEqual({ status: 'up', node: node.name, phase: 'open' });
+  });
+});
+
+/** As docs/HEALTH.md has it, but for the name of the peer. */
+@Controller('health')
+class HealthController {
+  constructor(
+    @Inject(HealthCheckService) private readonly health: HealthCheckService,
+    @Inject(GenRpcHealthIndicator) private readonly rpc: GenRpcHealthIndicator,
+    @Inject('PEER') private readonly peer: string,
+  ) {}
+
+  @Get('live')
+  @HealthCheck()
+  live(): Promise<HealthCheckResult> {
+    return this.health.check([() => this.rpc.isLive('rpc')]);
+  }
+
+  @Get('ready')
+  @HealthCheck()
+  ready(): Promise<HealthCheckResult> {
+    return this.health.check([() => this.rpc.isReady('rpc')]);
+  }
+
+  @Get('peers')
+  @HealthCheck()
+  peers(): Promise<HealthCheckResult> {
+    return this.health.check([
+      () => this.rpc.isConnected('peer', this.peer, { timeout: 5000 }),
+      () => this.rpc.isCertified('certificate'),
+    ]);
+  }
+}
+
+describe('@nestjs/terminus', () => {
+  it('N-73 answers over HTTP with what the node that runs says: one connection for health and calls', async () => {
+    await using cluster = new Cluster();
+    const peer = await cluster.start('peer');
+    peer.register('math', { add: ([x, y]: [number, number]) => x + y });
+    const [{ port: peerPort } = { port: 0 }] = peer.endpoints();
+    const options = { name: SERVER, secret: SECRET, listen: { port: 0 }, nodes: { [peer.name]: { port: peerPort } } };
+    const root = moduleOf({
+      imports: [TerminusModule.forRoot({ logger: false }), GenRpcModule.forRoot(options)],
+      controllers: [HealthController],
+      providers: [{ provide: 'PEER', useValue: peer.name }],
+    });
+    const app = await NestFactory.create(root, { logger: new CapturedLogger(), abortOnError: false });
+    const microservice = app.connectMicroservice<MicroserviceOptions>({ strategy: app.get(GenRpcServer) });
+    await app.listen(0, '127.0.0.1');
+    const url = await app.getUrl();
+    const ask = async (path: string): Promise<unknown[]> => {
+      const answer = await fetch(`${url}/health/${path}`, { headers: { connection: 'close' } });
+      const { status, details } = (await answer.json()) as HealthCheckResult;
+      return [answer.status, status, details];
+    };
+
+    expect(await ask('live')).toEqual([200, 'ok', { rpc: { status: 'up', node: SERVER, phase: 'starting' } }]);
+    const message = 'The node does not listen yet.';
+    expect(await ask('ready')).toEqual([
+      ...[503, 'error', { rpc: { status: 'down', node: SERVER, phase: 'starting', message } }],
+    ]);
+    await microservice.listen();
+    expect(await ask('ready')).toEqual([200, 'ok', { rpc: { status: 'up', node: SERVER, phase: 'open' } }]);
+
+    const certificate = { status: 'up', node: SERVER, phase: 'open' };
+    const connected = [200, 'ok', { peer: { status: 'up', peer: peer.name }, certificate }];
+    expect([await ask('peers'), await ask('peers')]).toEqual([connected, connected]);
+    const node = app.get(GenRpcNode);
+    expect(await node.call(peer.name, 'math', 'add', [1, 2])).toBe(3);
+    expect([node.stats().counts.dialled, peer.stats().acceptedConnections]).toEqual([1, 1]);
+
+    await peer.close();
+    const [code, status, details] = await ask('peers');
+    expect([code, status]).toEqual([503, 'error']);
+    expect(details).toMatchObject({ peer: { status: 'down', peer: peer.name, code: 'node_down' }, certificate });
+    expect(await ask('ready')).toEqual([200, 'ok', { rpc: { status: 'up', node: SERVER, phase: 'open' } }]);
+    await app.close();
   });
 });

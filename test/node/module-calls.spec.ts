@@ -311,7 +311,7 @@ describe('many nodes at once', () => {
     await using town = await Town.of(['a', 'b']);
     await town.add('other', { modules: [] });
     const { outcomes, results, badNodes } = await town.caller.multicall([WHO, 'other'], 'who', 'am');
-    expect(results.toSorted()).toEqual(['a', 'b', 'other']);
+    expect((results as string[]).toSorted()).toEqual(['a', 'b', 'other']);
     expect(outcomes.map(({ node }) => node)).toEqual(['a@127.0.0.1', 'b@127.0.0.1', 'other@127.0.0.1']);
     expect(badNodes).toEqual([]);
     expect(town.caller.evalEverywhere([WHO], 'who', 'told', ['x']).accepted).toEqual(['a@127.0.0.1', 'b@127.0.0.1']);

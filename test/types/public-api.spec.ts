@@ -87,7 +87,7 @@ describe('the doors', () => {
         'GEN_RPC_TRANSPORT',
       ],
       ...['GenRpcAsyncCall', 'GenRpcClient', 'GenRpcConfigError', 'GenRpcContext', 'GenRpcError'],
-      ...['GenRpcItemStream', 'GenRpcModule'],
+      ...['GenRpcHealthIndicator', 'GenRpcItemStream', 'GenRpcModule'],
       ...['GenRpcNode', 'GenRpcOptions', 'GenRpcRecord', 'GenRpcRecordBuilder', 'GenRpcServer', 'InjectGenRpc'],
       'InjectGenRpcClient',
       ...[
@@ -147,7 +147,7 @@ describe('the doors', () => {
   it('for tests export these', () => {
     expect(Object.keys(testing).toSorted()).toEqual([
       ...['CertificateAuthority', 'MemoryLink', 'MemoryNetwork', 'SeededRandom', 'VirtualClock'],
-      ...['selfSigned', 'writeCertificate'],
+      ...['createTestCluster', 'selfSigned', 'writeCertificate'],
     ]);
   });
 
