@@ -9,7 +9,6 @@ import {
 } from '@nestjs/common';
 import { createNode } from '../node/create-node.js';
 import { GenRpcNode } from '../node/gen-rpc-node.js';
-import type { GenRpcOptions } from '../node/options.js';
 import type { Discovery } from '../discovery/discovery.js';
 import {
   discoveryProvider,

@@ -47,7 +47,7 @@ describeWithEtcd('nodes that find each other through etcd', () => {
     await until(() => JSON.stringify(a.members()).includes('math'));
     await expect(a.call({ module: 'math' }, 'math', 'add', [1, 2])).resolves.toBe(3);
     await b.drain();
-    await until(() => !knows(a, B));
+    await until(() => a.members().every(({ name }) => name !== B));
     await expect(etcd.get(PREFIX + B)).resolves.toBeUndefined();
     await expect(a.call(B, 'who', 'are')).rejects.toMatchObject({
       code: 'external_source_error',

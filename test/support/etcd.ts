@@ -77,8 +77,7 @@ export class Etcd {
     child.stderr.on('data', (text) => (this.said = `${this.said}${String(text)}`.slice(-4000)));
     this.child = child;
     await until(() => child.exitCode !== null || this.listens());
-    for (let left = 200; left > 0; left -= 1) {
-      if (child.exitCode !== null) break;
+    for (const end = performance.now() + 15_000; child.exitCode === null && performance.now() < end;) {
       if (await this.answers()) return;
     }
     throw new Error(`etcd does not answer: ${this.said}`);
@@ -174,7 +173,7 @@ export class Etcd {
   private async answers(): Promise<boolean> {
     return this.ask('/v3/kv/range', { key: base64('/') }).then(
       () => true,
-      (error: Error) => /user name is empty|permission/.test(error.message),
+      (error: Error) => /user name is empty|permission denied|invalid auth token/.test(error.message),
     );
   }
 }
