@@ -79,7 +79,9 @@ describe.each(DRIVERS)('asyncCall over %s', (driver) => {
 
   it('waits for its own deadline, whoever asks how often', async () => {
     await using nodes = await twoNodes({ driver });
-    const call = nodes.a.asyncCall(B, 'math', 'never', [], { timeout: 60 });
+    // Its time is not for connecting.
+    await nodes.a.connect(B);
+    const call = nodes.a.asyncCall(B, 'math', 'never', [], { timeout: 300 });
     await expect(call.nbYield(1)).resolves.toBe('timeout');
     await expect(call.nbYield(Infinity)).rejects.toMatchObject({ code: 'timeout', maybeExecuted: true });
   });
