@@ -65,6 +65,7 @@ describe("the README's code", () => {
   it.each([
     ['streams', ['stock.ts', 'reader.ts']],
     ['deadlines', ['orders.ts']],
+    ['many nodes', ['cart.module.ts']],
   ])('shows %s by code that compiles strictly', { timeout: 60_000 }, async (_, files) => {
     for (const file of files) await writeFile(join(folder, file), await snippet(file));
     expect(compile(files.map((file) => join(folder, file)))).toEqual([]);
