@@ -38,7 +38,7 @@ export class Etcd {
   static async start(settings: EtcdSettings = {}): Promise<Etcd> {
     const [port = 0, peerPort = 0] = await freePorts(2);
     const etcd = new Etcd(port, peerPort, [peerPort], settings);
-    await etcd.restart();
+    await startAll([etcd]);
     return etcd;
   }
 
@@ -47,7 +47,7 @@ export class Etcd {
     const ports = await freePorts(6);
     const peers = ports.slice(3);
     const members = peers.map((peer, at) => new Etcd(ports[at] ?? 0, peer, peers, {}));
-    await Promise.all(members.map((member) => member.restart()));
+    await startAll(members);
     return members;
   }
 
@@ -74,6 +74,8 @@ export class Etcd {
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     );
+    RUNNING.add(child);
+    child.once('exit', () => void RUNNING.delete(child));
     child.stderr.on('data', (text) => (this.said = `${this.said}${String(text)}`.slice(-4000)));
     this.child = child;
     await until(() => child.exitCode !== null || this.listens());
@@ -177,6 +179,20 @@ export class Etcd {
     );
   }
 }
+
+/** All of them, or none. */
+async function startAll(members: readonly Etcd[]): Promise<void> {
+  try {
+    await Promise.all(members.map((member) => member.restart()));
+  } catch (error) {
+    await Promise.all(members.map((member) => member[Symbol.asyncDispose]()));
+    throw error;
+  }
+}
+
+/** A test that is broken off disposes of nothing. */
+const RUNNING = new Set<ChildProcess>();
+process.once('exit', () => RUNNING.forEach((child) => child.kill('SIGKILL')));
 
 function base64(text: string): string {
   return Buffer.from(text).toString('base64');
