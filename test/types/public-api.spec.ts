@@ -65,90 +65,39 @@ import {
 
 const OPTIONS = { name: 'a@127.0.0.1', secret: 'a-fine-long-cookie-for-types' };
 
+/** What both the door for Nest and the one without it export. */
+const COMMON = `
+  AdmissionOptions AdvertiseOptions AsyncCall BatchingOptions CompressionOptions ConcurrencyOptions
+  DnsDiscovery EjectionOptions EtcdDiscovery EtcdOptions EtcdTlsOptions FileDiscovery
+  GenRpcConfigError GenRpcError GenRpcNode GenRpcOptions KeepaliveOptions ListenOptions
+  MembershipOptions Msgpack5Codec MsgpackrCodec NodeLocationOptions ReconnectOptions RetryOptions
+  TlsCredentialOptions TlsOptions isGenRpcError
+`;
+
+const FOR_NEST = `
+  Arg GEN_RPC_TRANSPORT GenRpcAsyncCall GenRpcClient GenRpcContext GenRpcHealthIndicator
+  GenRpcItemStream GenRpcModule GenRpcRecord GenRpcRecordBuilder GenRpcServer InjectGenRpc
+  InjectGenRpcClient RpcFunction RpcModule StreamItems connectGenRpc getGenRpcClientToken membershipOf
+`;
+
+const WITHOUT_NEST = `
+  createNode
+`;
+
+const FOR_TESTS = `
+  CertificateAuthority MemoryLink MemoryNetwork SeededRandom VirtualClock createTestCluster selfSigned
+  writeCertificate
+`;
+
+const namesIn = (...texts: string[]): string[] => texts.flatMap((text) => text.trim().split(/\s+/)).toSorted();
+
 describe('the doors', () => {
-  it('for Nest export these', () => {
-    expect(Object.keys(library).toSorted()).toEqual([
-      ...[
-        'AdmissionOptions',
-        'AdvertiseOptions',
-        'Arg',
-        'AsyncCall',
-        'BatchingOptions',
-        'CompressionOptions',
-        'ConcurrencyOptions',
-      ],
-      ...[
-        'DnsDiscovery',
-        'EjectionOptions',
-        'EtcdDiscovery',
-        'EtcdOptions',
-        'EtcdTlsOptions',
-        'FileDiscovery',
-        'GEN_RPC_TRANSPORT',
-      ],
-      ...['GenRpcAsyncCall', 'GenRpcClient', 'GenRpcConfigError', 'GenRpcContext', 'GenRpcError'],
-      ...['GenRpcHealthIndicator', 'GenRpcItemStream', 'GenRpcModule'],
-      ...['GenRpcNode', 'GenRpcOptions', 'GenRpcRecord', 'GenRpcRecordBuilder', 'GenRpcServer', 'InjectGenRpc'],
-      'InjectGenRpcClient',
-      ...[
-        'KeepaliveOptions',
-        'ListenOptions',
-        'MembershipOptions',
-        'Msgpack5Codec',
-        'MsgpackrCodec',
-        'NodeLocationOptions',
-      ],
-      ...['ReconnectOptions', 'RetryOptions', 'RpcFunction', 'RpcModule', 'StreamItems'],
-      ...[
-        'TlsCredentialOptions',
-        'TlsOptions',
-        'connectGenRpc',
-        'getGenRpcClientToken',
-        'isGenRpcError',
-        'membershipOf',
-      ],
-    ]);
-  });
-
-  it('without Nest export these', () => {
-    expect(Object.keys(core).toSorted()).toEqual([
-      ...[
-        'AdmissionOptions',
-        'AdvertiseOptions',
-        'AsyncCall',
-        'BatchingOptions',
-        'CompressionOptions',
-        'ConcurrencyOptions',
-      ],
-      ...[
-        'DnsDiscovery',
-        'EjectionOptions',
-        'EtcdDiscovery',
-        'EtcdOptions',
-        'EtcdTlsOptions',
-        'FileDiscovery',
-        'GenRpcConfigError',
-        'GenRpcError',
-      ],
-      ...[
-        'GenRpcNode',
-        'GenRpcOptions',
-        'KeepaliveOptions',
-        'ListenOptions',
-        'MembershipOptions',
-        'Msgpack5Codec',
-        'MsgpackrCodec',
-      ],
-      ...['NodeLocationOptions', 'ReconnectOptions', 'RetryOptions', 'TlsCredentialOptions', 'TlsOptions'],
-      ...['createNode', 'isGenRpcError'],
-    ]);
-  });
-
-  it('for tests export these', () => {
-    expect(Object.keys(testing).toSorted()).toEqual([
-      ...['CertificateAuthority', 'MemoryLink', 'MemoryNetwork', 'SeededRandom', 'VirtualClock'],
-      ...['createTestCluster', 'selfSigned', 'writeCertificate'],
-    ]);
+  it.each<[string, object, string[]]>([
+    ['for Nest', library, namesIn(COMMON, FOR_NEST)],
+    ['without Nest', core, namesIn(COMMON, WITHOUT_NEST)],
+    ['for tests', testing, namesIn(FOR_TESTS)],
+  ])('%s export these', (_, door, names) => {
+    expect(Object.keys(door).toSorted()).toEqual(names);
   });
 
   it('name one and the same error and node', () => {
