@@ -70,6 +70,7 @@ export class Membership implements MembershipWatcher {
   }
 
   members(records: readonly unknown[]): boolean {
+    if (this.closed) return true;
     const told = this.usable(records);
     if (told.size === 0 && records.length > 0) {
       this.failed(new Error(`None of the ${records.length} records can be used.`));
@@ -93,7 +94,7 @@ export class Membership implements MembershipWatcher {
   }
 
   failed(cause: Error): void {
-    this.ports.events.failed(cause);
+    if (!this.closed) this.ports.events.failed(cause);
   }
 
   /** The last connection to it is gone. */

@@ -29,6 +29,8 @@ import { EndableRequest, WatchedSignals } from './until-aborted.js';
 export interface CallsParts extends ChosenCallPorts {
   readonly node: string;
   readonly callTimeout: number;
+  /** ms: what discovery has for its first word, where somebody waits for it. */
+  readonly connectTimeout: number;
   readonly deadlines: Deadlines;
   readonly names: FunctionNames;
   readonly dispatcher: Dispatcher;
@@ -261,6 +263,8 @@ export class Calls {
   private async connectToSome(target: Target, gaveUp?: AbortSignal): Promise<void> {
     const choice = choiceOf(target);
     if (choice === undefined) return this.connectTo(target as NodeTarget, gaveUp);
+    if (this.nodesOf(target).length === 0) await this.parts.directory.firstWord(this.parts.connectTimeout);
+    if (this.closed !== undefined) throw this.closed;
     const tried = new Set<string>();
     let failure: GenRpcError | undefined;
     for (const node of this.picks(choice, tried)) {
