@@ -180,8 +180,10 @@ export class Lifecycle {
     local.drain();
     await server.drain();
     await local.idle();
-    await calls.idle();
-    await dispatcher.drain();
+    do {
+      await calls.idle();
+      await dispatcher.drain();
+    } while (calls.waitingCalls > 0);
   }
 
   private async closeParts(): Promise<void> {
