@@ -139,6 +139,12 @@ export class Calls {
     return this.parts.picker.all(choice).map((node) => ({ node, key: choice.key }));
   }
 
+  /** Why the target stands for no node; `undefined` for one that is a node. */
+  nobodyOf(target: Target): GenRpcError | undefined {
+    const choice = choiceOf(target);
+    return choice === undefined ? undefined : nobody(choice, this.parts.directory);
+  }
+
   /** @throws GenRpcError `invalid_argument` for names and arguments that cannot travel. */
   invocation(module: ModuleRef, fn: string, args: unknown, options: CastOptions): Invocation {
     if (!isArgumentList(args)) throw invalidArguments(args);

@@ -387,6 +387,19 @@ describe('many nodes at once', () => {
   });
 });
 
+describe('many nodes at once, before one of them is known', () => {
+  it.each([{ waitForReady: true }, {}])('are none, not the one that comes first (%j)', async (options) => {
+    await using town = await Town.of([]);
+    const asked = [
+      town.caller.multicall([WHO], 'who', 'am', [], options),
+      town.caller.sbcast([WHO], 'who.told', 'x', options),
+    ];
+    await town.add('a');
+    await town.add('b');
+    await expect(Promise.all(asked)).resolves.toMatchObject([{ badNodes: ['who'] }, { good: [], bad: ['who'] }]);
+  });
+});
+
 describe('a connection to a module', () => {
   it('is one to any node that has it, and passes over those that are down', async () => {
     await using town = await Town.of(['a', 'b']);
