@@ -85,7 +85,7 @@ export class Lifecycle {
     this.advertising = true;
     this.parts.clock.soon(() => {
       this.advertising = false;
-      void this.advertise();
+      void this.advertise().catch(() => {});
     });
   }
 
@@ -148,14 +148,16 @@ export class Lifecycle {
   private async join(): Promise<void> {
     const { directory, options } = this.parts;
     const known = this.advertise();
+    known.catch(() => {});
     if (!options.membership.required) return;
     await directory.read(options.connectTimeout);
     await this.within(options.connectTimeout, known);
   }
 
+  /** What goes wrong is noted; the rejection is for whoever cannot do without. */
   private advertise(): Promise<void> {
     const { directory, options, registry, incarnation } = this.parts;
-    if (options.advertise === undefined || this.state.name !== 'open') return Promise.resolve();
+    if (options.advertise === undefined || this.phase !== 'open') return Promise.resolve();
     const { name, advertise } = options;
     const modules = registry.listed();
     const own = advertised({ name, incarnation, options: advertise, places: this.places, modules });
@@ -178,8 +180,10 @@ export class Lifecycle {
     local.drain();
     await server.drain();
     await local.idle();
-    await calls.idle();
-    await dispatcher.drain();
+    do {
+      await calls.idle();
+      await dispatcher.drain();
+    } while (calls.waitingCalls > 0);
   }
 
   private async closeParts(): Promise<void> {

@@ -82,6 +82,20 @@ describe.each(SOCKET_DRIVERS)('R-15 an address that changes, over %s', (driver) 
     await until(() => pair.b.stats().acceptedConnections === 1);
   });
 
+  it('R-15 while it is dialled: nobody waits for the old place, or is led there', async () => {
+    await using silent = await RawServer.listen(driver, () => {});
+    await using pair = await Pair.over(driver, { handshakeTimeout: 30_000 });
+    pair.discovery.tell({ name: B, locations: [{ driver, host: '127.0.0.1', port: silent.port }] });
+    const calls = [pair.add(), pair.add()];
+    await until(() => silent.peers.length > 0);
+    pair.tell(1);
+    calls.push(pair.add());
+    await expect(Promise.all(calls)).resolves.toEqual([3, 3, 3]);
+    expect(pair.a.stats().counts).toMatchObject({ dialled: 2, connected: 1 });
+    expect(pair.a.stats().counts).not.toHaveProperty('dial_failed');
+    await until(() => silent.peers.every(({ ended }) => ended));
+  });
+
   it('R-15 that is still one of several changes nothing', async () => {
     await using pair = await Pair.over(driver);
     pair.tell(0);

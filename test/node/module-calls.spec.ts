@@ -5,6 +5,7 @@ import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { Target } from '../../lib/client/target.js';
 import { Cluster, DRIVERS, type ClusterSettings, type NodeSettings } from '../support/cluster.js';
 import { until } from '../support/door.js';
+import { RawServer } from '../support/raw-peer.js';
 import { recordOf, ToldDiscovery } from '../support/told-discovery.js';
 
 const WHO: Target = { module: 'who' };
@@ -268,6 +269,49 @@ describe('a call of a module', () => {
     ]);
   });
 
+  it('is refused once its node is closed, also where it would wait for somebody to call', async () => {
+    await using town = await Town.of([]);
+    await town.caller.close();
+    const waiting = town.caller.call(WHO, 'who', 'am', [], { waitForReady: true });
+    await expect(waiting).rejects.toMatchObject({ code: 'cancelled', maybeExecuted: false });
+    await expect(town.caller.call(WHO, 'who', 'am')).rejects.toMatchObject({ code: 'cancelled' });
+  });
+
+  it('with a key that cannot be one fails for itself alone, whoever is known', async () => {
+    await using town = await Town.of(['a']);
+    for (const module of ['who', 'nobody']) {
+      const target = { module, key: () => {} };
+      await expect(town.caller.call(target, 'who', 'am')).rejects.toMatchObject({ code: 'encode_error' });
+      const { outcomes } = await town.caller.multicall([target, 'a'], 'who', 'am');
+      expect(outcomes).toMatchObject([{ ok: false }, { ok: true, value: 'a' }]);
+    }
+  });
+
+  it('goes on to another node while its own drains', async () => {
+    await using hole = await RawServer.listen('tcp', () => {});
+    await using town = await Town.of([]);
+    await town.add('b', { priority: 1 });
+    town.add('hole', { locations: [{ host: '127.0.0.1', port: hole.port }] }).catch(() => {});
+    await until(() => town.caller.members().length === 2);
+    const call = town.caller.call(WHO, 'who', 'am');
+    await until(() => hole.peers.length > 0);
+    const drained = town.caller.drain(10_000);
+    hole.peers[0]?.reset();
+    await expect(call).resolves.toBe('b');
+    await drained;
+  });
+
+  it('keeps nobody in mind who is gone', async () => {
+    await using town = await Town.of(['a'], {}, { ejection: { failures: 1, min: 60_000, max: 60_000 } });
+    const call = town.caller.call(WHO, 'who', 'never').catch((error: unknown) => error);
+    await until(() => town.ran.length === 1);
+    town.discovery.tell({ name: 'other@127.0.0.1', locations: [{}], modules: [] });
+    town.kill('a');
+    await expect(call).resolves.toMatchObject({ code: 'connection_lost' });
+    expect(town.caller.members().map(({ name }) => name)).toEqual(['other@127.0.0.1']);
+    expect(town.caller.stats().counts).not.toHaveProperty('node_ejected');
+  });
+
   it('shares one deadline with all nodes that it goes to', async () => {
     await using town = await Town.of(['a', 'b', 'c'], { virtual: { seed: 3 } });
     const call = town.caller.call(WHO, 'who', 'never', [], { timeout: 500 }).catch((error: unknown) => error);
@@ -296,6 +340,19 @@ describe('a cast to a module', () => {
     await until(() => town.ran.length === 20);
     const home = town.ran[0]?.slice(0, 1);
     expect(town.ran).toEqual(Array.from({ length: 20 }, (_, n) => `${home} ${n}`));
+  });
+
+  it('that is ordered waits for its node, and overtakes no other one by way of another node', async () => {
+    await using hole = await RawServer.listen('tcp', () => {});
+    await using town = await Town.of(['b'], {}, { maxQueuedCasts: 2 });
+    await town.add('hole', { priority: 0, locations: [{ host: '127.0.0.1', port: hole.port }] });
+    await town.add('b', { priority: 1 });
+    const cast = (text: string, ordered: boolean): boolean =>
+      town.caller.cast({ ...WHO, key: 'cart 7' }, 'who', 'told', [text], { ordered });
+    expect(['1', '2', '3'].map((text) => cast(text, true))).toEqual([true, true, false]);
+    expect(cast('any', false)).toBe(true);
+    await until(() => town.ran.length > 0);
+    expect(town.ran).toEqual(['b any']);
   });
 
   it('that nobody can take is not accepted', async () => {
@@ -327,6 +384,19 @@ describe('many nodes at once', () => {
     ]);
     expect(badNodes).toEqual(['nobody']);
     expect(town.caller.abcast([nobody], 'who.told', 'x')).toEqual({ accepted: [], refused: ['nobody'] });
+  });
+});
+
+describe('many nodes at once, before one of them is known', () => {
+  it.each([{ waitForReady: true }, {}])('are none, not the one that comes first (%j)', async (options) => {
+    await using town = await Town.of([]);
+    const asked = [
+      town.caller.multicall([WHO], 'who', 'am', [], options),
+      town.caller.sbcast([WHO], 'who.told', 'x', options),
+    ];
+    await town.add('a');
+    await town.add('b');
+    await expect(Promise.all(asked)).resolves.toMatchObject([{ badNodes: ['who'] }, { good: [], bad: ['who'] }]);
   });
 });
 
