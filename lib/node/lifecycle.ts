@@ -100,7 +100,7 @@ export class Lifecycle {
     const { clock, server } = this.parts;
     this.intakeEnds = true;
     const ms = this.periodOf(gracePeriod);
-    await this.leave();
+    if (this.parts.directory.isTold) await this.leave();
     if (ms !== undefined) await this.within(ms, server.drain());
     const reason = this.reason();
     const late = clock.after(LAST_FRAMES_MS, () => server.abort(reason), true);
@@ -175,9 +175,10 @@ export class Lifecycle {
 
   /** Functions that still run may call other nodes: those calls are the last to go. */
   private async finish(): Promise<void> {
-    const { server, dispatcher, local, calls } = this.parts;
-    await this.leave();
+    const { server, dispatcher, local, calls, directory } = this.parts;
     local.drain();
+    // Whoever is still sent here finds an open door.
+    if (directory.isTold) await this.leave();
     await server.drain();
     await local.idle();
     do {
