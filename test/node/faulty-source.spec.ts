@@ -127,6 +127,43 @@ describe('a source', () => {
   });
 });
 
+describe('what a node makes of a source', () => {
+  it('D-01 uses what the node was started with where the source gives an empty list', async () => {
+    await using cluster = new Cluster();
+    const b = await cluster.start('b');
+    b.register('who', { am: () => 'b' });
+    const source: Discovery = { resolve: async () => [] };
+    const a = cluster.create('a', { listen: false, discovery: source, nodes: { [b.name]: b.endpoints()[0] ?? {} } });
+    await expect(a.call(b.name, 'who', 'am')).resolves.toBe('b');
+    await expect(a.call('c@127.0.0.1', 'who', 'am')).rejects.toMatchObject({
+      code: 'external_source_error',
+      message: expect.stringContaining('it gave an empty list'),
+    });
+  });
+
+  it('D-07 takes the record of the node itself, and refuses another of its address', async () => {
+    await using cluster = new Cluster();
+    const discovery = new ToldDiscovery();
+    const b = await cluster.start('b', { discovery });
+    discovery.tell(recordOf(b), recordOf(b, { name: 'mirror@127.0.0.1' }));
+    expect(b.members().map(({ name }) => name)).toEqual([b.name]);
+  });
+
+  it('tells every listener, whatever one of them throws', async () => {
+    await using cluster = new Cluster();
+    const discovery = new ToldDiscovery();
+    const a = cluster.create('a', { listen: false, discovery });
+    const heard: string[] = [];
+    a.onMembership(throwing);
+    const end = a.onMembership(({ type, member }) => heard.push(`${type} ${member.name}`));
+    discovery.tell({ name: 'b@127.0.0.1', locations: [{}] }, { name: 'c@127.0.0.1', locations: [{}] });
+    end();
+    discovery.tell({ name: 'd@127.0.0.1', locations: [{}] });
+    expect(heard).toEqual(['up b@127.0.0.1', 'up c@127.0.0.1']);
+    expect(a.stats()).toMatchObject({ members: 1, counts: { listener_failed: 5 } });
+  });
+});
+
 describe('before the first word of a source', () => {
   it('whoever wants a connection to a module waits for it', async () => {
     await using cluster = new Cluster();

@@ -323,6 +323,100 @@ describe('a call of a module', () => {
   });
 });
 
+describe('a call of a module by a key whose node is known to be down', () => {
+  /** `caller` has met with `hole`, which nobody reaches; `key` belongs there, and to `a` after it. */
+  async function withHole(): Promise<{ town: Town; target: Target }> {
+    const town = await Town.of(['a'], {}, { reconnect: { min: 60_000, max: 60_000 } });
+    await town.add('hole', { locations: [{ host: '127.0.0.1', port: 1 }] });
+    const keys = Array.from({ length: 100 }, (_, key): Target => ({ module: 'who', key }));
+    const target = keys.find((one) => town.caller.choose(one) === 'hole@127.0.0.1') ?? expect.fail('no key');
+    await town.caller.call(target, 'who', 'am');
+    expect(town.caller.stats().counts).toMatchObject({ dial_failed: 1 });
+    return { town, target };
+  }
+
+  it('is cancelled on the node that it went on to', async () => {
+    const { town, target } = await withHole();
+    await using _ = town;
+    const giveUp = new AbortController();
+    const call = town.caller.call(target, 'who', 'never', [], { signal: giveUp.signal });
+    const ended = expect(call).rejects.toMatchObject({ code: 'cancelled', maybeExecuted: true });
+    await until(() => town.ran.includes('a@127.0.0.1'));
+    giveUp.abort();
+    await ended;
+    expect(town.caller.stats().pendingCalls).toBe(0);
+  });
+
+  it('goes nowhere else with an argument that is a stream', async () => {
+    const { town, target } = await withHole();
+    await using _ = town;
+    const numbers = (async function* () {
+      yield 1;
+    })();
+    await expect(town.caller.call(target, 'who', 'am', [numbers])).rejects.toMatchObject({ code: 'node_down' });
+  });
+});
+
+describe('a node that fails calls of a module', () => {
+  const EJECTION = { failures: 2, min: 60_000, max: 60_000 };
+
+  async function failingTown(): Promise<{ town: Town; fail: () => Promise<unknown> }> {
+    const town = await Town.of(['a'], { virtual: { seed: 4 } }, { ejection: EJECTION });
+    const fail = async (): Promise<unknown> => {
+      const call = town.caller
+        .call(WHO, 'who', 'never', [], { timeout: 50 })
+        .catch(({ code }: { code: string }) => code);
+      await town.cluster.clock?.advance(100);
+      return call;
+    };
+    return { town, fail };
+  }
+
+  async function succeed(town: Town): Promise<void> {
+    const call = town.caller.call(WHO, 'who', 'am');
+    await town.cluster.clock?.advance(10);
+    await call;
+  }
+
+  it('so often in a row gets none for a while, as long as there is another', async () => {
+    const { town, fail } = await failingTown();
+    await using _ = town;
+    await expect(fail()).resolves.toBe('timeout');
+    await fail();
+    expect(town.caller.stats().counts).toMatchObject({ node_ejected: 1 });
+    await succeed(town);
+    await fail();
+    await fail();
+    await town.add('b');
+    const answers = town.askAll(10);
+    await town.cluster.clock?.advance(1000);
+    await expect(answers).resolves.toEqual(new Set(['b']));
+  });
+
+  it('only now and then is not passed over; what was wrong with a call itself is no success', async () => {
+    const { town, fail } = await failingTown();
+    await using _ = town;
+    await fail();
+    await succeed(town);
+    await fail();
+    expect(town.caller.stats().counts).not.toHaveProperty('node_ejected');
+    await expect(town.caller.call(WHO, 'who', 'am', [() => {}])).rejects.toMatchObject({ code: 'encode_error' });
+    await fail();
+    expect(town.caller.stats().counts).toMatchObject({ node_ejected: 1 });
+  });
+
+  it('is called at once when discovery tells of it, by whoever waits for one', async () => {
+    await using town = await Town.of([], { virtual: { seed: 4 } });
+    town.tell();
+    const call = town.caller.call(WHO, 'who', 'am', [], { waitForReady: true });
+    await town.cluster.clock?.advance(100);
+    await town.add('a');
+    await town.cluster.clock?.advance(10);
+    expect(town.ran).toEqual(['a@127.0.0.1']);
+    await expect(call).resolves.toBe('a');
+  });
+});
+
 describe('a cast to a module', () => {
   it('goes to one node that takes it', async () => {
     await using town = await Town.of(['a', 'b']);
