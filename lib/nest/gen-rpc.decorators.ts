@@ -2,6 +2,7 @@
 import { Controller, UseFilters, type ParameterDecoratorOptions, type PipeTransform, type Type } from '@nestjs/common';
 import { MessagePattern, Payload } from '@nestjs/microservices';
 import { RpcModuleFilter } from './gen-rpc.exceptions.js';
+import { dressAs, type Method } from './gen-rpc.method-copy.js';
 import { isAsyncGenerator, StreamItems } from './gen-rpc.stream-items.js';
 import { GEN_RPC_TRANSPORT } from './gen-rpc.tokens.js';
 
@@ -33,44 +34,75 @@ interface RpcFunctionMark {
 }
 
 /** Marks of a class's methods, gathered until its `@RpcModule` runs. */
-const functionsOf = new WeakMap<object, RpcFunctionMark[]>();
+const functionsOf = new WeakMap<object, readonly RpcFunctionMark[]>();
 const methodsWithArgs = new WeakMap<object, Set<string>>();
 
 /** Under this key a handler's `extras` carry ours. */
 export const GEN_RPC_EXTRAS = 'genRpc';
 
 /**
- * Makes the functions of a controller callable as module `name`. Only methods with `@RpcFunction` are.
+ * Makes the functions of a controller callable as module `name`. Only methods with `@RpcFunction` are, also those of
+ * classes that it extends.
  * `version`: calls may ask for exactly this one, or for a range that it is in. (gen_rpc: `{Module, Version}`)
  */
 export function RpcModule(name: string, options: { version?: string } = {}): ClassDecorator {
   return (target) => {
-    const marks = functionsOf.get(target.prototype as object) ?? [];
-    const withArgs = methodsWithArgs.get(target.prototype as object) ?? new Set();
-    for (const method of withArgs) {
+    const prototype = target.prototype as object;
+    const marks = functionsFor(prototype);
+    for (const method of methodsWithArgs.get(prototype) ?? []) {
       if (marks.some((mark) => mark.method === method)) continue;
       throw new TypeError(`@Arg() in ${target.name}.${method} needs @RpcFunction() on the method.`);
     }
+    functionsOf.set(prototype, marks);
     for (const { method, name: fn } of marks) {
       const extras: GenRpcExtras = {
         ...(options.version === undefined ? {} : { version: options.version }),
-        argumentList: withArgs.has(method),
+        argumentList: takesArgs(prototype, method),
       };
-      const descriptor = Object.getOwnPropertyDescriptor(target.prototype, method);
+      const descriptor = ownMethod(prototype, method);
       if (descriptor === undefined) continue;
-      if (isAsyncGenerator(descriptor.value)) {
-        StreamItems()(target.prototype as object, method, descriptor);
-        Object.defineProperty(target.prototype, method, descriptor);
-      }
-      MessagePattern(`${name}.${fn}`, GEN_RPC_TRANSPORT, { [GEN_RPC_EXTRAS]: extras })(
-        target.prototype as object,
-        method,
-        descriptor,
-      );
+      MessagePattern(`${name}.${fn}`, GEN_RPC_TRANSPORT, { [GEN_RPC_EXTRAS]: extras })(prototype, method, descriptor);
     }
     addFilterOfLastResort(target);
     Controller()(target);
   };
+}
+
+/** What a class overrides without the decorator is not callable, as with Nest's own. */
+function functionsFor(prototype: object): readonly RpcFunctionMark[] {
+  const own = functionsOf.get(prototype) ?? [];
+  const parent = Object.getPrototypeOf(prototype) as object | null;
+  if (parent === null) return own;
+  return [...functionsFor(parent).filter(({ method }) => !Object.hasOwn(prototype, method)), ...own];
+}
+
+/** Nest inherits what is said of parameters. */
+function takesArgs(prototype: object | null, method: string): boolean {
+  if (prototype === null) return false;
+  if (methodsWithArgs.get(prototype)?.has(method) === true) return true;
+  return takesArgs(Object.getPrototypeOf(prototype) as object | null, method);
+}
+
+/** The method as it is called: of an inherited one a copy, as the class that it is from may be another module. */
+function ownMethod(prototype: object, method: string): PropertyDescriptor | undefined {
+  const own = Object.getOwnPropertyDescriptor(prototype, method);
+  const original: unknown = own === undefined ? (prototype as Record<string, unknown>)[method] : own.value;
+  if (typeof original !== 'function') return undefined;
+  const descriptor = own ?? {
+    value: copyOf(original as Method),
+    writable: true,
+    configurable: true,
+    enumerable: false,
+  };
+  if (isAsyncGenerator(original)) StreamItems()(prototype, method, descriptor);
+  Object.defineProperty(prototype, method, descriptor);
+  return descriptor;
+}
+
+function copyOf(original: Method): Method {
+  return dressAs(original, function (this: unknown, ...args: unknown[]): unknown {
+    return original.apply(this, args);
+  });
 }
 
 /** Makes a method callable, under its own name unless told otherwise. Names hold no dot. */

@@ -2,8 +2,7 @@
 import { Ctx, Payload } from '@nestjs/microservices';
 import { isAsyncIterable } from '../node/call-options.js';
 import { GenRpcContext } from './gen-rpc.context.js';
-
-type Method = (...args: unknown[]) => unknown;
+import { dressAs, type Method } from './gen-rpc.method-copy.js';
 
 /** Those that need it no more. */
 const streaming = new WeakSet<object>();
@@ -18,16 +17,12 @@ export function StreamItems(): MethodDecorator {
     const original = descriptor.value as Method;
     if (streaming.has(original)) return;
     const contextAt = addContext(target, method, original);
-    const wrapped = function (this: unknown, ...args: unknown[]): unknown {
+    const wrapped = dressAs(original, function (this: unknown, ...args: unknown[]): unknown {
       const context = args.find((arg) => arg instanceof GenRpcContext);
       const result = original.apply(this, args.slice(0, contextAt));
       if (context === undefined) return result;
       return isThenable(result) ? result.then((value) => paced(value, context)) : paced(result, context);
-    };
-    for (const key of ['name', 'length'] as const) Object.defineProperty(wrapped, key, { value: original[key] });
-    for (const key of Reflect.getOwnMetadataKeys(original) as unknown[]) {
-      Reflect.defineMetadata(key, Reflect.getOwnMetadata(key, original), wrapped);
-    }
+    });
     streaming.add(wrapped);
     (descriptor as PropertyDescriptor).value = wrapped;
   };

@@ -137,6 +137,11 @@ export class Directory {
     }
   }
 
+  /** Does the source tell others of this node? */
+  get isTold(): boolean {
+    return this.own !== undefined && this.parts.source.register !== undefined;
+  }
+
   /** Calls go elsewhere from now on. Never rejects: whoever leaves has no use for it. */
   async deregister(): Promise<void> {
     if (this.own === undefined) return;
