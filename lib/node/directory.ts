@@ -194,7 +194,8 @@ export class Directory {
 
   /** Whatever a source does that somebody else has written: what it throws is a rejection here. */
   private async watch(): Promise<void> {
-    await this.parts.source.watch?.(this.membership);
+    const watching: unknown = this.parts.source.watch?.(this.membership);
+    await (watching as Promise<unknown> | undefined);
   }
 
   private within(ms: number, isMissing: () => boolean): Promise<void> {

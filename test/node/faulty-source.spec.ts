@@ -2,7 +2,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Discovery } from '../../lib/discovery/discovery.js';
 import { Cluster } from '../support/cluster.js';
-import { until } from '../support/door.js';
 import { recordOf, ToldDiscovery } from '../support/told-discovery.js';
 
 const WHO = { module: 'who' };
