@@ -151,7 +151,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
         dispatched.catch(() => {});
         return from(dispatched);
       }
-      this.post(packet);
+      this.post(this.currentNode(), packet);
       return ACCEPTED as Observable<TResult>;
     } catch (error) {
       return throwError(() => this.errors.shown(error));
@@ -168,8 +168,9 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   protected override async dispatchEvent<T = unknown>(packet: ReadPacket): Promise<T> {
     try {
+      const node = this.currentNode();
       const outgoing = this.packets === undefined ? packet : await this.packets.event(packet);
-      await new Promise<void>((written, dropped) => this.post(outgoing, { written, dropped }));
+      await new Promise<void>((written, dropped) => this.post(node, outgoing, { written, dropped }));
     } catch (error) {
       throw this.errors.shown(error);
     }
@@ -185,25 +186,29 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   /** Never throws: what is wrong with the call itself goes to the sink too. Returns what cancels. */
   private request(packet: ReadPacket, sink: ReplySink): Cancel {
     try {
-      return this.packets?.request(packet, sink, (...packed) => this.call(...packed)) ?? this.call(packet, sink);
+      // A message that is serialized for longer than its node lasts is not sent by another.
+      const node = this.currentNode();
+      return (
+        this.packets?.request(packet, sink, (...packed) => this.call(node, ...packed)) ?? this.call(node, packet, sink)
+      );
     } catch (error) {
       sink.failed(error as GenRpcError);
       return () => false;
     }
   }
 
-  private call(packet: ReadPacket, sink: ReplySink): Cancel {
+  private call(node: GenRpcNode, packet: ReadPacket, sink: ReplySink): Cancel {
     const directions = directionsOf(packet);
-    const invocation = this.invocationOf(packet, directions);
-    return this.currentNode().request(this.targetOf(directions), invocation, directions as CallOptions, sink);
+    const invocation = this.invocationOf(node, packet, directions);
+    return node.request(this.targetOf(directions), invocation, directions as CallOptions, sink);
   }
 
-  private post(packet: ReadPacket, outcome?: CastOutcome): void {
+  private post(node: GenRpcNode, packet: ReadPacket, outcome?: CastOutcome): void {
     const directions = directionsOf(packet);
-    this.currentNode().post(this.targetOf(directions), this.invocationOf(packet, directions), outcome);
+    node.post(this.targetOf(directions), this.invocationOf(node, packet, directions), outcome);
   }
 
-  private invocationOf(packet: ReadPacket, directions: GenRpcDirections): Invocation {
+  private invocationOf(node: GenRpcNode, packet: ReadPacket, directions: GenRpcDirections): Invocation {
     const data: unknown = packet.data;
     const value: unknown = data instanceof GenRpcRecord ? data.data : data;
     const last: unknown = Array.isArray(value) ? value.at(-1) : value;
@@ -212,7 +217,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     const { metadata } = packet as { metadata?: Record<string, string> };
     const headers = metadata === undefined ? directions.headers : { ...directions.headers, ...metadata };
     return {
-      name: this.nameOf(packet.pattern, directions.version),
+      name: this.nameOf(node, packet.pattern, directions.version),
       args: stream === undefined ? value : isList ? value.slice(0, -1) : undefined,
       single: !isList,
       stream,
@@ -222,12 +227,12 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   /** Remembered for patterns that are text: most are, and few are many. */
-  private nameOf(pattern: unknown, version: string | undefined): FunctionName {
+  private nameOf(node: GenRpcNode, pattern: unknown, version: string | undefined): FunctionName {
     const known = version === undefined ? this.names.get(pattern) : undefined;
     if (known !== undefined) return known;
     const { module, fn } = splitRoute(String(this.normalizePattern(pattern as MsPattern)));
-    if (version !== undefined) return this.currentNode().functionName({ module, version }, fn);
-    const name = this.currentNode().functionName(module, fn);
+    if (version !== undefined) return node.functionName({ module, version }, fn);
+    const name = node.functionName(module, fn);
     if (typeof pattern === 'string' && this.names.size < MAX_NAMES) this.names.set(pattern, name);
     return name;
   }

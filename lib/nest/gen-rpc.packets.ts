@@ -8,7 +8,10 @@ import type { GenRpcContext } from './gen-rpc.context.js';
 import { GenRpcRecord } from './gen-rpc.record-builder.js';
 import { isThenable } from './gen-rpc.stream-items.js';
 
-/** Both may return promises. Errors do not pass through them, nor does an argument that is a stream. */
+/**
+ * Both may return promises; the deadline of a call does not cover the time that those of a client take. Errors do not
+ * pass through them, nor do arguments of which one is a stream.
+ */
 export interface GenRpcPacketOptions {
   /** Makes what leaves of a client's `{ pattern, data }`; of a server's `{ response }`, once for each item. */
   readonly serializer?: Serializer;
@@ -25,7 +28,7 @@ export function packedHandler(handle: Handle, pattern: string, options: GenRpcPa
   const { serializer, deserializer } = options;
   if (serializer === undefined && deserializer === undefined) return handle;
   const read: Handle = (data, context) => {
-    if (deserializer === undefined || isItemStream(data)) return handle(data, context);
+    if (deserializer === undefined || bringsStream(data)) return handle(data, context);
     const packet = deserializer.deserialize({ pattern, data }) as MaybePromise<ReadPacket>;
     return whenThere(packet, (there) => handle(there.data, context));
   };
@@ -66,7 +69,7 @@ export class ClientPackets {
     const { serializer } = this.options;
     const data: unknown = packet.data;
     const value: unknown = data instanceof GenRpcRecord ? data.data : data;
-    if (serializer === undefined || isItemStream(Array.isArray(value) ? value.at(-1) : value)) return packet;
+    if (serializer === undefined || bringsStream(value)) return packet;
     const outgoing = serializer.serialize({ ...packet, data: value }) as MaybePromise<ReadPacket>;
     if (!(data instanceof GenRpcRecord)) return outgoing;
     return whenThere(outgoing, (there) => ({ ...there, data: new GenRpcRecord(there.data, data.directions) }));
@@ -173,6 +176,11 @@ function serialized(result: unknown, serializer: Serializer): unknown {
   if (isAsyncIterable(result)) return new SerializedItems(result[Symbol.asyncIterator](), serialize);
   if (!isItemStream(result)) return serialize(result);
   return from(result as Observable<unknown>).pipe(concatMap(async (item) => serialize(item)));
+}
+
+/** By itself, or as the last of a list. */
+function bringsStream(data: unknown): boolean {
+  return isItemStream(Array.isArray(data) ? data.at(-1) : data);
 }
 
 function responseOf(packet: unknown): unknown {

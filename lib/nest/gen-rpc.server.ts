@@ -78,7 +78,7 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
       );
       if (isEventHandler) return;
     }
-    const run = packedHandler(handler, route, this.packets);
+    const run = packedHandler(argumentList ? takingList(handler) : handler, route, this.packets);
     this.entries.set(key, { route, version, argumentList, handler, run });
   }
 
@@ -148,7 +148,8 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
 
   private handle(entry: Entry, args: unknown, call: CallContext): unknown {
     const context = new GenRpcContext([call, entry.route]);
-    const data = entry.argumentList ? argumentsOf(args, call.single, context) : payloadOf(args, call.single, context);
+    const list = entry.argumentList && Array.isArray(args);
+    const data = list ? withItsStream(args, context) : payloadOf(args, call.single, context);
     return this.hooked ? this.handleHooked(entry, data, context) : entry.run(data, context);
   }
 
@@ -192,8 +193,9 @@ function payloadOf(args: unknown, single: boolean, context: GenRpcContext): unkn
   return args.length > 1 ? withItsStream(args, context) : forHandlers(args[0], context);
 }
 
-function argumentsOf(args: unknown, single: boolean, context: GenRpcContext): unknown {
-  return single && !Array.isArray(args) ? [forHandlers(args, context)] : withItsStream(args as unknown[], context);
+/** For a handler that takes arguments one by one: what is no list, once it is read, is the only one. */
+function takingList(handler: MessageHandler): Entry['run'] {
+  return (data, context) => handler(Array.isArray(data) ? data : [data], context);
 }
 
 /** The stream among arguments is the last of them. */

@@ -9,8 +9,11 @@ interface Owner {
   readonly key: string;
 }
 
+/** Of all clusters of the process: one module may be in several of them. */
+const owners = new WeakMap<GenRpcClient, Owner>();
+
 export class ClientOwners {
-  private readonly owners = new Map<GenRpcClient, Owner>();
+  private readonly clients = new Set<GenRpcClient>();
 
   /**
    * Every client that is a provider of the application, or a property of one, makes its node by `makeNode` from now on.
@@ -18,27 +21,33 @@ export class ClientOwners {
    */
   async take(owner: Owner, app: INestApplicationContext, makeNode: MakeNode): Promise<void> {
     for (const client of clientsOf(app)) {
-      const other = this.owners.get(client);
+      const other = owners.get(client);
       if (other === owner) continue;
       if (other !== undefined) {
         throw new Error(
-          `${other.key} and ${owner.key} have one GenRpcClient between them: ClientsModule.register makes it when the ` +
+          `${namesOf(other, owner)} have one GenRpcClient between them: ClientsModule.register makes it when the ` +
             'module is written, once. Use ClientsModule.registerAsync, which makes one for each application.',
         );
       }
-      this.owners.set(client, owner);
+      owners.set(client, owner);
+      this.clients.add(client);
       await client.move(makeNode);
     }
   }
 
   /** They may be another's from now on. */
   async release(owner: Owner): Promise<void> {
-    for (const [client, one] of this.owners) {
-      if (one !== owner) continue;
-      this.owners.delete(client);
+    for (const client of this.clients) {
+      if (owners.get(client) !== owner) continue;
+      this.clients.delete(client);
+      owners.delete(client);
       await client.close();
     }
   }
+}
+
+function namesOf({ key: one }: Owner, { key: other }: Owner): string {
+  return one === other ? `${one}, and ${other} of another cluster,` : `${one} and ${other}`;
 }
 
 function clientsOf(app: INestApplicationContext): Set<GenRpcClient> {

@@ -11,13 +11,13 @@ export class RunningCluster<Nodes extends TestNodes> implements TestCluster<Node
   private readonly applications: ReadonlyMap<string, TestApplication>;
 
   constructor({ nodes, clock = 'system', seed = 1 }: TestClusterOptions<Nodes>) {
+    checkNodes(nodes);
     const world = new TestWorld(clock, seed);
     const owners = new ClientOwners();
     this.world = world;
     this.applications = new Map(
       Object.entries(nodes).map(([key, given]) => {
-        const name = key.includes('@') ? key : `${key}@test`;
-        return [key, new TestApplication(key, name, given, world, owners)];
+        return [key, new TestApplication(key, nameOf(key), given, world, owners)];
       }),
     );
   }
@@ -99,5 +99,21 @@ export class RunningCluster<Nodes extends TestNodes> implements TestCluster<Node
     const application = this.applications.get(key);
     if (application !== undefined) return application;
     throw new Error(`There is no ${key} in this cluster, but ${[...this.applications.keys()].join(', ')}.`);
+  }
+}
+
+function nameOf(key: string): string {
+  return key.includes('@') ? key : `${key}@test`;
+}
+
+/** @throws Error of the first that is none, or has the name of another. */
+function checkNodes(nodes: TestNodes): void {
+  const keys = Object.keys(nodes);
+  for (const key of keys) {
+    const name = nameOf(key);
+    const first = keys.find((one) => nameOf(one) === name);
+    if (first !== key) throw new Error(`${first} and ${key} are both ${name}: give them names of their own.`);
+    if (nodes[key] !== undefined) continue;
+    throw new Error(`${key} is undefined instead of a module: do files import each other in a circle?`);
   }
 }

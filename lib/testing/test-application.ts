@@ -24,6 +24,7 @@ export class TestApplication {
   private readonly nodes: GenRpcNode[] = [];
   private context: INestApplicationContext | undefined;
   private running: Running | undefined;
+  private starting = false;
 
   /** @param name of its node */
   constructor(
@@ -44,7 +45,8 @@ export class TestApplication {
   }
 
   async start(): Promise<void> {
-    if (this.running !== undefined) throw new Error(`${this.key} runs already.`);
+    if (this.running !== undefined || this.starting) throw new Error(`${this.key} runs already.`);
+    this.starting = true;
     try {
       const module = await this.compile();
       this.context = module;
@@ -57,6 +59,8 @@ export class TestApplication {
     } catch (error) {
       await this.close();
       throw error;
+    } finally {
+      this.starting = false;
     }
   }
 

@@ -5,6 +5,7 @@ import { firstValueFrom, lastValueFrom, type Observable, range, take } from 'rxj
 import { describe, expect, it } from 'vitest';
 import type { GenRpcPacketOptions } from '../../lib/nest/gen-rpc.packets.js';
 import { GenRpcRecordBuilder } from '../../lib/nest/gen-rpc.record-builder.js';
+import { Arg, RpcFunction, RpcModule } from '../../lib/nest/gen-rpc.decorators.js';
 import { StreamItems } from '../../lib/nest/gen-rpc.stream-items.js';
 import { until } from '../support/door.js';
 import { App, itemsOf, pairOf, type AppSettings } from './support.js';
@@ -57,6 +58,19 @@ class Echo {
   }
 }
 
+@RpcModule('stock')
+class Stock {
+  @RpcFunction()
+  swap(@Arg(0) first: unknown, @Arg(1) second: unknown): unknown {
+    return [second, first];
+  }
+
+  @RpcFunction()
+  async receive(@Arg(0) goods: string, @Arg(1) boxes: AsyncIterable<number>): Promise<unknown> {
+    return { [goods]: await collect(boxes) };
+  }
+}
+
 interface Packet {
   readonly pattern?: unknown;
   readonly data?: unknown;
@@ -83,7 +97,7 @@ function boxing(when: Timing = (packet) => packet, seen: unknown[] = []): GenRpc
   };
 }
 
-const APP: AppSettings = { controllers: [Echo] };
+const APP: AppSettings = { controllers: [Echo, Stock] };
 
 describe.each([
   ['at once', undefined],
@@ -148,6 +162,20 @@ describe.each([
     expect(pair.caller.unwrap().stats().openConnections).toBe(2);
   });
 
+  it('N-74 make the arguments of an @RpcModule, unless one is a stream', async () => {
+    const seen: unknown[] = [];
+    await using pair = await pairOf({ ...APP, packets: boxes(seen) }, boxes());
+    await expect(firstValueFrom(pair.caller.send('stock.swap', [1, 2]))).resolves.toEqual([2, 1]);
+    await expect(firstValueFrom(pair.caller.send('stock.swap', 1))).resolves.toEqual([undefined, 1]);
+    await expect(firstValueFrom(pair.caller.send('stock.receive', ['tea', upTo(3)]))).resolves.toEqual({
+      tea: [0, 1, 2],
+    });
+    expect(seen.filter((packet) => 'data' in (packet as Packet))).toEqual([
+      { pattern: 'stock.swap', data: { boxed: [1, 2] } },
+      { pattern: 'stock.swap', data: { boxed: 1 } },
+    ]);
+  });
+
   it('N-74 hold up a stream whose reader is slow, and are left with it', async () => {
     await using pair = await pairOf({ ...APP, packets: boxes() }, boxes());
     const { counter } = pair.app.get(Echo);
@@ -206,5 +234,19 @@ describe('a message that is given up', () => {
     expect(app.app.get(Echo).echoed).toEqual([2]);
     expect(app.node.stats().counts.accepted).toBe(2);
     expect(client.unwrap().stats().pendingCalls).toBe(0);
+  });
+
+  it.each(['send', 'emit'] as const)('N-74 by closing the client meanwhile is not sent either: %s', async (verb) => {
+    let go = (): void => {};
+    const serialize = (packet: Packet): Promise<Packet> => new Promise((resolve) => (go = () => resolve(packet)));
+    await using app = await App.start(APP);
+    const client = app.client({ serializer: { serialize } });
+    await client.connect();
+    const lost = expect(lastValueFrom(client[verb]({ cmd: 'echo' }, 1))).rejects.toMatchObject({ code: 'cancelled' });
+    await client.close();
+    go();
+    await lost;
+    expect(app.node.stats().counts.accepted).toBe(1);
+    expect(app.app.get(Echo).echoed).toEqual([]);
   });
 });

@@ -333,6 +333,37 @@ describe('createTestCluster refuses', () => {
     }
   });
 
+  it('a client that another cluster has, until that has ended', async () => {
+    const nodes = { stock: StockModule, a: OrdersModule };
+    const first = await createTestCluster({ nodes });
+    const shared = 'a, and a of another cluster, have one GenRpcClient between them';
+    await expect(createTestCluster({ nodes })).rejects.toThrow(shared);
+    expect(await firstValueFrom(first.get('a', Orders).fixed.send('stock.count', ['tea']))).toBe(40);
+    await first.close();
+    await using second = await createTestCluster({ nodes });
+    expect(await firstValueFrom(second.get('a', Orders).fixed.send('stock.count', ['tea']))).toBe(40);
+  });
+
+  it('nodes that are none, or have one name', async () => {
+    const missing = undefined as unknown as typeof StockModule;
+    await expect(createTestCluster({ nodes: { missing } })).rejects.toThrow('missing is undefined instead of a module');
+    const nodes = { a: moduleOf({}), 'a@test': moduleOf({}) };
+    await expect(createTestCluster({ nodes })).rejects.toThrow('a and a@test are both a@test');
+  });
+
+  it('to start what is starting already', async () => {
+    const made: string[] = [];
+    const one = moduleOf({ providers: [{ provide: 'ONE', useFactory: () => made.push('one') }] });
+    await using cluster = await createTestCluster({ nodes: { one } });
+    await cluster.stop('one');
+    const starts = [cluster.start('one'), cluster.start('one')];
+    const [first, second] = await Promise.allSettled(starts);
+    expect(first?.status).toBe('fulfilled');
+    expect(second).toMatchObject({ status: 'rejected', reason: { message: 'one runs already.' } });
+    expect(made).toHaveLength(2);
+    expect(cluster.node('one').stats().phase).toBe('open');
+  });
+
   it('what an application throws while it starts', async () => {
     const broken = moduleOf({
       providers: [{ provide: 'X', useFactory: () => Promise.reject(new Error('no database')) }],
