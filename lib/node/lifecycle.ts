@@ -68,6 +68,8 @@ export class Lifecycle {
   }
 
   async listen(): Promise<Endpoint | undefined> {
+    const { membership, connectTimeout } = this.parts.options;
+    if (membership.required) await this.parts.directory.read(connectTimeout);
     this.listening ??= this.startListening().catch((error: unknown) => {
       // What was in the way may be gone when somebody tries again.
       this.listening = undefined;
@@ -150,7 +152,6 @@ export class Lifecycle {
     const known = this.advertise();
     known.catch(() => {});
     if (!options.membership.required) return;
-    await directory.read(options.connectTimeout);
     await this.within(options.connectTimeout, known);
   }
 
