@@ -23,7 +23,8 @@ const unmade = new Proxy(Object.freeze({}), {
     if (typeof name === 'symbol' || name in nothing || NEVER_REMOTE.has(name))
       return Reflect.get(nothing, name, methods);
     const value = methods[MAKE](name);
-    Object.defineProperty(methods, name, { value });
+    // Whoever has frozen it has a method made each time.
+    Reflect.defineProperty(methods, name, { value });
     return value;
   },
 });

@@ -123,6 +123,25 @@ describe.each(['root', 'imported'] as const)('an application whose handlers use 
     }
   });
 
+  it('N-67 refuses what is new while that is still there, for those whose calls run', async () => {
+    const { app, client, store } = await startApp({}, where);
+    try {
+      const slow = firstValueFrom(client.send('read.slowly', 7));
+      await until(() => store.waiting.length === 1);
+      const closed = app.close();
+      await until(() => !client.unwrap().isConnected(SERVER));
+      const refused = { code: 'node_down', maybeExecuted: false };
+      await expect(firstValueFrom(client.send('read.slowly', 8))).rejects.toMatchObject(refused);
+      expect([store.open, store.waiting.length]).toEqual([true, 1]);
+      store.waiting.forEach((go) => go());
+      expect(await slow).toBe(7);
+      await closed;
+      expect([store.open, store.uses, store.misuses]).toEqual([false, 1, 0]);
+    } finally {
+      await client.close();
+    }
+  });
+
   it('G-09 gives a stream that does not end an error when the grace period is over, and then it is gone', async () => {
     const { app, client, store } = await startApp({ gracePeriod: 100 }, where);
     try {

@@ -222,6 +222,12 @@ describe('an object of remote methods', () => {
     });
   });
 
+  it('works where somebody has frozen it', async () => {
+    await using app = await pair();
+    const stock = Object.freeze(app.rpc.module<StockController>('stock').at(SERVER));
+    expect(await stock.count('tea')).toBe(await stock.count('tea'));
+  });
+
   it('can be a provider of Nest, which calls nothing of it when it starts and stops', async () => {
     await untouched(async (stock) => {
       @Module({
