@@ -148,11 +148,10 @@ export class Lifecycle {
 
   /** Others learn of this node. @throws GenRpcError (as a rejection) where that is required, and does not come to pass. */
   private async join(): Promise<void> {
-    const { directory, options } = this.parts;
+    const { membership, connectTimeout } = this.parts.options;
     const known = this.advertise();
     known.catch(() => {});
-    if (!options.membership.required) return;
-    await this.within(options.connectTimeout, known);
+    if (membership.required) await this.within(connectTimeout, known);
   }
 
   /** What goes wrong is noted; the rejection is for whoever cannot do without. */
