@@ -6,6 +6,7 @@ import type { Location } from '../discovery/discovery.js';
 import type { Channel, Driver } from '../driver/driver.js';
 import { tlsFailureOf } from '../driver/tls-failure.js';
 import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import { printable } from '../protocol/node-name.js';
 
 export interface DialerOptions {
   readonly self: Identity;
@@ -89,7 +90,10 @@ export class Dialer {
     const driver = drivers.get(location.driver);
     if (driver === undefined) {
       const known = [...drivers.keys()].join(', ');
-      throw new GenRpcError('external_source_error', `${node} wants driver ${location.driver}; there are: ${known}.`);
+      throw new GenRpcError(
+        'external_source_error',
+        `${node} wants driver ${printable(location.driver)}; there are: ${known}.`,
+      );
     }
     return driver.connect(location, signal).catch((error: unknown) => {
       if (isGenRpcError(error) && tlsFailureOf(error) === 'certificate_refused')

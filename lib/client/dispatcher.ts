@@ -88,7 +88,16 @@ export class Dispatcher implements LaneEvents {
 
   /** Lets pending calls finish; connections close as they fall idle. Resolves once all have. */
   async drain(): Promise<void> {
-    await Promise.all(this.all.map((lane) => lane.drain()));
+    const unreachable = new Set<Lane>();
+    const drain = async (lane: Lane): Promise<void> => {
+      if (!(await lane.drain())) unreachable.add(lane);
+    };
+    let lanes = this.all;
+    while (lanes.length > 0) {
+      await Promise.all(lanes.map(drain));
+      // What one node did not start goes on to another, whose lane may be new, or have been drained.
+      lanes = this.all.filter((lane) => lane.pendingCalls > 0 && !unreachable.has(lane));
+    }
   }
 
   /** Ends every connection now; calls are refused with `reason` from here on. Safe to repeat. */

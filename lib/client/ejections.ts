@@ -2,7 +2,6 @@
 import type { Journal } from '../connection/journal.js';
 import type { Clock } from '../ports/clock.js';
 import type { Random } from '../ports/random.js';
-import { Backoff } from '../ports/backoff.js';
 
 export interface EjectionRules {
   /** Failures in a row. */
@@ -21,7 +20,8 @@ export interface EjectionPorts {
 interface Record {
   failures: number;
   until: number;
-  readonly backoff: Backoff;
+  /** How often in a row. */
+  ejected: number;
 }
 
 export class Ejections {
@@ -47,11 +47,13 @@ export class Ejections {
   failed(node: string): void {
     const { rules, ports } = this;
     if (rules === undefined || this.has(node)) return;
-    const record = this.failing.get(node) ?? { failures: 0, until: 0, backoff: new Backoff(rules, ports.random) };
+    const record = this.failing.get(node) ?? { failures: 0, ejected: 0, until: 0 };
     this.failing.set(node, record);
     record.failures += 1;
     if (record.failures < rules.failures) return;
-    const ms = Math.round(rules.min / 2 + record.backoff.next() / 2);
+    const bound = Math.min(rules.max, rules.min * 2 ** record.ejected);
+    const ms = Math.round((bound * (1 + ports.random.fraction())) / 2);
+    record.ejected += 1;
     record.until = ports.clock.now() + ms;
     const message = (): string => `${node} failed ${record.failures} times in a row: others are called for ${ms} ms.`;
     ports.journal.note('node_ejected', message);

@@ -104,20 +104,21 @@ export class Lane implements SessionEvents {
 
   /**
    * Discovery tells where the node is now: a connection that leads elsewhere finishes what it has begun, and takes no
-   * more; one that is waited for is dialled at once.
+   * more; one that is waited for, or being made, is made anew at once.
    */
   relocate(leadsThere: (location: Location) => boolean): void {
     const { state } = this;
     if (state.name === 'open' && !leadsThere(state.location)) state.session.retire();
-    if (state.name !== 'waiting') return;
-    state.timer?.cancel();
+    if (state.name === 'waiting') state.timer?.cancel();
+    else if (state.name === 'dialling') state.attempt.abort();
+    else return;
     this.backoff.reset();
     this.state = { name: 'idle' };
     if (this.queue.length > 0) this.dial();
   }
 
-  /** Lets pending calls finish, those that still wait for a connection too, then closes. */
-  async drain(): Promise<void> {
+  /** Lets pending calls finish, those that still wait for a connection too, then closes. Resolves whether all have. */
+  async drain(): Promise<boolean> {
     let reached = true;
     const reach = (): Promise<boolean> =>
       this.connect().then(
@@ -129,6 +130,7 @@ export class Lane implements SessionEvents {
       if (this.queue.length > 0) reached = await reach();
       await Promise.all(this.sessions.map((session) => session.drain()));
     } while (reached && this.pendingCalls > 0);
+    return this.pendingCalls === 0;
   }
 
   /** Ends now: everyone who waits is told `reason`. Resolves once the connections are gone. Safe to repeat. */
@@ -254,15 +256,13 @@ export class Lane implements SessionEvents {
     this.state = { name: 'dialling', attempt };
     this.ports.journal.count('dialled');
     this.ports.dial(this.node, attempt.signal).then(
-      (authenticated) => this.onConnected(authenticated),
-      (error: unknown) => this.onDialFailed(error),
+      (authenticated) => this.onConnected(authenticated, attempt),
+      (error: unknown) => this.onDialFailed(error, attempt),
     );
   }
 
-  private onConnected({ connection, early, location }: Dialled): void {
-    if (this.state.name !== 'dialling') {
-      return connection.abort(new GenRpcError('cancelled', 'The node closed while it was connecting.'));
-    }
+  private onConnected({ connection, early, location }: Dialled, { signal }: AbortController): void {
+    if (signal.aborted) return connection.abort(new GenRpcError('cancelled', 'Nobody waits for it any more.'));
     this.ports.journal.count('connected');
     const session = new Session(connection, this.ports, this);
     this.state = { name: 'open', session, since: this.ports.clock.now(), location };
@@ -284,8 +284,8 @@ export class Lane implements SessionEvents {
     if (this.state.name === 'open' && this.queue.length > 0) this.flushQueue();
   }
 
-  private onDialFailed(cause: unknown): void {
-    if (this.state.name !== 'dialling') return;
+  private onDialFailed(cause: unknown, { signal }: AbortController): void {
+    if (signal.aborted) return;
     const error = nodeDown(this.node, cause);
     this.ports.journal.note('dial_failed', () => `Cannot reach ${this.node}: ${error.message}`);
     this.wait(error, error.code === 'version_mismatch' ? this.backoff.longest() : this.backoff.next());

@@ -1,4 +1,5 @@
 /** Who is called: a node, or whichever node will do. */
+import type { FunctionName } from '../protocol/invocation.js';
 import { isNodeName } from '../protocol/node-name.js';
 
 /** A node, or a node and a key; the same key always takes the same lane. */
@@ -36,4 +37,10 @@ export function choiceOf(target: Target): Choice | undefined {
     return { kind: 'module', name: target.module, version: target.version ?? '', key: target.key };
   if (isNodeName(target.node) || !SHORT_NAME.test(target.node)) return undefined;
   return { kind: 'node', name: target.node, version: '', key: target.key };
+}
+
+/** A call of the module itself goes where its version is. */
+export function versioned(choice: Choice, { module, version }: FunctionName): Choice {
+  const isAlike = choice.kind === 'module' && choice.version === '' && choice.name === module && version !== '';
+  return isAlike ? { ...choice, version } : choice;
 }

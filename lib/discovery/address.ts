@@ -6,7 +6,7 @@ const HOST = /^[A-Za-z0-9_.:-]{1,253}$/;
 /** Why nobody can be dialled there, or `undefined`. Either may be left out. */
 export function placeProblem(host: unknown, port: unknown): string | undefined {
   if (port !== undefined && !(Number.isInteger(port) && Number(port) >= 1 && Number(port) <= 65_535)) {
-    return `a port must be from 1 to 65535, got ${printable(port)}`;
+    return `a port must be from 1 to 65535, got ${printable(`port ${String(port)}`)}`;
   }
   if (host === undefined) return undefined;
   if (typeof host !== 'string' || !HOST.test(host))

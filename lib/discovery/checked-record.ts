@@ -3,8 +3,11 @@ import { isNodeName, NODE_NAME_RULE, printable } from '../protocol/node-name.js'
 import { placeProblem } from './address.js';
 import type { ModuleRecord, NodeRecord, Place } from './discovery.js';
 
+/** Of one node. */
+export const MOST_LOCATIONS = 16;
+
 /** Most places of one node, most modules of one node, most versions of one module. */
-const MOST = { locations: 16, modules: 1000, versions: 100 } as const;
+const MOST = { locations: MOST_LOCATIONS, modules: 1000, versions: 100 } as const;
 const LONGEST = { module: 255, version: 64, driver: 64, incarnation: 255 } as const;
 /** RFC 2782. */
 const MAX_SHARE = 65_535;

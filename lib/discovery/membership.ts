@@ -1,6 +1,6 @@
 /** The table of all nodes: what a source tells, as far as it is believed (ADR 24). */
 import type { Clock, Timer } from '../ports/clock.js';
-import { checkedRecord } from './checked-record.js';
+import { checkedRecord, MOST_LOCATIONS } from './checked-record.js';
 import type { MembershipWatcher, NodeRecord, Place } from './discovery.js';
 
 /** A node that discovery knows. */
@@ -70,6 +70,7 @@ export class Membership implements MembershipWatcher {
   }
 
   members(records: readonly unknown[]): boolean {
+    if (this.closed) return true;
     const told = this.usable(records);
     if (told.size === 0 && records.length > 0) {
       this.failed(new Error(`None of the ${records.length} records can be used.`));
@@ -93,7 +94,7 @@ export class Membership implements MembershipWatcher {
   }
 
   failed(cause: Error): void {
-    this.ports.events.failed(cause);
+    if (!this.closed) this.ports.events.failed(cause);
   }
 
   /** The last connection to it is gone. */
@@ -118,18 +119,20 @@ export class Membership implements MembershipWatcher {
   }
 
   private usable(records: readonly unknown[]): Map<string, NodeRecord> {
-    const usable = new Map<string, NodeRecord>();
+    const usable = new Map<string, NodeRecord[]>();
     for (const record of records) {
       try {
         const checked = checkedRecord(record);
         const problem = this.ports.problemOf(checked);
         if (problem !== undefined) throw new Error(`${checked.name}: ${problem}`);
-        usable.set(checked.name, merged(usable.get(checked.name), checked));
+        const alike = usable.get(checked.name);
+        if (alike === undefined) usable.set(checked.name, [checked]);
+        else alike.push(checked);
       } catch (error) {
         this.ports.events.refused(error instanceof Error ? error.message : 'it cannot be read');
       }
     }
-    return usable;
+    return new Map([...usable].map(([name, alike]) => [name, merged(alike)]));
   }
 
   /** Brings the table to what is told of a node, unless it has changed too often lately. */
@@ -177,15 +180,22 @@ function isSame(one: Member | undefined, other: Member | undefined): boolean {
   return one.listed === other.listed && JSON.stringify(one.record) === JSON.stringify(other.record);
 }
 
-/** Two records of one name: whatever their order in the list, the same one leads, and the places of both are tried. */
-function merged(one: NodeRecord | undefined, other: NodeRecord): NodeRecord {
-  if (one === undefined) return other;
-  const [first, second] = JSON.stringify(one) < JSON.stringify(other) ? [one, other] : [other, one];
-  const known = new Set(first.locations.map(textOf));
-  return {
-    ...first,
-    locations: [...first.locations, ...second.locations.filter((place) => !known.has(textOf(place)))],
-  };
+/** Records of one name: whatever their order in the list, the same one leads, and the places of the others are tried too. */
+function merged(alike: readonly NodeRecord[]): NodeRecord {
+  const [leading, ...others] = alike.length === 1 ? alike : inOneOrder(alike);
+  if (leading === undefined) throw new RangeError('There is no record to merge.');
+  if (others.length === 0) return leading;
+  const places = new Map(leading.locations.map((place) => [textOf(place), place]));
+  for (const place of others.flatMap(({ locations }) => locations)) {
+    if (!places.has(textOf(place))) places.set(textOf(place), place);
+  }
+  return { ...leading, locations: [...places.values()].slice(0, MOST_LOCATIONS) };
+}
+
+function inOneOrder(records: readonly NodeRecord[]): NodeRecord[] {
+  const texts = new Map(records.map((record) => [record, JSON.stringify(record)]));
+  const textOfRecord = (record: NodeRecord): string => texts.get(record) ?? '';
+  return records.toSorted((one, other) => (textOfRecord(one) < textOfRecord(other) ? -1 : 1));
 }
 
 function textOf({ driver, host, port }: Place): string {

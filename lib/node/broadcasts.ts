@@ -72,6 +72,8 @@ interface Addressee {
   readonly target: Target;
   readonly node: string;
   readonly key: unknown;
+  /** Why there is nobody behind it. */
+  readonly missing?: GenRpcError | undefined;
 }
 
 export class Broadcasts {
@@ -114,11 +116,12 @@ export class Broadcasts {
     return [addressees, ...((named ? rest : given) as unknown as Rest)];
   }
 
-  /** Where nobody is known, the call of nobody says so. */
+  /** Where nobody is known, one says so: it does not become the call of whoever comes first. */
   private addressees(target: Target): Addressee[] {
     const nodes = this.ports.calls.nodesOf(target);
     if (nodes.length > 0) return nodes.map((one) => ({ target: one, node: one.node, key: one.key }));
-    return [{ target, node: 'module' in target ? target.module : target.node, key: target.key }];
+    const missing = this.ports.calls.nobodyOf(target);
+    return [{ target, node: 'module' in target ? target.module : target.node, key: target.key, missing }];
   }
 
   private message(name: string, message: unknown, { headers, ordered = false }: CastOptions): Invocation {
@@ -146,7 +149,8 @@ export class Broadcasts {
       if (missing === 0) return resolve(outcomes);
       addressees.forEach((addressee, index) => {
         const part = new Part<T>(addressee, index, this.ports.clock, ended);
-        this.ports.calls.request(addressee.target, invocation, options, part);
+        if (addressee.missing !== undefined) part.failed(addressee.missing);
+        else this.ports.calls.request(addressee.target, invocation, options, part);
       });
     });
   }

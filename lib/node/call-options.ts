@@ -114,3 +114,8 @@ export function noStream(what: string): GenRpcError {
 export function cancelledError(invocation: Invocation, maybeExecuted: boolean): GenRpcError {
   return new GenRpcError('cancelled', `${joinRoute(invocation.name)} was cancelled by its caller.`, { maybeExecuted });
 }
+
+export function orderedWithoutKey(name: string): GenRpcError {
+  const message = `Ordered casts to ${name}, which is no single node, need a key: those of one key go to one node.`;
+  return new GenRpcError('invalid_argument', message);
+}

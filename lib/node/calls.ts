@@ -2,7 +2,7 @@
 import type { Dispatcher } from '../client/dispatcher.js';
 import { PendingCall, tellFailure, type Cancel, type ReplySink } from '../client/pending-calls.js';
 import type { CastOutcome } from '../client/queued-cast.js';
-import { choiceOf, type Choice, type NodeTarget, type Target } from '../client/target.js';
+import { choiceOf, versioned, type Choice, type NodeTarget, type Target } from '../client/target.js';
 import type { Deadlines } from '../connection/deadlines.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { isArgumentList, type FunctionName, type FunctionNames, type Invocation } from '../protocol/invocation.js';
@@ -16,6 +16,7 @@ import {
   isTimeout,
   noStream,
   nothingLeft,
+  orderedWithoutKey,
   streamAmong,
   type CallOptions,
   type CastOptions,
@@ -29,6 +30,8 @@ import { EndableRequest, WatchedSignals } from './until-aborted.js';
 export interface CallsParts extends ChosenCallPorts {
   readonly node: string;
   readonly callTimeout: number;
+  /** ms: what discovery has for its first word, where somebody waits for it. */
+  readonly connectTimeout: number;
   readonly deadlines: Deadlines;
   readonly names: FunctionNames;
   readonly dispatcher: Dispatcher;
@@ -136,6 +139,12 @@ export class Calls {
     return this.parts.picker.all(choice).map((node) => ({ node, key: choice.key }));
   }
 
+  /** Why the target stands for no node; `undefined` for one that is a node. */
+  nobodyOf(target: Target): GenRpcError | undefined {
+    const choice = choiceOf(target);
+    return choice === undefined ? undefined : nobody(choice, this.parts.directory);
+  }
+
   /** @throws GenRpcError `invalid_argument` for names and arguments that cannot travel. */
   invocation(module: ModuleRef, fn: string, args: unknown, options: CastOptions): Invocation {
     if (!isArgumentList(args)) throw invalidArguments(args);
@@ -198,6 +207,10 @@ export class Calls {
   private send(request: Request, sink: ReplySink): Cancel {
     const choice = choiceOf(request.target);
     if (choice === undefined) return this.sendTo(request.target as NodeTarget, request, sink);
+    if (this.closed !== undefined) {
+      tellFailure(sink, this.closed, request.invocation, this.parts.journal);
+      return () => false;
+    }
     const wanted = versioned(choice, request.invocation.name);
     const callNode: CallNode = (attempt, node, to) => this.sendTo({ node, key: choice.key }, attempt, to);
     return new ChosenCall(wanted, request, sink, callNode, this.parts).start();
@@ -233,7 +246,9 @@ export class Calls {
     if (invocation.ordered === true && choice.key === undefined) throw orderedWithoutKey(choice.name);
     const wanted = versioned(choice, invocation.name);
     let failure: GenRpcError | undefined;
-    for (const node of this.picks(wanted, new Set())) {
+    // Another node would run it while those before it still wait here.
+    const most = invocation.ordered === true ? 1 : MOST_NODES;
+    for (const node of this.picks(wanted, new Set(), most)) {
       try {
         return this.postTo({ node, key: choice.key }, invocation, outcome);
       } catch (error) {
@@ -245,8 +260,8 @@ export class Calls {
   }
 
   /** A few nodes, each chosen when the one before would not do. */
-  private *picks(choice: Choice, tried: Set<string>): Iterable<string> {
-    while (tried.size < MOST_NODES) {
+  private *picks(choice: Choice, tried: Set<string>, most = MOST_NODES): Iterable<string> {
+    while (tried.size < most) {
       const node = this.parts.picker.pick(choice, tried);
       if (node === undefined) return;
       tried.add(node);
@@ -261,6 +276,8 @@ export class Calls {
   private async connectToSome(target: Target, gaveUp?: AbortSignal): Promise<void> {
     const choice = choiceOf(target);
     if (choice === undefined) return this.connectTo(target as NodeTarget, gaveUp);
+    if (this.nodesOf(target).length === 0) await this.parts.directory.firstWord(this.parts.connectTimeout);
+    if (this.closed !== undefined) throw this.closed;
     const tried = new Set<string>();
     let failure: GenRpcError | undefined;
     for (const node of this.picks(choice, tried)) {
@@ -278,15 +295,4 @@ export class Calls {
     if (target.node === this.parts.node) return;
     await currentCalls.outside(() => this.parts.dispatcher.resolve(target).connect(gaveUp));
   }
-}
-
-/** A call of the module itself goes where its version is. */
-function versioned(choice: Choice, { module, version }: FunctionName): Choice {
-  const isAlike = choice.kind === 'module' && choice.version === '' && choice.name === module && version !== '';
-  return isAlike ? { ...choice, version } : choice;
-}
-
-function orderedWithoutKey(name: string): GenRpcError {
-  const message = `Ordered casts to ${name}, which is no single node, need a key: those of one key go to one node.`;
-  return new GenRpcError('invalid_argument', message);
 }

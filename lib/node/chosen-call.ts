@@ -6,6 +6,7 @@ import type { Choice } from '../client/target.js';
 import type { Journal } from '../connection/journal.js';
 import type { Clock } from '../ports/clock.js';
 import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import { CALLERS_FAULT } from './call-options.js';
 import type { Directory } from './directory.js';
 import type { Request } from './retry.js';
 import type { WaitingCalls } from './waiting-calls.js';
@@ -73,9 +74,7 @@ export class ChosenCall implements ReplySink {
   }
 
   failed(error: GenRpcError): void {
-    const { ejections } = this.ports;
-    if (NODE_FAILURES.has(error.code)) ejections.failed(this.node);
-    else if (error.code !== 'cancelled') ejections.succeeded(this.node);
+    this.judge(error);
     if (this.mayGoOn(error)) this.next(error);
     else this.sink.failed(error);
   }
@@ -84,6 +83,14 @@ export class ChosenCall implements ReplySink {
   end(reason: GenRpcError): void {
     this.stopWaiting();
     this.fail(reason);
+  }
+
+  /** A node that discovery has dropped meanwhile is nobody to keep in mind; what never got there says nothing of it. */
+  private judge({ code, maybeExecuted }: GenRpcError): void {
+    const { ejections, directory } = this.ports;
+    if (directory.membership.get(this.node) === undefined) return;
+    if (NODE_FAILURES.has(code)) ejections.failed(this.node);
+    else if (maybeExecuted || !(code === 'cancelled' || CALLERS_FAULT.has(code))) ejections.succeeded(this.node);
   }
 
   /** It was not started there, nothing of it is gone, and there is time. */
@@ -98,7 +105,13 @@ export class ChosenCall implements ReplySink {
     const { picker, clock, journal } = this.ports;
     const { request, tried } = this;
     const remaining = request.deadlineAt - clock.now();
-    const node = remaining > 0 && tried.size < MOST_NODES ? picker.pick(this.choice, tried) : undefined;
+    let node: string | undefined;
+    try {
+      node = remaining > 0 && tried.size < MOST_NODES ? picker.pick(this.choice, tried) : undefined;
+    } catch (error) {
+      // Its key cannot be encoded.
+      return this.fail(error as GenRpcError);
+    }
     if (node === undefined) return this.nobodyLeft(failure ?? nobody(this.choice, this.ports.directory), remaining);
     if (tried.size > 0) journal.count('call_failed_over');
     tried.add(node);

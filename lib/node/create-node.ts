@@ -132,7 +132,7 @@ interface Ways {
 }
 
 function callsOf({ options, self, clock, journal, deadlines }: Shared, ways: Ways): Calls {
-  const { name: node, callTimeout, retry, ejection } = options;
+  const { name: node, callTimeout, connectTimeout, retry, ejection } = options;
   const { directory, dispatcher, local } = ways;
   const { random } = self;
   const waiting = new WaitingCalls();
@@ -147,7 +147,7 @@ function callsOf({ options, self, clock, journal, deadlines }: Shared, ways: Way
     isDown: (other) => other !== node && dispatcher.isDown(other),
   });
   return new Calls({
-    ...{ node, callTimeout, clock, journal, deadlines, waiting, picker, ejections, ...ways },
+    ...{ node, callTimeout, connectTimeout, clock, journal, deadlines, waiting, picker, ejections, ...ways },
     names: new FunctionNames(),
     retries: retry === undefined ? undefined : new Retries(retry, { clock, random, journal, waiting }),
   });

@@ -14,7 +14,7 @@ import { Membership, type Member } from '../discovery/membership.js';
 import type { Clock } from '../ports/clock.js';
 import type { Files } from '../ports/files.js';
 import { GenRpcError } from '../protocol/errors.js';
-import { hostOf } from '../protocol/node-name.js';
+import { hostOf, printable } from '../protocol/node-name.js';
 
 /** A node that discovery knows. */
 export interface MemberInfo {
@@ -75,7 +75,7 @@ export class Directory {
       problemOf: (record) => this.problemOf(record),
       events: {
         changed: (_, now, before) => this.changed(now, before),
-        read: () => this.wake(),
+        read: () => this.heard(),
         refused: (why) => journal.note('discovery_record_refused', () => `Discovery told of no usable node: ${why}.`),
         failed: (cause) => this.failed(cause),
         doubted: () => journal.note('discovery_doubted', () => 'Discovery told of no nodes at all: it is asked again.'),
@@ -91,7 +91,7 @@ export class Directory {
   /** Listens to the source from now on. */
   start(): void {
     if (this.cache !== undefined) this.membership.restore(this.cache.read());
-    this.parts.source.watch?.(this.membership);
+    this.watch().catch((cause: unknown) => this.membership.failed(asError(cause)));
   }
 
   /** Does the source tell of all nodes, or only where one of them is? */
@@ -101,7 +101,8 @@ export class Directory {
 
   /** Has the source said nothing at all yet, neither which nodes there are nor that it cannot tell? */
   get isAwaited(): boolean {
-    return this.isWatched && this.membership.ageMs === undefined && this.lastFailure === undefined;
+    const hasSpoken = this.membership.ageMs !== undefined || this.lastFailure !== undefined;
+    return this.isWatched && !hasSpoken && this.closed === undefined;
   }
 
   /** What is known, in a sentence or two, for whoever finds nobody. */
@@ -119,45 +120,51 @@ export class Directory {
     return [...this.membership.all()].map((member) => this.infoOf(member));
   }
 
-  /** Tells others of this node; again, of what has changed. Resolves once they can know. */
+  /**
+   * Tells others of this node; again, of what has changed. Resolves once they can know.
+   * @throws GenRpcError (as a rejection) where the source throws, which is noted.
+   */
   async register(own: NodeRecord): Promise<void> {
     if (this.closed !== undefined) return;
     this.own = own;
-    await this.parts.source.register?.(own);
+    try {
+      await this.parts.source.register?.(own);
+    } catch (cause) {
+      this.noteThrown('tell of this node', cause);
+      throw new GenRpcError('external_source_error', `Discovery cannot tell of this node: ${asError(cause).message}`, {
+        cause,
+      });
+    }
   }
 
-  /** Calls go elsewhere from now on. */
+  /** Does the source tell others of this node? */
+  get isTold(): boolean {
+    return this.own !== undefined && this.parts.source.register !== undefined;
+  }
+
+  /** Calls go elsewhere from now on. Never rejects: whoever leaves has no use for it. */
   async deregister(): Promise<void> {
     if (this.own === undefined) return;
     this.own = undefined;
-    await this.parts.source.deregister?.();
+    try {
+      await this.parts.source.deregister?.();
+    } catch (cause) {
+      this.noteThrown('take back what it told of this node', cause);
+    }
   }
 
   /** Resolves once the source has told of the nodes. @throws GenRpcError (as a rejection) when it does not in time. */
-  read(ms: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const end = (): void => {
-        timer.cancel();
-        this.waiting.delete(look);
-      };
-      const look = (): void => {
-        if (this.membership.ageMs === undefined) return;
-        end();
-        resolve();
-      };
-      const timer = this.parts.clock.after(
-        ms,
-        () => {
-          end();
-          const why = this.lastFailure === undefined ? 'It has said nothing.' : this.lastFailure.message;
-          const message = `Discovery has told of no nodes within ${ms} ms, and membership.required is set. ${why}`;
-          reject(new GenRpcError('external_source_error', message, { cause: this.lastFailure }));
-        },
-        true,
-      );
-      this.waiting.add(look);
-      look();
-    });
+  async read(ms: number): Promise<void> {
+    await this.within(ms, () => this.membership.ageMs === undefined && this.closed === undefined);
+    if (this.membership.ageMs !== undefined) return;
+    const why = this.lastFailure === undefined ? 'It has said nothing.' : this.lastFailure.message;
+    const message = `Discovery has told of no nodes within ${ms} ms, and membership.required is set. ${why}`;
+    throw new GenRpcError('external_source_error', message, { cause: this.lastFailure });
+  }
+
+  /** Resolves once the source has said anything at all, or has had so many ms for it. */
+  firstWord(ms: number): Promise<void> {
+    return this.within(ms, () => this.isAwaited);
   }
 
   /** A node has its first connection from here, or has lost its last. */
@@ -169,15 +176,52 @@ export class Directory {
 
   /** Nothing is told or heard from here on. Safe to repeat. */
   close(): Promise<void> {
-    this.closed ??= this.end();
+    this.closed ??= Promise.resolve().then(() => this.end());
     return this.closed;
   }
 
   private async end(): Promise<void> {
     this.membership.close();
     this.cache?.close();
+    this.wake();
     await this.deregister();
-    await this.parts.source.close?.();
+    try {
+      await this.parts.source.close?.();
+    } catch (cause) {
+      this.noteThrown('be closed', cause);
+    }
+  }
+
+  /** Whatever a source does that somebody else has written: what it throws is a rejection here. */
+  private async watch(): Promise<void> {
+    const watching: unknown = this.parts.source.watch?.(this.membership);
+    await (watching as Promise<unknown> | undefined);
+  }
+
+  private within(ms: number, isMissing: () => boolean): Promise<void> {
+    if (!isMissing()) return Promise.resolve();
+    return new Promise((resolve) => {
+      const end = (): void => {
+        timer.cancel();
+        this.waiting.delete(look);
+        resolve();
+      };
+      const look = (): void => {
+        if (!isMissing()) end();
+      };
+      const timer = this.parts.clock.after(ms, end, true);
+      this.waiting.add(look);
+    });
+  }
+
+  private noteThrown(doing: string, cause: unknown): void {
+    const message = (): string => `Discovery cannot ${doing}: ${asError(cause).message}`;
+    this.parts.journal.note('discovery_failed', message);
+  }
+
+  private heard(): void {
+    this.lastFailure = undefined;
+    this.wake();
   }
 
   private failed(cause: Error): void {
@@ -197,7 +241,8 @@ export class Directory {
     if (record.name === self) return undefined;
     const places = this.placesOf(record);
     if (!places.some(({ driver }) => drivers.has(driver))) {
-      return `it is to be reached over ${places.map(({ driver }) => driver).join(', ')}, and there are: ${[...drivers].join(', ')}`;
+      const wanted = places.map(({ driver }) => printable(driver)).join(', ');
+      return `it is to be reached over ${wanted}, and there are: ${[...drivers].join(', ')}`;
     }
     const own = this.own === undefined ? [] : this.placesOf(this.own);
     const isOwn = places.every((place) => own.some((other) => isSamePlace(place, other)));
@@ -243,6 +288,10 @@ export class Directory {
   private placesOf({ name, locations }: NodeRecord): Location[] {
     return locations.map((told) => located(hostOf(name), this.parts.fallback, told));
   }
+}
+
+function asError(thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(printable(thrown));
 }
 
 function isSamePlace(one: Location, other: Location): boolean {

@@ -68,6 +68,8 @@ export class Lifecycle {
   }
 
   async listen(): Promise<Endpoint | undefined> {
+    const { membership, connectTimeout } = this.parts.options;
+    if (membership.required) await this.parts.directory.read(connectTimeout);
     this.listening ??= this.startListening().catch((error: unknown) => {
       // What was in the way may be gone when somebody tries again.
       this.listening = undefined;
@@ -85,7 +87,7 @@ export class Lifecycle {
     this.advertising = true;
     this.parts.clock.soon(() => {
       this.advertising = false;
-      void this.advertise();
+      void this.advertise().catch(() => {});
     });
   }
 
@@ -100,7 +102,7 @@ export class Lifecycle {
     const { clock, server } = this.parts;
     this.intakeEnds = true;
     const ms = this.periodOf(gracePeriod);
-    await this.leave();
+    if (this.parts.directory.isTold) await this.leave();
     if (ms !== undefined) await this.within(ms, server.drain());
     const reason = this.reason();
     const late = clock.after(LAST_FRAMES_MS, () => server.abort(reason), true);
@@ -148,14 +150,15 @@ export class Lifecycle {
   private async join(): Promise<void> {
     const { directory, options } = this.parts;
     const known = this.advertise();
+    known.catch(() => {});
     if (!options.membership.required) return;
-    await directory.read(options.connectTimeout);
     await this.within(options.connectTimeout, known);
   }
 
+  /** What goes wrong is noted; the rejection is for whoever cannot do without. */
   private advertise(): Promise<void> {
     const { directory, options, registry, incarnation } = this.parts;
-    if (options.advertise === undefined || this.state.name !== 'open') return Promise.resolve();
+    if (options.advertise === undefined || this.phase !== 'open') return Promise.resolve();
     const { name, advertise } = options;
     const modules = registry.listed();
     const own = advertised({ name, incarnation, options: advertise, places: this.places, modules });
@@ -173,13 +176,16 @@ export class Lifecycle {
 
   /** Functions that still run may call other nodes: those calls are the last to go. */
   private async finish(): Promise<void> {
-    const { server, dispatcher, local, calls } = this.parts;
-    await this.leave();
+    const { server, dispatcher, local, calls, directory } = this.parts;
     local.drain();
+    // Whoever is still sent here finds an open door.
+    if (directory.isTold) await this.leave();
     await server.drain();
     await local.idle();
-    await calls.idle();
-    await dispatcher.drain();
+    do {
+      await calls.idle();
+      await dispatcher.drain();
+    } while (calls.waitingCalls > 0);
   }
 
   private async closeParts(): Promise<void> {

@@ -99,8 +99,8 @@ export class MembershipOptions {
   cacheFile?: string;
 
   /**
-   * `true`: `listen` fails with `external_source_error` where the source has told of no nodes, and of this one, within
-   * `connectTimeout`. Default false: the node starts, and goes on asking.
+   * `true`: `listen` fails with `external_source_error` where the source does not tell which nodes there are within
+   * `connectTimeout`, and waits as long for it to tell of this one. Default false: the node starts, and goes on asking.
    */
   @Optional()
   @IsBoolean({ message: 'true or false' })

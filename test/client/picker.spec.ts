@@ -3,10 +3,11 @@ import { describe, expect, it } from 'vitest';
 import { Candidates } from '../../lib/client/candidates.js';
 import { Ejections } from '../../lib/client/ejections.js';
 import { Picker } from '../../lib/client/picker.js';
-import { choiceOf, type Choice, type Target } from '../../lib/client/target.js';
+import { choiceOf, versioned, type Choice, type Target } from '../../lib/client/target.js';
 import { Journal } from '../../lib/connection/journal.js';
 import type { ModuleRecord, NodeRecord } from '../../lib/discovery/discovery.js';
 import { Membership } from '../../lib/discovery/membership.js';
+import { FunctionNames } from '../../lib/protocol/invocation.js';
 import { hashKey } from '../../lib/protocol/key-hash.js';
 import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';
 import { silentLog } from '../../lib/ports/log.js';
@@ -126,6 +127,24 @@ describe('who will do', () => {
 
   it.each([[{ node: 'a@h' }], [{ node: 'no name' }], [{ node: '' }]])('is no choice for %j', (target) => {
     expect(choiceOf(target)).toBeUndefined();
+  });
+});
+
+describe('a choice', () => {
+  it('of a module is not that of nodes of the same name', () => {
+    const { picker } = new Scene(node('math', { modules: [] }), node('other'));
+    expect(picker.all(MATH)).toEqual(['other@h']);
+    expect(picker.all(choice({ node: 'math' }))).toEqual(['math@h']);
+    expect(picker.all(MATH)).toEqual(['other@h']);
+  });
+
+  it('wants the version of the call only where that is a call of the module itself', () => {
+    const { module: called, fn, version } = { module: 'math', fn: 'add', version: '2.0.0' };
+    const name = new FunctionNames().resolve(called, fn, version);
+    expect(versioned(MATH, name)).toMatchObject({ version });
+    expect(versioned(choice({ module: 'shop' }), name)).toMatchObject({ version: '' });
+    expect(versioned(choice({ module: 'math', version: '^1' }), name)).toMatchObject({ version: '^1' });
+    expect(versioned(choice({ node: 'math' }), name)).toMatchObject({ version: '' });
   });
 });
 
@@ -264,6 +283,19 @@ describe('ejection', () => {
     await scene.clock.advance(1500);
     expect(scene.ejections.has('n0@h')).toBe(false);
     expect(scene.journal.countOf('node_ejected')).toBe(2);
+  });
+
+  it('is not longer for failures of calls that were under way when it began, and forgotten with its node', async () => {
+    const scene = new Scene(...named(2));
+    failed(scene, 'n0@h', 10);
+    expect(scene.journal.countOf('node_ejected')).toBe(1);
+    await scene.clock.advance(1000);
+    expect(scene.ejections.has('n0@h')).toBe(false);
+    failed(scene, 'n0@h', 1);
+    scene.ejections.forget('n0@h');
+    expect(scene.ejections.has('n0@h')).toBe(false);
+    failed(scene, 'n0@h', 2);
+    expect(scene.ejections.has('n0@h')).toBe(false);
   });
 
   it('never leaves nobody', () => {

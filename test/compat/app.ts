@@ -6,7 +6,6 @@ import { NestFactory } from '@nestjs/core';
 import { ClientProxy, ClientsModule, MessagePattern, type MicroserviceOptions, Payload } from '@nestjs/microservices';
 import {
   GenRpcClient,
-  type GenRpcClientOptions,
   GenRpcModule,
   GenRpcNode,
   GenRpcServer,
@@ -67,7 +66,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** With a client of its own, one on the module's node, and that node itself. */
-export function webModule(options: GenRpcClientOptions & { target: string }): Type {
+export function webModule(options: { name?: string; secret: string; target: string; clientPort?: number }): Type {
   const { target, ...rest } = options;
   @Module({
     imports: [

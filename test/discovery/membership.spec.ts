@@ -69,6 +69,9 @@ const HOSTILE: Hostile[] = [
     at('a@h', 1, { modules: Array(10_000).fill({ name: 'm', versions: [] }) }),
     '10000 of them',
   ],
+  ['a driver that is no text', { name: 'a@h', locations: [{ driver: '\ud800' }] }, 'its driver must be text'],
+  ['too many versions', at('a@h', 1, { modules: [{ name: 'm', versions: Array(101).fill('') }] }), 'got 101 of them'],
+  ['a priority that is too low', at('a@h', 1, { priority: 65_536 }), 'its priority must be a whole number'],
   ['a priority that is none', at('a@h', 1, { priority: -1 }), 'its priority must be a whole number'],
   ['a weight that is none', at('a@h', 1, { weight: Infinity }), 'its weight must be a whole number'],
   ['what is not wanted here', at('unwanted@h'), 'unwanted@h: nobody wants it'],
@@ -261,5 +264,23 @@ describe('the table of members', () => {
       ['10.0.0.1:5000', '10.0.0.1:6000'],
       ['10.0.0.1:5000', '10.0.0.1:6000'],
     ]);
+  });
+
+  it('D-10 makes one node of many records of one name, and is not changed by another order of them', () => {
+    const ports = [5000, 6000, 7000, 8000];
+    const table = new Table();
+    table.tell(...ports.map((port) => at('a@h', port)));
+    for (const first of ports) {
+      const others = ports.filter((port) => port !== first).reverse();
+      table.tell(...[first, ...others].map((port) => at('a@h', port)));
+    }
+    expect(table.changes).toEqual(['+a@h']);
+    expect(table.placesOf('a@h')).toEqual(ports.map((port) => `10.0.0.1:${port}`));
+  });
+
+  it('D-07 tries no more places of a node for being told of it ten thousand times', () => {
+    const table = new Table();
+    table.tell(...Array.from({ length: 10_000 }, (_, n) => at('a@h', 1 + n)));
+    expect(table.placesOf('a@h')).toHaveLength(16);
   });
 });

@@ -64,8 +64,8 @@ describe('K-01 connecting, proving, closing', { timeout: SOAK ? 600_000 : 60_000
     await using cluster = new Cluster({ driver: 'tcp', ports: { log: silentLog, clock } });
     const b = await cluster.start('b', { admission: ADMISSION });
     await leavesNothing(b, clock, async (index) => {
-      const ports = { discovery: cluster.discovery, clock };
-      const node = createNode({ name: `n${index}@127.0.0.1`, secret: SECRET, listen: false }, ports);
+      const { discovery } = cluster;
+      const node = createNode({ name: `n${index}@127.0.0.1`, secret: SECRET, listen: false, discovery }, { clock });
       await node.connect(b.name);
       if (index % 2 === 0) await node.close();
       else node.abort();

@@ -5,6 +5,7 @@ import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { Target } from '../../lib/client/target.js';
 import { Cluster, DRIVERS, type ClusterSettings, type NodeSettings } from '../support/cluster.js';
 import { until } from '../support/door.js';
+import { RawServer } from '../support/raw-peer.js';
 import { recordOf, ToldDiscovery } from '../support/told-discovery.js';
 
 const WHO: Target = { module: 'who' };
@@ -268,6 +269,49 @@ describe('a call of a module', () => {
     ]);
   });
 
+  it('is refused once its node is closed, also where it would wait for somebody to call', async () => {
+    await using town = await Town.of([]);
+    await town.caller.close();
+    const waiting = town.caller.call(WHO, 'who', 'am', [], { waitForReady: true });
+    await expect(waiting).rejects.toMatchObject({ code: 'cancelled', maybeExecuted: false });
+    await expect(town.caller.call(WHO, 'who', 'am')).rejects.toMatchObject({ code: 'cancelled' });
+  });
+
+  it('with a key that cannot be one fails for itself alone, whoever is known', async () => {
+    await using town = await Town.of(['a']);
+    for (const module of ['who', 'nobody']) {
+      const target = { module, key: () => {} };
+      await expect(town.caller.call(target, 'who', 'am')).rejects.toMatchObject({ code: 'encode_error' });
+      const { outcomes } = await town.caller.multicall([target, 'a'], 'who', 'am');
+      expect(outcomes).toMatchObject([{ ok: false }, { ok: true, value: 'a' }]);
+    }
+  });
+
+  it('goes on to another node while its own drains', async () => {
+    await using hole = await RawServer.listen('tcp', () => {});
+    await using town = await Town.of([]);
+    await town.add('b', { priority: 1 });
+    town.add('hole', { locations: [{ host: '127.0.0.1', port: hole.port }] }).catch(() => {});
+    await until(() => town.caller.members().length === 2);
+    const call = town.caller.call(WHO, 'who', 'am');
+    await until(() => hole.peers.length > 0);
+    const drained = town.caller.drain(10_000);
+    hole.peers[0]?.reset();
+    await expect(call).resolves.toBe('b');
+    await drained;
+  });
+
+  it('keeps nobody in mind who is gone', async () => {
+    await using town = await Town.of(['a'], {}, { ejection: { failures: 1, min: 60_000, max: 60_000 } });
+    const call = town.caller.call(WHO, 'who', 'never').catch((error: unknown) => error);
+    await until(() => town.ran.length === 1);
+    town.discovery.tell({ name: 'other@127.0.0.1', locations: [{}], modules: [] });
+    town.kill('a');
+    await expect(call).resolves.toMatchObject({ code: 'connection_lost' });
+    expect(town.caller.members().map(({ name }) => name)).toEqual(['other@127.0.0.1']);
+    expect(town.caller.stats().counts).not.toHaveProperty('node_ejected');
+  });
+
   it('shares one deadline with all nodes that it goes to', async () => {
     await using town = await Town.of(['a', 'b', 'c'], { virtual: { seed: 3 } });
     const call = town.caller.call(WHO, 'who', 'never', [], { timeout: 500 }).catch((error: unknown) => error);
@@ -276,6 +320,100 @@ describe('a call of a module', () => {
     await town.cluster.clock?.advance(100);
     await expect(call).resolves.toMatchObject({ code: 'timeout', maybeExecuted: true });
     expect(town.ran).toHaveLength(1);
+  });
+});
+
+describe('a call of a module by a key whose node is known to be down', () => {
+  /** `caller` has met with `hole`, which nobody reaches; `key` belongs there, and to `a` after it. */
+  async function withHole(): Promise<{ town: Town; target: Target }> {
+    const town = await Town.of(['a'], {}, { reconnect: { min: 60_000, max: 60_000 } });
+    await town.add('hole', { locations: [{ host: '127.0.0.1', port: 1 }] });
+    const keys = Array.from({ length: 100 }, (_, key): Target => ({ module: 'who', key }));
+    const target = keys.find((one) => town.caller.choose(one) === 'hole@127.0.0.1') ?? expect.fail('no key');
+    await town.caller.call(target, 'who', 'am');
+    expect(town.caller.stats().counts).toMatchObject({ dial_failed: 1 });
+    return { town, target };
+  }
+
+  it('is cancelled on the node that it went on to', async () => {
+    const { town, target } = await withHole();
+    await using _ = town;
+    const giveUp = new AbortController();
+    const call = town.caller.call(target, 'who', 'never', [], { signal: giveUp.signal });
+    const ended = expect(call).rejects.toMatchObject({ code: 'cancelled', maybeExecuted: true });
+    await until(() => town.ran.includes('a@127.0.0.1'));
+    giveUp.abort();
+    await ended;
+    expect(town.caller.stats().pendingCalls).toBe(0);
+  });
+
+  it('goes nowhere else with an argument that is a stream', async () => {
+    const { town, target } = await withHole();
+    await using _ = town;
+    const numbers = (async function* () {
+      yield 1;
+    })();
+    await expect(town.caller.call(target, 'who', 'am', [numbers])).rejects.toMatchObject({ code: 'node_down' });
+  });
+});
+
+describe('a node that fails calls of a module', () => {
+  const EJECTION = { failures: 2, min: 60_000, max: 60_000 };
+
+  async function failingTown(): Promise<{ town: Town; fail: () => Promise<unknown> }> {
+    const town = await Town.of(['a'], { virtual: { seed: 4 } }, { ejection: EJECTION });
+    const fail = async (): Promise<unknown> => {
+      const call = town.caller
+        .call(WHO, 'who', 'never', [], { timeout: 50 })
+        .catch(({ code }: { code: string }) => code);
+      await town.cluster.clock?.advance(100);
+      return call;
+    };
+    return { town, fail };
+  }
+
+  async function succeed(town: Town): Promise<void> {
+    const call = town.caller.call(WHO, 'who', 'am');
+    await town.cluster.clock?.advance(10);
+    await call;
+  }
+
+  it('so often in a row gets none for a while, as long as there is another', async () => {
+    const { town, fail } = await failingTown();
+    await using _ = town;
+    await expect(fail()).resolves.toBe('timeout');
+    await fail();
+    expect(town.caller.stats().counts).toMatchObject({ node_ejected: 1 });
+    await succeed(town);
+    await fail();
+    await fail();
+    await town.add('b');
+    const answers = town.askAll(10);
+    await town.cluster.clock?.advance(1000);
+    await expect(answers).resolves.toEqual(new Set(['b']));
+  });
+
+  it('only now and then is not passed over; what was wrong with a call itself is no success', async () => {
+    const { town, fail } = await failingTown();
+    await using _ = town;
+    await fail();
+    await succeed(town);
+    await fail();
+    expect(town.caller.stats().counts).not.toHaveProperty('node_ejected');
+    await expect(town.caller.call(WHO, 'who', 'am', [() => {}])).rejects.toMatchObject({ code: 'encode_error' });
+    await fail();
+    expect(town.caller.stats().counts).toMatchObject({ node_ejected: 1 });
+  });
+
+  it('is called at once when discovery tells of it, by whoever waits for one', async () => {
+    await using town = await Town.of([], { virtual: { seed: 4 } });
+    town.tell();
+    const call = town.caller.call(WHO, 'who', 'am', [], { waitForReady: true });
+    await town.cluster.clock?.advance(100);
+    await town.add('a');
+    await town.cluster.clock?.advance(10);
+    expect(town.ran).toEqual(['a@127.0.0.1']);
+    await expect(call).resolves.toBe('a');
   });
 });
 
@@ -296,6 +434,19 @@ describe('a cast to a module', () => {
     await until(() => town.ran.length === 20);
     const home = town.ran[0]?.slice(0, 1);
     expect(town.ran).toEqual(Array.from({ length: 20 }, (_, n) => `${home} ${n}`));
+  });
+
+  it('that is ordered waits for its node, and overtakes no other one by way of another node', async () => {
+    await using hole = await RawServer.listen('tcp', () => {});
+    await using town = await Town.of(['b'], {}, { maxQueuedCasts: 2 });
+    await town.add('hole', { priority: 0, locations: [{ host: '127.0.0.1', port: hole.port }] });
+    await town.add('b', { priority: 1 });
+    const cast = (text: string, ordered: boolean): boolean =>
+      town.caller.cast({ ...WHO, key: 'cart 7' }, 'who', 'told', [text], { ordered });
+    expect(['1', '2', '3'].map((text) => cast(text, true))).toEqual([true, true, false]);
+    expect(cast('any', false)).toBe(true);
+    await until(() => town.ran.length > 0);
+    expect(town.ran).toEqual(['b any']);
   });
 
   it('that nobody can take is not accepted', async () => {
@@ -327,6 +478,19 @@ describe('many nodes at once', () => {
     ]);
     expect(badNodes).toEqual(['nobody']);
     expect(town.caller.abcast([nobody], 'who.told', 'x')).toEqual({ accepted: [], refused: ['nobody'] });
+  });
+});
+
+describe('many nodes at once, before one of them is known', () => {
+  it.each([{ waitForReady: true }, {}])('are none, not the one that comes first (%j)', async (options) => {
+    await using town = await Town.of([]);
+    const asked = [
+      town.caller.multicall([WHO], 'who', 'am', [], options),
+      town.caller.sbcast([WHO], 'who.told', 'x', options),
+    ];
+    await town.add('a');
+    await town.add('b');
+    await expect(Promise.all(asked)).resolves.toMatchObject([{ badNodes: ['who'] }, { good: [], bad: ['who'] }]);
   });
 });
 

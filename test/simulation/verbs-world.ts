@@ -30,7 +30,7 @@ export interface Deed {
 
 /** Most deliveries take a few ms, and now and then one is held up for longer than a new connection takes. */
 function latencyOf(random: SeededRandom): number {
-  return random.fraction() < 0.02 ? 300 : 1 + random.below(20);
+  return random.fraction() < 0.02 ? 500 : 1 + random.below(20);
 }
 
 /** Three nodes, every verb, connections that break, hang, or fall idle, and processes that end and are begun again. */
