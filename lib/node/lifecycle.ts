@@ -148,7 +148,7 @@ export class Lifecycle {
 
   /** Others learn of this node. @throws GenRpcError (as a rejection) where that is required, and does not come to pass. */
   private async join(): Promise<void> {
-    const { directory, options } = this.parts;
+    const { options } = this.parts;
     const known = this.advertise();
     known.catch(() => {});
     if (!options.membership.required) return;
