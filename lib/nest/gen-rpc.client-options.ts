@@ -54,6 +54,7 @@ export function nodeSourceOf(options: GenRpcClientOptions | GenRpcSharedClientOp
   const problems = problemsOf(options);
   if (options !== undefined && !('node' in options))
     return { owned: true, make: (makeNode) => nodeOf(options, problems, makeNode) };
+  if (options !== undefined) problems.push(...nodeProblems(options.node), ...strangersIn(options, 'node'));
   if (options === undefined || problems.length > 0) throw new GenRpcConfigError(WHERE, problems);
   return { owned: false, make: () => options.node };
 }
@@ -73,6 +74,21 @@ export function problemsOf(options: Partial<ClientOnlyOptions> | undefined, path
     problems.push({ path: `${path}errors`, expected: 'nest or gen_rpc', got: errors });
   }
   return problems;
+}
+
+/** Options of a node, say, where there is one already. */
+export function strangersIn(options: object, own: string, path = ''): Problem[] {
+  const known = ['target', 'errors', 'serializer', 'deserializer', own];
+  const strangers = Object.entries(options).filter(([key, value]) => value !== undefined && !known.includes(key));
+  const expected = `no option of this name beside ${known.join(', ')}; those of a node are said to the node`;
+  // It may be a secret.
+  return strangers.map(([key]) => ({ path: `${path}${key}`, expected }));
+}
+
+/** A node of another copy of this package will do. */
+function nodeProblems(node: GenRpcNode | undefined): Problem[] {
+  if (typeof node?.onStatus === 'function') return [];
+  return [{ path: 'node', expected: 'a GenRpcNode; leave it out for a node of its own', got: node }];
 }
 
 const makeRealNode: MakeNode = (options) => createNode(options, { log: nestLog }, WHERE);

@@ -2,7 +2,7 @@
 import { Module, type DynamicModule, type FactoryProvider, type ModuleMetadata } from '@nestjs/common';
 import { GenRpcConfigError, type Problem } from '../options/config-error.js';
 import { GenRpcNode } from '../node/gen-rpc-node.js';
-import { problemsOf, type GenRpcFeatureClient } from './gen-rpc.client-options.js';
+import { problemsOf, strangersIn, type GenRpcFeatureClient } from './gen-rpc.client-options.js';
 import { GenRpcClient } from './gen-rpc.client.js';
 import { getGenRpcClientToken } from './gen-rpc.tokens.js';
 
@@ -38,7 +38,7 @@ function providerOf({ name, ...options }: GenRpcFeatureClient): FactoryProvider<
 function problemsOfClient(client: GenRpcFeatureClient, at: number, clients: Clients): Problem[] {
   const { name } = client;
   const path = `[${at}].`;
-  const problems = problemsOf(client, path);
+  const problems = [...problemsOf(client, path), ...strangersIn(client, 'name', path)];
   const isTaken = clients.findIndex((other) => other.name === name) < at;
   if (typeof name === 'string' && name !== '' && !isTaken) return problems;
   return [{ path: `${path}name`, expected: 'a name that no other client has', got: name }, ...problems];

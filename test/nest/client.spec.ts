@@ -4,6 +4,7 @@ import { firstValueFrom, lastValueFrom, Observable, take, timeout, toArray } fro
 import { beforeEach, describe, expect, it } from 'vitest';
 import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
+import { until } from '../support/door.js';
 import { App, itemsOf, pairOf, SECRET, SERVER, signalOf, type Pair } from './support.js';
 
 /** What the handlers of a test tell it. */
@@ -220,12 +221,15 @@ describe('a producer stops when nobody waits for it', () => {
 
   it('N-56 or does not even begin, when the caller is gone before the handler returns it', async () => {
     await using pair = await pairOf(APP);
-    const subscription = pair.caller.send('late.naturals', {}).subscribe();
+    const lost = expect(itemsOf(pair.caller.send('late.naturals', {}))).rejects.toMatchObject({
+      code: 'connection_lost',
+    });
     await stage.started.promise;
-    subscription.unsubscribe();
-    await echo(pair.caller);
+    pair.caller.unwrap().abort();
+    await lost;
+    await until(() => pair.node.stats().acceptedConnections === 0);
     stage.release.resolve();
-    await echo(pair.caller);
+    await echo(pair.client());
     await idle(pair);
     expect(stage.produced).toBe(0);
     expect(pair.node.stats().runningCalls).toBe(0);

@@ -9,6 +9,7 @@ import type { GenRpcFeatureClient } from '../../lib/nest/gen-rpc.client-options.
 import { connectGenRpc } from '../../lib/nest/gen-rpc.connect.js';
 import { GenRpcModule } from '../../lib/nest/gen-rpc.module.js';
 import { getGenRpcClientToken, InjectGenRpc, InjectGenRpcClient } from '../../lib/nest/gen-rpc.tokens.js';
+import { GenRpcConfigError } from '../../lib/options/config-error.js';
 import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import { App, CapturedLogger, SECRET, SERVER } from './support.js';
@@ -195,12 +196,25 @@ describe('GenRpcModule.forFeature', () => {
       { name: 'a', target: SERVER },
       { name: 'a', target: 'nobody@' },
       { name: '', target: SERVER, errors: 'all' as 'nest' },
+      { name: 'b', target: SERVER, callTimeout: 5, secret: SECRET },
     ];
-    expect(() => GenRpcModule.forFeature(wrong)).toThrow(
-      /4 problems in GenRpcModule\.forFeature\(\)\n {2}- \[1\]\.name: .*'a'\n {2}- \[1\]\.target: .*\n {2}- \[2\]\.name: .*\n {2}- \[2\]\.errors: /,
-    );
+    const paths = ['[1].name', '[1].target', '[2].name', '[2].errors', '[3].callTimeout', '[3].secret'];
+    const said = catching(() => GenRpcModule.forFeature(wrong));
+    expect(said.problems.map(({ path }) => path)).toEqual(paths);
+    expect(said.message).toContain('6 problems in GenRpcModule.forFeature()');
+    expect(said.message).toContain('[3].callTimeout: expected no option of this name beside target, errors, serial');
+    expect(said.message).not.toContain(SECRET);
   });
 });
+
+function catching(body: () => unknown): GenRpcConfigError {
+  try {
+    body();
+  } catch (error) {
+    if (error instanceof GenRpcConfigError) return error;
+  }
+  return expect.fail('It is not refused.');
+}
 
 describe('connectGenRpc', () => {
   @Module({ ...APP, imports: [GenRpcModule.forRoot({ name: SERVER, secret: SECRET, listen: { port: 0 } })] })

@@ -369,6 +369,12 @@ describe('clients out of the container', () => {
     const wrong = { target: 'nobody@', errors: 'all' as 'nest', secret: 'short', callTimeout: 0 };
     expect(() => new GenRpcClient(wrong)).toThrow(/4 problems in new GenRpcClient\(\)/);
     const shared = { target: 'nobody@', node: {} as GenRpcNode };
-    expect(() => new GenRpcClient(shared)).toThrow(/1 problem in new GenRpcClient\(\)\n {2}- target: /);
+    expect(() => new GenRpcClient(shared)).toThrow(
+      /2 problems in new GenRpcClient\(\)\n {2}- target: .*\n {2}- node: /,
+    );
+    const missing = { target: SERVER, node: undefined as unknown as GenRpcNode, callTimeout: 5 };
+    expect(() => new GenRpcClient(missing)).toThrow(
+      /2 problems in new GenRpcClient\(\)\n {2}- node: expected a GenRpcNode.*undefined\n {2}- callTimeout: /,
+    );
   });
 });
