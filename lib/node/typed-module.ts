@@ -4,29 +4,19 @@ import type { CallOptions, CastOptions, ModuleRef } from './call-options.js';
 import type { ModuleCalls, ModuleCasts, ModuleStreams } from './module-types.js';
 import { methodsBy } from './remote-methods.js';
 
+type Verb<Options> = (
+  target: string | Target,
+  module: ModuleRef,
+  fn: string,
+  args: readonly unknown[],
+  options?: Options,
+) => unknown;
+
 /** What of a node it takes. */
 interface Verbs {
-  call(
-    target: string | Target,
-    module: ModuleRef,
-    fn: string,
-    args: readonly unknown[],
-    options?: CallOptions,
-  ): unknown;
-  stream(
-    target: string | Target,
-    module: ModuleRef,
-    fn: string,
-    args: readonly unknown[],
-    options?: CallOptions,
-  ): unknown;
-  cast(
-    target: string | Target,
-    module: ModuleRef,
-    fn: string,
-    args: readonly unknown[],
-    options?: CastOptions,
-  ): unknown;
+  readonly call: Verb<CallOptions>;
+  readonly stream: Verb<CallOptions>;
+  readonly cast: Verb<CastOptions>;
 }
 
 /** Made by `GenRpcNode#module`. What its methods return keeps its own methods: good to have for as long as the target. */
@@ -39,31 +29,25 @@ export class TypedModule<T extends object> {
 
   /** Functions that reply once. `options` are those of every call. See `GenRpcNode#call`. */
   at(target: string | Target, options?: CallOptions): ModuleCalls<T> {
-    const { verbs, module } = this;
-    const make =
-      (fn: string) =>
-      (...args: unknown[]) =>
-        verbs.call(target, module, fn, args, options);
-    return methodsBy(make) as ModuleCalls<T>;
+    return this.methods('call', target, options) as ModuleCalls<T>;
   }
 
   /** Functions whose reply is a stream. See `GenRpcNode#stream`. */
   streamFrom(target: string | Target, options?: CallOptions): ModuleStreams<T> {
-    const { verbs, module } = this;
-    const make =
-      (fn: string) =>
-      (...args: unknown[]) =>
-        verbs.stream(target, module, fn, args, options);
-    return methodsBy(make) as ModuleStreams<T>;
+    return this.methods('stream', target, options) as ModuleStreams<T>;
   }
 
   /** All functions, without waiting for a reply. See `GenRpcNode#cast`. */
   castTo(target: string | Target, options?: CastOptions): ModuleCasts<T> {
+    return this.methods('cast', target, options) as ModuleCasts<T>;
+  }
+
+  private methods(verb: keyof Verbs, target: string | Target, options: CallOptions | CastOptions | undefined): object {
     const { verbs, module } = this;
-    const make =
-      (fn: string) =>
-      (...args: unknown[]) =>
-        verbs.cast(target, module, fn, args, options);
-    return methodsBy(make) as ModuleCasts<T>;
+    return methodsBy(
+      (fn) =>
+        (...args) =>
+          verbs[verb](target, module, fn, args, options),
+    );
   }
 }
