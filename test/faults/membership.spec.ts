@@ -207,6 +207,37 @@ describe.each(SOCKET_DRIVERS)('R-15 an address that changes, over %s', (driver) 
   });
 });
 
+describe('D-10 a place that swallows everything', () => {
+  it('D-10 has its share of the time to connect, and leaves the next one the rest', async () => {
+    await using cluster = new Cluster({ virtual: { seed: 10 }, options: { connectTimeout: 5000 } });
+    const discovery = new ToldDiscovery();
+    const b = await cluster.start('b');
+    b.register('math', { add: ([x, y]: [number, number]) => x + y });
+    const a = cluster.create('a', { listen: false, discovery });
+    cluster.network.partition(['127.0.0.1'], ['10.0.0.9']);
+    discovery.tell(recordOf(b, { locations: [{ ...b.endpoints()[0], host: '10.0.0.9' }, ...b.endpoints()] }));
+    const call = a.call(B, 'math', 'add', [1, 2]);
+    await cluster.clock?.advance(2400);
+    expect(a.stats()).toMatchObject({ pendingCalls: 1, connectedNodes: 0 });
+    await cluster.clock?.advance(200);
+    await expect(call).resolves.toBe(3);
+    expect(a.stats().counts).toEqual({ dialled: 1, connected: 1 });
+  });
+
+  it('D-10 that is the only one is given up after all of it, and told as what it is', async () => {
+    await using cluster = new Cluster({ virtual: { seed: 11 }, options: { connectTimeout: 5000 } });
+    const discovery = new ToldDiscovery();
+    const a = cluster.create('a', { listen: false, discovery });
+    cluster.network.partition(['127.0.0.1'], ['10.0.0.9']);
+    discovery.tell({ name: B, locations: [{ driver: 'memory', host: '10.0.0.9', port: 1 }] });
+    const failure = a.call(B, 'math', 'add', [1, 2]).catch((error: unknown) => error);
+    await cluster.clock?.advance(4900);
+    expect(a.stats().pendingCalls).toBe(1);
+    await cluster.clock?.advance(200);
+    await expect(failure).resolves.toMatchObject({ code: 'node_down', maybeExecuted: false });
+  });
+});
+
 describe('D-06 a record that flaps', () => {
   it('D-06 has its node dialled a few times in ten seconds, not a hundred; others feel nothing', async () => {
     await using cluster = new Cluster({ virtual: { seed: 6 } });
