@@ -1,7 +1,6 @@
 /** Addresses at which no node can be: whoever writes one into a registry wants something else to be dialled. */
+import { isHost } from '../options/option-rules.js';
 import { printable } from '../protocol/node-name.js';
-
-const HOST = /^[A-Za-z0-9_.:-]{1,253}$/;
 
 /** Why nobody can be dialled there, or `undefined`. Either may be left out. */
 export function placeProblem(host: unknown, port: unknown): string | undefined {
@@ -9,8 +8,7 @@ export function placeProblem(host: unknown, port: unknown): string | undefined {
     return `a port must be from 1 to 65535, got ${printable(`port ${String(port)}`)}`;
   }
   if (host === undefined) return undefined;
-  if (typeof host !== 'string' || !HOST.test(host))
-    return `a host name or address was expected, got ${printable(host)}`;
+  if (typeof host !== 'string' || !isHost(host)) return `a host name or address was expected, got ${printable(host)}`;
   const kind = kindOf(host);
   return kind === undefined ? undefined : `${printable(host)} is ${kind} address, where no node can be`;
 }

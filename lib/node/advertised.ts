@@ -1,8 +1,7 @@
 /** What a node tells others of itself: where it is, and what can be called there. */
-import type { NodeRecord } from '../discovery/discovery.js';
+import type { ModuleRecord, NodeRecord } from '../discovery/discovery.js';
 import type { Endpoint } from '../driver/driver.js';
 import { hostOf } from '../protocol/node-name.js';
-import type { ModuleRecord } from '../server/module-registry.js';
 import type { AdvertiseOptions } from './option-groups.js';
 
 /** Where a node accepts connections, and over what. */

@@ -1,4 +1,5 @@
 /** What may be called here. Found by whole name in a `Map`, never by property access. */
+import type { ModuleRecord } from '../discovery/discovery.js';
 import type { PeerCertificate } from '../driver/driver.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { joinRoute, type FunctionName, type Headers, type Subscribable } from '../protocol/invocation.js';
@@ -60,13 +61,6 @@ export interface Callable {
    * no accident (`undefined`). A throw always is one.
    */
   readonly failureOf?: (cause: unknown) => GenRpcError | undefined;
-}
-
-/** What others are told of a module. */
-export interface ModuleRecord {
-  readonly name: string;
-  /** `''` stands for a module without a version. */
-  readonly versions: readonly string[];
 }
 
 interface RegisteredModule {
