@@ -81,8 +81,11 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   override async close(): Promise<void> {
     const { node, stopListening } = this;
     this.node = undefined;
-    if (this.source.owned) await node?.close();
+    this.stopListening = undefined;
+    // A node of others may stay connected, and a new one may be before the old one has closed.
     stopListening?.();
+    this.tell(false);
+    if (this.source.owned) await node?.close();
   }
 
   /** From now on nodes of its own are made by `makeNode`; the one that it has is closed. @internal for test clusters */

@@ -3,6 +3,7 @@ import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import { firstValueFrom, lastValueFrom, Observable, take, timeout, toArray } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
+import { createNode } from '../../lib/node/create-node.js';
 import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { until } from '../support/door.js';
 import { App, itemsOf, pairOf, SECRET, SERVER, signalOf, type Pair } from './support.js';
@@ -133,6 +134,32 @@ describe('the connection of a client', () => {
     await closing;
     await expect(echo(pair.caller)).resolves.toBe('x');
     await expect(firstValueFrom(pair.caller.status)).resolves.toBe('connected');
+  });
+
+  it('N-51 has a status of its own on the node of others: closed, it hears no more of that until it connects', async () => {
+    await using app = await App.start(APP);
+    const options = { name: 'web@127.0.0.1', secret: SECRET, listen: false, clientPort: app.address.port } as const;
+    const node = createNode(options);
+    const client = new GenRpcClient({ target: SERVER, node });
+    const seen: string[] = [];
+    client.status.subscribe((status) => seen.push(status));
+    client.on('disconnect', () => seen.push('on disconnect'));
+    await echo(client);
+    await client.close();
+    expect(seen).toEqual(['connected', 'disconnected', 'on disconnect']);
+    expect(node.isConnected(SERVER)).toBe(true);
+    await client.close();
+    app.node.abort();
+    await until(() => !node.isConnected(SERVER));
+    await app.app.close();
+    await using again = await restarted(app);
+    await node.connect(SERVER);
+    expect(seen).toEqual(['connected', 'disconnected', 'on disconnect']);
+    await client.connect();
+    expect(seen).toEqual(['connected', 'disconnected', 'on disconnect', 'connected']);
+    expect(again.node.stats().acceptedConnections).toBe(1);
+    await node.close();
+    expect(seen.slice(-2)).toEqual(['disconnected', 'on disconnect']);
   });
 
   it('N-52 closes without ever having been made, and as often as one likes', async () => {
