@@ -5,7 +5,10 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { createNode } from '../../lib/node/create-node.js';
 import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
+import { FrameType } from '../../lib/protocol/frame.js';
+import { NO_PAYLOAD } from '../../lib/protocol/payload.js';
 import { until } from '../support/door.js';
+import { bytesOf, RawPeer } from '../support/raw-peer.js';
 import { App, itemsOf, pairOf, SECRET, SERVER, signalOf, type Pair } from './support.js';
 
 /** What the handlers of a test tell it. */
@@ -229,11 +232,26 @@ describe('a producer stops when nobody waits for it', () => {
 
   it('N-58 because the deadline passes', async () => {
     await using pair = await pairOf(APP, { callTimeout: 40 });
+    // Within the deadline it has only to arrive.
+    await pair.caller.connect();
     await expect(itemsOf(pair.caller.send('naturals', {}))).rejects.toMatchObject({
       code: 'timeout',
       maybeExecuted: true,
     });
     await stage.stopped.promise;
+  });
+
+  it('N-58 because the deadline passes, also where the caller does not say that it gives up', async () => {
+    await using app = await App.start(APP);
+    const peer = await (await RawPeer.dial('tcp', app.address.port)).login('raw@127.0.0.1', SERVER);
+    const name = { module: '', fn: 'naturals', version: '' };
+    const call = { type: FrameType.Call, id: 1, name, timeoutMs: 50, single: true, headers: undefined } as const;
+    peer.send(bytesOf({ ...call, payload: NO_PAYLOAD }));
+    await stage.producing.promise;
+    await stage.stopped.promise;
+    await until(() => app.node.stats().runningCalls === 0);
+    expect(app.node.stats().acceptedConnections).toBe(1);
+    peer.destroy();
   });
 
   it('N-56 because the caller is gone', async () => {
