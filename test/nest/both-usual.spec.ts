@@ -57,6 +57,7 @@ class RolesGuard implements CanActivate {
 @Catch(TypeError)
 class TypeErrors extends BaseRpcExceptionFilter {
   override catch(error: TypeError, host: ArgumentsHost): Observable<unknown> {
+    // oxlint-disable-next-line promise/valid-params -- a filter's, and no promise's
     return super.catch(new RpcException({ kind: 'TypeError', said: error.message }), host);
   }
 }
