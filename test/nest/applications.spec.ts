@@ -1,6 +1,6 @@
 /** The ways in which applications are made, and what those have of GenRpcModule and of clients: previews, lazy modules, logs. */
 import 'reflect-metadata';
-import { Controller, Inject, Injectable, Module, type INestApplicationContext } from '@nestjs/common';
+import { Controller, Inject, Injectable, Module, type INestApplicationContext, type Type } from '@nestjs/common';
 import { LazyModuleLoader, NestFactory } from '@nestjs/core';
 import {
   Client,
@@ -13,6 +13,7 @@ import {
 } from '@nestjs/microservices';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
+import type { Endpoint } from '../../lib/driver/driver.js';
 import type { GenRpcClientOptions } from '../../lib/nest/gen-rpc.client-options.js';
 import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { GenRpcModule } from '../../lib/nest/gen-rpc.module.js';
@@ -20,7 +21,7 @@ import { GenRpcServer } from '../../lib/nest/gen-rpc.server.js';
 import { InjectGenRpcClient } from '../../lib/nest/gen-rpc.tokens.js';
 import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { until } from '../support/door.js';
-import { App, CapturedLogger, moduleOf, SECRET, SERVER } from './support.js';
+import { App, CapturedLogger, moduleOf, SECRET, SERVER, signalOf } from './support.js';
 
 @Controller()
 class Echo {
@@ -40,6 +41,22 @@ const optionsOf = (app: App): GenRpcClientOptions => ({
 
 function callerOf(app: App) {
   return { name: 'web@127.0.0.1', secret: SECRET, listen: false, clientPort: app.address.port } as const;
+}
+
+async function startWith(
+  strategy: GenRpcServer,
+  kind: 'hybrid' | 'microservice',
+  root: Type,
+): Promise<INestApplicationContext> {
+  if (kind === 'hybrid') {
+    const app = await NestFactory.create(root, QUIET);
+    app.connectMicroservice<MicroserviceOptions>({ strategy });
+    await app.startAllMicroservices();
+    return app;
+  }
+  const app = await NestFactory.createMicroservice<MicroserviceOptions>(root, { ...QUIET, strategy });
+  await app.listen();
+  return app;
 }
 
 describe('a preview', () => {
@@ -120,6 +137,43 @@ describe('clients out of the container', () => {
     await context.close();
     await until(() => app.node.stats().acceptedConnections === 0);
   });
+
+  it.each(['hybrid', 'microservice'] as const)(
+    'N-54 are there for what still runs while the application closes: a %s',
+    async (kind) => {
+      await using upstream = await App.start(APP);
+      const [started, release] = [signalOf(), signalOf()];
+
+      @Controller()
+      class Relay {
+        constructor(@Inject('ECHO') private readonly client: ClientProxy) {}
+
+        @MessagePattern('relay')
+        async relay(@Payload() value: unknown): Promise<unknown> {
+          started.resolve();
+          await release.promise;
+          return firstValueFrom(this.client.send('echo', value));
+        }
+      }
+
+      const clients = [{ name: 'ECHO', customClass: GenRpcClient, options: optionsOf(upstream) }];
+      const root = moduleOf({ imports: [ClientsModule.register(clients)], controllers: [Relay] });
+      const name = 'relay@127.0.0.1';
+      const strategy = new GenRpcServer({ name, secret: SECRET, listen: { port: 0 } });
+      const app = await startWith(strategy, kind, root);
+      const { port } = (await strategy.unwrap().listen()) as Endpoint;
+      const caller = new GenRpcClient({ target: name, secret: SECRET, clientPort: port });
+      const reply = firstValueFrom(caller.send('relay', 'late'));
+      await started.promise;
+      const closed = app.close();
+      await until(() => !caller.unwrap().isConnected(name));
+      release.resolve();
+      await expect(reply).resolves.toBe('late');
+      await closed;
+      await caller.close();
+      await until(() => upstream.node.stats().acceptedConnections === 0);
+    },
+  );
 
   it('N-54 of @Client are closed with the application', async () => {
     await using app = await App.start(APP);
