@@ -219,9 +219,10 @@ describe('a pattern that means no good', () => {
   ])('N-70 is an error of its own message: %s', async (_, pattern) => {
     await using site = await Site.open();
     const client = site.app.client();
-    await expect(firstValueFrom(client.send(pattern, {}))).rejects.toSatisfy((error) => {
-      return error === NO_HANDLER || error instanceof Error;
-    });
+    const isError = (error: unknown): boolean => error === NO_HANDLER || error instanceof Error;
+    await expect(firstValueFrom(client.send(pattern, {}))).rejects.toSatisfy(isError);
+    await expect(client.asyncSend(pattern, {}).yield()).rejects.toSatisfy(isError);
+    await expect(client.stream(pattern, {})[Symbol.asyncIterator]().next()).rejects.toSatisfy(isError);
     await expect(firstValueFrom(client.send('echo', 'next'))).resolves.toBe('next');
     await client.close();
   });
