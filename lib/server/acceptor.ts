@@ -150,7 +150,7 @@ export class Acceptor implements ConnectionEvents, Answers {
       if (this.connection.congested) throw tooMuchWaits();
       this.connection.send({ type: FrameType.Result, id: call.id, payload: this.connection.encode(value) });
     } catch (error) {
-      this.failed(call, error as GenRpcError);
+      call.unsendable(error as GenRpcError);
     }
   }
 

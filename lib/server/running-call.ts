@@ -8,6 +8,7 @@ import { GenRpcError } from '../protocol/errors.js';
 import { joinRoute, type FunctionName, type Headers, type Subscribable } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
 import type { Clock } from '../ports/clock.js';
+import type { IncomingTrace } from '../ports/tracing.js';
 import { currentCalls, type Dependent, type ParentCall } from './current-call.js';
 import type { CallContext, Caller } from './module-registry.js';
 import { PacedItems, type Pace } from './paced-items.js';
@@ -58,6 +59,8 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
   /** The reply, where it is a stream. */
   replies: ItemWriter | undefined;
   receipt: Receipt | undefined;
+  /** Who follows it, if anybody. */
+  trace: IncomingTrace | undefined;
   private answered = false;
   private controller: AbortController | undefined;
   private drainController: AbortController | undefined;
@@ -205,18 +208,27 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
 
   succeed(value: unknown): void {
     if (this.settle()) this.answers.done(this, value);
+    this.trace?.ended(undefined);
     this.ended();
   }
 
   /** The items were all there is. */
   end(): void {
     if (this.settle()) this.answers.end(this);
+    this.trace?.ended(undefined);
     this.ended();
   }
 
   fail(error: GenRpcError): void {
     if (this.settle()) this.answers.failed(this, error);
+    this.trace?.ended(error.code);
     this.ended();
+  }
+
+  /** Its answer cannot be sent: its caller is told so. */
+  unsendable(error: GenRpcError): void {
+    this.trace?.ended(error.code);
+    this.answers.failed(this, error);
   }
 
   /** Nobody waits any more. The function is told, and keeps its place until it ends. */
@@ -239,6 +251,7 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
 
   private tell(reason: GenRpcError): void {
     this.abortReason = reason;
+    this.trace?.ended(reason.code);
     currentCalls.outside(() => this.controller?.abort(reason));
     for (const dependent of this.dependents ?? []) dependent.abandon(reason);
     const stopping = this.stopProducer?.();
