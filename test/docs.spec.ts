@@ -21,6 +21,7 @@ const testing = await Page.read('docs/TESTING.md');
 const health = await Page.read('docs/HEALTH.md');
 const nest = await Page.read('docs/NEST.md');
 const discovery = await Page.read('docs/DISCOVERY.md');
+const tracing = await Page.read('docs/TRACING.md');
 const errors = await Page.read('docs/errors.md');
 const migration = await Page.read('docs/MIGRATION.md');
 const journal = await Page.read('lib/connection/journal.ts');
@@ -284,6 +285,7 @@ describe.each([
   migration,
   nest,
   discovery,
+  tracing,
   testing,
   health,
 ])('$path', (page) => {
