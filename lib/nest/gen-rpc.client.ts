@@ -259,13 +259,28 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private openNode(): GenRpcNode {
     const node = this.source.make(this.makeNode);
-    this.stopListening = node.onStatus((name, connected) => {
-      if ('node' in this.target && name === this.target.node) this.tell(connected);
-      else if (choiceOf(this.target) !== undefined) this.tell(node.isConnected(this.target));
-    });
+    this.stopListening = this.watch(node);
     // A node that others use too may have been connected before.
     this.tell(node.isConnected(this.target));
     return node;
+  }
+
+  /** Tells of the target from now on; returns what ends that. */
+  private watch(node: GenRpcNode): () => void {
+    const { target } = this;
+    if (choiceOf(target) === undefined) {
+      return node.onStatus((name, connected) => 'node' in target && name === target.node && this.tell(connected));
+    }
+    const look = (): void => {
+      if (this.node === node) this.tell(node.isConnected(target));
+    };
+    const stopStatus = node.onStatus(look);
+    // One by one: what one node loses, another may be about to get.
+    const stopMembership = node.onMembership(() => queueMicrotask(look));
+    return () => {
+      stopStatus();
+      stopMembership();
+    };
   }
 
   private tell(connected: boolean): void {
