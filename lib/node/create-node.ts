@@ -99,7 +99,8 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const dispatcher = dispatcherOf(shared, directory);
   const server = serverOf(shared, invoker);
   const local = new LocalCalls({ clock, deadlines, journal, node, codec, maxMessageBytes, invoker, server });
-  const calls = callsOf(shared, { directory, dispatcher, local });
+  const waiting = new WaitingCalls();
+  const calls = callsOf(shared, { directory, dispatcher, local, waiting });
   const everyone = (): string[] => [node, ...dispatcher.nodes()];
   const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
   // The secrets end here: what the node keeps are keys that cannot be read back.
@@ -119,6 +120,7 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
     buffers,
     certificates,
     directory,
+    waiting,
     incarnation,
   };
   return new GenRpcNode({ ...shared, ...parts, options });
@@ -129,13 +131,13 @@ interface Ways {
   readonly directory: Directory;
   readonly dispatcher: Dispatcher;
   readonly local: LocalCalls;
+  readonly waiting: WaitingCalls;
 }
 
 function callsOf({ options, self, clock, journal, deadlines }: Shared, ways: Ways): Calls {
   const { name: node, callTimeout, connectTimeout, retry, ejection } = options;
-  const { directory, dispatcher, local } = ways;
+  const { directory, dispatcher, local, waiting } = ways;
   const { random } = self;
-  const waiting = new WaitingCalls();
   const ejections = new Ejections(ejection, { clock, random, journal });
   directory.listeners.add(({ type, member }) => {
     if (type === 'down') ejections.forget(member.name);
@@ -147,7 +149,7 @@ function callsOf({ options, self, clock, journal, deadlines }: Shared, ways: Way
     isDown: (other) => other !== node && dispatcher.isDown(other),
   });
   return new Calls({
-    ...{ node, callTimeout, connectTimeout, clock, journal, deadlines, waiting, picker, ejections, ...ways },
+    ...{ node, callTimeout, connectTimeout, clock, journal, deadlines, picker, ejections, ...ways },
     names: new FunctionNames(),
     retries: retry === undefined ? undefined : new Retries(retry, { clock, random, journal, waiting }),
   });
