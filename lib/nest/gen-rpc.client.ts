@@ -82,6 +82,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   override async close(): Promise<void> {
     const { node, stopListening } = this;
     this.node = undefined;
+    this.stopListening = undefined;
+    // A node of others may stay connected, and a new one may be before the old one has closed.
     stopListening?.();
     this.tell(false);
     if (this.source.owned) await node?.close();
