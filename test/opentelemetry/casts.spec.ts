@@ -1,11 +1,12 @@
 /** Casts are followed by links: nobody waits for them, and their sender's span has ended when they run. */
-import { trace } from '@opentelemetry/api';
+import { SpanKind, trace } from '@opentelemetry/api';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace-base';
 import { describe, expect, it } from 'vitest';
+import { openTelemetry } from '../../lib/opentelemetry.js';
 import { DRIVERS } from '../support/cluster.js';
 import { until } from '../support/door.js';
 import { isChildOf, Spans, statusOf } from '../support/spans.js';
-import { B, C, tracedNodes } from './nodes.js';
+import { B, C, NOBODY, tracedNodes } from './nodes.js';
 
 /** Has it a trace of its own, that goes back to `sent`? */
 function expectLink(ran: ReadableSpan, sent: ReadableSpan): void {
@@ -46,8 +47,8 @@ describe('casts', () => {
     for (const node of [nodes.a, nodes.b]) node.registerEvent('tea.sold', () => active.push(trace.getActiveSpan()));
     nodes.a.abcast([nodes.a.name, B], 'tea.sold', 1);
     await spans.all(4);
-    const of = (kind: number): ReadableSpan[] => spans.ended.filter((span) => span.kind === kind);
-    const [sent, ran] = [of(2), of(1)];
+    const of = (kind: SpanKind): ReadableSpan[] => spans.ended.filter((span) => span.kind === kind);
+    const [sent, ran] = [of(SpanKind.CLIENT), of(SpanKind.SERVER)];
     expect(ran.map(({ links }) => links[0]?.context.spanId).toSorted()).toEqual(
       sent.map((span) => span.spanContext().spanId).toSorted(),
     );
@@ -62,7 +63,7 @@ describe('casts', () => {
     nodes.b.registerEvent('tea.sold', () => new Promise(setImmediate));
     await expect(nodes.a.sbcast([B, C], 'tea.sold', 1)).resolves.toEqual({ good: [B], bad: [C] });
     await spans.all(4);
-    const sent = spans.ended.filter(({ kind }) => kind === 2);
+    const sent = spans.ended.filter(({ kind }) => kind === SpanKind.CLIENT);
     const toB = sent.find(({ attributes }) => attributes['gen_rpc.peer.node'] === B) ?? expect.fail('b was sent it');
     const toC = sent.find((span) => span !== toB) ?? expect.fail('c was sent it');
     expect([toB, toC].map(statusOf)).toEqual(['ok', { failed: 'undefined_function', type: 'undefined_function' }]);
@@ -84,19 +85,20 @@ describe('casts', () => {
     expect(statusOf(await spans.one('CLIENT', 'math/sub'))).toEqual({ failed: 'node_down', type: 'node_down' });
   });
 
-  it('that wait for those before them are not of their trace', async () => {
+  it.each([
+    ['a node that follows its own', openTelemetry(), 1],
+    ['one that does not', NOBODY, 0],
+  ])('that wait for those before them are not of their trace, from %s', async (_, tracing, links) => {
     await using spans = new Spans();
     await using nodes = await tracedNodes();
-    const active: (string | undefined)[] = [];
-    nodes.b.register('log', {
-      write: async () => {
-        active.push(trace.getActiveSpan()?.spanContext().traceId);
-        await new Promise(setImmediate);
-      },
-    });
-    for (let at = 0; at < 3; at += 1) nodes.a.cast(B, 'log', 'write', [], { ordered: true });
-    await spans.all(6);
-    expect(new Set(active).size).toBe(3);
-    for (const span of spans.ended.filter(({ kind }) => kind === 1)) expect(span.links).toHaveLength(1);
+    const caller = nodes.create('caller', { tracing });
+    nodes.b.register('log', { write: () => new Promise(setImmediate) });
+    for (let at = 0; at < 3; at += 1) caller.cast(B, 'log', 'write', [], { ordered: true });
+    await until(() => spans.ended.filter(({ kind }) => kind === SpanKind.SERVER).length === 3);
+    const ran = spans.ended.filter(({ kind }) => kind === SpanKind.SERVER);
+    expect(new Set(ran.map((span) => span.spanContext().traceId)).size).toBe(3);
+    for (const span of ran) {
+      expect({ parent: span.parentSpanContext, links: span.links.length }).toEqual({ parent: undefined, links });
+    }
   });
 });
