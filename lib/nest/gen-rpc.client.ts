@@ -22,7 +22,7 @@ import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { ClientErrors } from './gen-rpc.client-errors.js';
 import { ObserverSink } from './gen-rpc.observer-sink.js';
 import { ClientPackets } from './gen-rpc.packets.js';
-import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
+import { isRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
 
@@ -81,8 +81,9 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   override async close(): Promise<void> {
     const { node, stopListening } = this;
     this.node = undefined;
-    if (this.source.owned) await node?.close();
     stopListening?.();
+    this.tell(false);
+    if (this.source.owned) await node?.close();
   }
 
   /** From now on nodes of its own are made by `makeNode`; the one that it has is closed. @internal for test clusters */
@@ -106,7 +107,10 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   override send<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return super.send(pattern, data);
     return new Observable((observer) => {
-      return this.request(this.createPacket(pattern, data), new ObserverSink(observer, this.shape));
+      const packet = this.createPacket(pattern, data);
+      // What a subclass does about each message; ours makes an object of every item.
+      if (this.publish !== GenRpcClient.prototype.publish) return this.publish(packet, this.createObserver(observer));
+      return this.request(packet, new ObserverSink(observer, this.shape));
     });
   }
 
@@ -145,8 +149,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     try {
       const packet = this.createPacket(pattern, data);
       const target = this.targetOf(directionsOf(packet));
-      // Which node gets it is known only once it is sent.
-      if (this.packets !== undefined || choiceOf(target) !== undefined || !this.currentNode().isConnected(target)) {
+      if (this.isDispatchedLater(target)) {
         const dispatched = this.dispatchEvent<TResult>(packet);
         dispatched.catch(() => {});
         return from(dispatched);
@@ -175,6 +178,12 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
       throw this.errors.shown(error);
     }
     return undefined as T;
+  }
+
+  private isDispatchedLater(target: Target): boolean {
+    if (this.packets !== undefined || this.dispatchEvent !== GenRpcClient.prototype.dispatchEvent) return true;
+    // Which node gets it is known only once it is sent.
+    return choiceOf(target) !== undefined || !this.currentNode().isConnected(target);
   }
 
   /** Nest 11 has no dispatch hook, and no `createPacket` either. */
@@ -210,7 +219,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private invocationOf(node: GenRpcNode, packet: ReadPacket, directions: GenRpcDirections): Invocation {
     const data: unknown = packet.data;
-    const value: unknown = data instanceof GenRpcRecord ? data.data : data;
+    const value: unknown = isRecord(data) ? data.data : data;
     const last: unknown = Array.isArray(value) ? value.at(-1) : value;
     const stream = isItemStream(last) ? last : undefined;
     const isList = stream !== undefined && Array.isArray(value);
@@ -248,13 +257,28 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private openNode(): GenRpcNode {
     const node = this.source.make(this.makeNode);
-    this.stopListening = node.onStatus((name, connected) => {
-      if ('node' in this.target && name === this.target.node) this.tell(connected);
-      else if (choiceOf(this.target) !== undefined) this.tell(node.isConnected(this.target));
-    });
+    this.stopListening = this.watch(node);
     // A node that others use too may have been connected before.
     this.tell(node.isConnected(this.target));
     return node;
+  }
+
+  /** Tells of the target from now on; returns what ends that. */
+  private watch(node: GenRpcNode): () => void {
+    const { target } = this;
+    if (choiceOf(target) === undefined) {
+      return node.onStatus((name, connected) => 'node' in target && name === target.node && this.tell(connected));
+    }
+    const look = (): void => {
+      if (this.node === node) this.tell(node.isConnected(target));
+    };
+    const stopStatus = node.onStatus(look);
+    // One by one: what one node loses, another may be about to get.
+    const stopMembership = node.onMembership(() => queueMicrotask(look));
+    return () => {
+      stopStatus();
+      stopMembership();
+    };
   }
 
   private tell(connected: boolean): void {
@@ -267,7 +291,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
 function directionsOf(packet: ReadPacket): GenRpcDirections {
   const data: unknown = packet.data;
-  return data instanceof GenRpcRecord ? data.directions : NO_DIRECTIONS;
+  return isRecord(data) ? data.directions : NO_DIRECTIONS;
 }
 
 function isNil(value: unknown): value is null | undefined {

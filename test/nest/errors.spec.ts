@@ -171,6 +171,15 @@ describe("with errors: 'gen_rpc', every error is a GenRpcError", () => {
     const expected = { code: 'node_down', details: { cause: 'ECONNREFUSED' }, maybeExecuted: false };
     await expect(firstValueFrom(away.send('works', {}))).rejects.toMatchObject(expected);
   });
+
+  it('N-45 a dead port says so once, and then what the system said', async () => {
+    await using pair = await pairOf(APP);
+    const away = pair.client({ target: 'away@127.0.0.1', clientPort: 1, errors: 'gen_rpc' });
+    const said = { cause: { code: 'ECONNREFUSED', syscall: 'connect' } };
+    // The first waits for the attempt, the second is told of it.
+    await expect(firstValueFrom(away.send('works', {}))).rejects.toMatchObject(said);
+    await expect(firstValueFrom(away.send('works', {}))).rejects.toMatchObject(said);
+  });
 });
 
 describe('the verbs, on handlers of plain controllers', () => {
