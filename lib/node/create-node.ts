@@ -116,18 +116,8 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   directory.start();
   const incarnation = Buffer.from(shared.self.incarnation).toString('hex');
   const parts = {
-    registry,
-    policy,
-    dispatcher,
-    server,
-    local,
-    calls,
-    broadcasts,
-    buffers,
-    certificates,
-    directory,
-    waiting,
-    incarnation,
+    ...{ registry, policy, dispatcher, server, local, calls, broadcasts, buffers },
+    ...{ certificates, directory, waiting, incarnation },
   };
   return new GenRpcNode({ ...shared, ...parts, options });
 }
