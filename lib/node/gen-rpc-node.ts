@@ -226,7 +226,7 @@ export class GenRpcNode {
   }
 
   /**
-   * Resolves once there is a connection; not needed before calls. `timeout`: ms, default `connectTimeout + handshakeTimeout`.
+   * Resolves once there is a connection; not needed before calls. `timeout`: ms, default what one attempt may take.
    * @throws GenRpcError (as a rejection) when it fails.
    */
   async connect(target: string | Target, { timeout }: { readonly timeout?: number } = {}): Promise<void> {
