@@ -7,6 +7,7 @@ import type { Follower, Invocation } from '../protocol/invocation.js';
 import type { OutgoingTrace, TracedPlace, Tracing } from '../ports/tracing.js';
 import type { CallOptions } from './call-options.js';
 import { Calls, type CallsParts } from './calls.js';
+import { streamInContext } from './stream-in-context.js';
 
 /** What calls look like to those who make them, and nothing more: `Calls` itself knows of no tracing. */
 export class TracedCalls extends Calls {
@@ -75,7 +76,9 @@ class Followed implements Follower {
     invocation: Invocation,
     private readonly placeOf: (node: string) => TracedPlace | undefined,
   ) {
-    this.invocation = { ...invocation, headers: trace.headers, follower: this };
+    const { stream } = invocation;
+    const inContext = stream === undefined ? undefined : streamInContext(stream);
+    this.invocation = { ...invocation, stream: inContext, headers: trace.headers, follower: this };
   }
 
   sentTo(node: string): void {

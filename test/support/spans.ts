@@ -10,11 +10,23 @@ import {
 } from '@opentelemetry/sdk-trace-base';
 import { until } from './door.js';
 
-export class Spans {
+class Exported {
   private readonly exporter = new InMemorySpanExporter();
-  private readonly provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(this.exporter)] });
+  readonly provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(this.exporter)] });
 
+  /** Those that have ended. */
+  get ended(): readonly ReadableSpan[] {
+    return this.exporter.getFinishedSpans();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.provider.shutdown();
+  }
+}
+
+export class Spans extends Exported {
   constructor() {
+    super();
     const propagators = [new W3CTraceContextPropagator(), new W3CBaggagePropagator()];
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
     propagation.setGlobalPropagator(new CompositePropagator({ propagators }));
@@ -32,9 +44,9 @@ export class Spans {
     });
   }
 
-  /** Those that have ended. */
-  get ended(): readonly ReadableSpan[] {
-    return this.exporter.getFinishedSpans();
+  /** Of a provider that is not registered. */
+  another(): Exported {
+    return new Exported();
   }
 
   /** Once so many have ended. */
@@ -52,8 +64,8 @@ export class Spans {
     return span;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.provider.shutdown();
+  override async [Symbol.asyncDispose](): Promise<void> {
+    await super[Symbol.asyncDispose]();
     trace.disable();
     propagation.disable();
     context.disable();
