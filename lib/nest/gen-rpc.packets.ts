@@ -6,7 +6,7 @@ import { isAsyncIterable, isItemStream } from '../node/call-options.js';
 import type { CallTime } from '../node/call-time.js';
 import type { GenRpcError } from '../protocol/errors.js';
 import type { GenRpcContext } from './gen-rpc.context.js';
-import { GenRpcRecord, isRecord } from './gen-rpc.record-builder.js';
+import { bareOf, GenRpcRecord, isRecord } from './gen-rpc.record-builder.js';
 import { isThenable } from './gen-rpc.stream-items.js';
 
 /**
@@ -97,7 +97,7 @@ export class ClientPackets {
   private outgoing(packet: ReadPacket): MaybePromise<ReadPacket> {
     const { serializer } = this.options;
     const data: unknown = packet.data;
-    const value: unknown = isRecord(data) ? data.data : data;
+    const value: unknown = bareOf(data);
     if (serializer === undefined || bringsStream(value)) return packet;
     const outgoing = serializer.serialize({ ...packet, data: value }) as MaybePromise<ReadPacket>;
     if (!isRecord(data)) return outgoing;
