@@ -56,6 +56,7 @@ export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
 export type { Discovery, Location, MembershipWatcher, ModuleRecord, NodeRecord, Place } from './discovery/discovery.js';
 export type { TypedModule } from './node/typed-module.js';
+export type { OnReplyHeaders } from './client/pending-calls.js';
 export type { ModuleTarget, NodeTarget, Target } from './client/target.js';
 export { EtcdDiscovery } from './discovery/etcd.discovery.js';
 export { EtcdOptions, EtcdTlsOptions } from './discovery/etcd-options.js';
@@ -63,6 +64,15 @@ export type { DnsDiscoveryOptions, DnsServiceOptions } from './discovery/dns-opt
 export { DnsDiscovery } from './discovery/dns.discovery.js';
 export { FileDiscovery, type FileDiscoveryOptions } from './discovery/file.discovery.js';
 export type { Endpoint, PeerCertificate } from './driver/driver.js';
+export type {
+  IncomingCall,
+  IncomingTrace,
+  OutgoingCall,
+  OutgoingTrace,
+  TracedCall,
+  TracedPlace,
+  Tracing,
+} from './ports/tracing.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
 export { Msgpack5Codec } from './protocol/msgpack/msgpack5.codec.js';
 export type { Msgpack5Registry } from './protocol/msgpack/msgpack5-registry.js';

@@ -23,7 +23,7 @@ import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { ClientErrors } from './gen-rpc.client-errors.js';
 import { ObserverSink } from './gen-rpc.observer-sink.js';
 import { ClientPackets } from './gen-rpc.packets.js';
-import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
+import { isRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
 
@@ -83,6 +83,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   override async close(): Promise<void> {
     const { node, stopListening } = this;
     this.node = undefined;
+    this.stopListening = undefined;
+    // A node of others may stay connected, and a new one may be before the old one has closed.
     stopListening?.();
     this.tell(false);
     if (this.source.owned) this.closing = Promise.all([this.closing, node?.close()]).then(() => {});
@@ -110,7 +112,10 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   override send<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return super.send(pattern, data);
     return new Observable((observer) => {
-      return this.request(this.createPacket(pattern, data), new ObserverSink(observer, this.shape));
+      const packet = this.createPacket(pattern, data);
+      // What a subclass does about each message; ours makes an object of every item.
+      if (this.publish !== GenRpcClient.prototype.publish) return this.publish(packet, this.createObserver(observer));
+      return this.request(packet, new ObserverSink(observer, this.shape));
     });
   }
 
@@ -149,8 +154,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     try {
       const packet = this.createPacket(pattern, data);
       const target = this.targetOf(directionsOf(packet));
-      // Which node gets it is known only once it is sent.
-      if (this.packets !== undefined || choiceOf(target) !== undefined || !this.currentNode().isConnected(target)) {
+      if (this.isDispatchedLater(target)) {
         const dispatched = this.dispatchEvent<TResult>(packet);
         dispatched.catch(() => {});
         return from(dispatched);
@@ -180,6 +184,12 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
       throw this.errors.shown(error);
     }
     return undefined as T;
+  }
+
+  private isDispatchedLater(target: Target): boolean {
+    if (this.packets !== undefined || this.dispatchEvent !== GenRpcClient.prototype.dispatchEvent) return true;
+    // Which node gets it is known only once it is sent.
+    return choiceOf(target) !== undefined || !this.currentNode().isConnected(target);
   }
 
   /** Nest 11 has no dispatch hook, and no `createPacket` either. */
@@ -215,7 +225,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private invocationOf(node: GenRpcNode, packet: ReadPacket, directions: GenRpcDirections): Invocation {
     const data: unknown = packet.data;
-    const value: unknown = data instanceof GenRpcRecord ? data.data : data;
+    const value: unknown = isRecord(data) ? data.data : data;
     const last: unknown = Array.isArray(value) ? value.at(-1) : value;
     const stream = isItemStream(last) ? last : undefined;
     const isList = stream !== undefined && Array.isArray(value);
@@ -291,7 +301,7 @@ function timeOf(node: GenRpcNode, packet: ReadPacket): CallTime {
 
 function directionsOf(packet: ReadPacket): GenRpcDirections {
   const data: unknown = packet.data;
-  return data instanceof GenRpcRecord ? data.directions : NO_DIRECTIONS;
+  return isRecord(data) ? data.directions : NO_DIRECTIONS;
 }
 
 function isNil(value: unknown): value is null | undefined {

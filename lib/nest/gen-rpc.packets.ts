@@ -6,7 +6,7 @@ import { isAsyncIterable, isItemStream } from '../node/call-options.js';
 import type { CallTime } from '../node/call-time.js';
 import type { GenRpcError } from '../protocol/errors.js';
 import type { GenRpcContext } from './gen-rpc.context.js';
-import { GenRpcRecord } from './gen-rpc.record-builder.js';
+import { GenRpcRecord, isRecord } from './gen-rpc.record-builder.js';
 import { isThenable } from './gen-rpc.stream-items.js';
 
 /**
@@ -97,10 +97,10 @@ export class ClientPackets {
   private outgoing(packet: ReadPacket): MaybePromise<ReadPacket> {
     const { serializer } = this.options;
     const data: unknown = packet.data;
-    const value: unknown = data instanceof GenRpcRecord ? data.data : data;
+    const value: unknown = isRecord(data) ? data.data : data;
     if (serializer === undefined || bringsStream(value)) return packet;
     const outgoing = serializer.serialize({ ...packet, data: value }) as MaybePromise<ReadPacket>;
-    if (!(data instanceof GenRpcRecord)) return outgoing;
+    if (!isRecord(data)) return outgoing;
     return whenThere(outgoing, (there) => ({ ...there, data: new GenRpcRecord(there.data, data.directions) }));
   }
 }

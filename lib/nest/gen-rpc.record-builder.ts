@@ -1,4 +1,5 @@
 /** Data with directions: how one message travels, where the client's options say otherwise for most. */
+import type { OnReplyHeaders } from '../client/pending-calls.js';
 import type { Target } from '../client/target.js';
 
 export interface GenRpcDirections {
@@ -20,13 +21,26 @@ export interface GenRpcDirections {
   readonly idempotent?: boolean;
   /** See `CallOptions.detached`. */
   readonly detached?: boolean;
+  /** See `CallOptions.onReplyHeaders`. */
+  readonly onReplyHeaders?: OnReplyHeaders;
 }
+
+const BRAND = Symbol.for('nestjs-gen-rpc.record');
 
 export class GenRpcRecord<TData = unknown> {
   constructor(
     readonly data: TData,
     readonly directions: GenRpcDirections,
   ) {}
+
+  private get [BRAND](): true {
+    return true;
+  }
+}
+
+/** Also of another copy of this package, as where one is imported and the other required. */
+export function isRecord(value: unknown): value is GenRpcRecord {
+  return typeof value === 'object' && value !== null && BRAND in value;
 }
 
 /** `client.send('math.add', new GenRpcRecordBuilder({ a: 1, b: 2 }).setTimeout(500).build())` */
@@ -83,6 +97,11 @@ export class GenRpcRecordBuilder<TData = unknown> {
   /** See `CallOptions.detached`. */
   setDetached(detached = true): this {
     return this.set({ detached });
+  }
+
+  /** See `CallOptions.onReplyHeaders`. */
+  onReplyHeaders(onReplyHeaders: OnReplyHeaders): this {
+    return this.set({ onReplyHeaders });
   }
 
   build(): GenRpcRecord<TData> {

@@ -1,9 +1,11 @@
 /** What comes with a call beside its arguments, and what is wrong with it. */
+import type { OnReplyHeaders } from '../client/pending-calls.js';
 import type { Target } from '../client/target.js';
 import type { CallContext } from '../server/module-registry.js';
 import { isAsyncIterable, isItemStream } from '../connection/item-stream.js';
 import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 import { joinRoute, MAX_ARGUMENTS, type Headers, type Invocation, type ItemStream } from '../protocol/invocation.js';
+import { printable } from '../protocol/node-name.js';
 import { MAX_TIMER_MS } from '../ports/clock.js';
 
 export { isAsyncIterable, isItemStream };
@@ -50,10 +52,20 @@ export interface CallOptions extends Omit<CastOptions, 'ordered'> {
    * deadline. Default false.
    */
   readonly detached?: boolean;
+  /**
+   * Hears of the headers that the function has set for its reply (`CallContext.setReplyHeader`), before the first value
+   * or the error; not called where it has set none. Once for each node that is called, and for each attempt.
+   */
+  readonly onReplyHeaders?: OnReplyHeaders;
 }
 
 export function targetOf(target: string | Target): Target {
   return typeof target === 'string' ? { node: target } : target;
+}
+
+/** For messages. */
+export function shown(target: Target): string {
+  return printable('module' in target ? target.module : target.node);
 }
 
 export function headersOf(headers: CastOptions['headers']): Headers | undefined {

@@ -242,7 +242,8 @@ export class GenRpcNode {
 
   /** What everything that calls is made of: `sink` hears of the reply, the result cancels. */
   request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): Cancel {
-    return this.parts.calls.request(target, invocation, options, inItsContext(sink));
+    const followed = this.parts.options.tracing !== undefined;
+    return this.parts.calls.request(target, invocation, options, inItsContext(sink, followed));
   }
 
   /** What `asyncCall` is made of. `start` makes the request. */

@@ -19,7 +19,7 @@ import { RunningCall, type Answers, type CallPorts } from '../server/running-cal
 import type { Server } from '../server/server.js';
 import { withStream } from '../server/request-stream.js';
 import { localArgument, LocalFlow } from './local-stream.js';
-import type { Invocation } from '../protocol/invocation.js';
+import type { Headers, Invocation } from '../protocol/invocation.js';
 
 export interface LocalPorts extends CallPorts {
   readonly node: string;
@@ -162,6 +162,10 @@ class LocalCall implements CallCarrier, Answers {
     });
   }
 
+  headers(_call: RunningCall, headers: Headers): void {
+    this.call.headers(headers);
+  }
+
   isReady(): boolean {
     return this.flow.ready;
   }
@@ -211,6 +215,7 @@ class LocalCall implements CallCarrier, Answers {
       deliver();
     } catch (cause) {
       const { code, message } = cause as GenRpcError;
+      this.running.trace?.ended(code);
       this.call.giveUp(new GenRpcError(code, message, { maybeExecuted: true, cause }));
     }
   }

@@ -74,7 +74,7 @@ export const BEHAVIOURS: readonly (readonly [kind: Kind, what: string])[] = [
   ['B', 'async generators stream, and are told when nobody reads on'],
   ['B', '100,000 calls and 10,000 timeouts leave nothing behind'],
   ['P', 'what `setOnDispatchHook` sets is what `getMetadata()` gives'],
-  ['B', 'headers of one message, by a record builder'],
+  ['B', 'headers of one message, by a record builder; those of a reply; `traceparent` with OpenTelemetry'],
   ['B', 'shutdown: intake stops, what runs may end, it is over once idle, and at the latest after `gracePeriod`'],
   ['P', 'nothing runs after `close()`'],
   ['P', '`close()` twice, and without `listen`'],
@@ -136,11 +136,9 @@ export function pageOf(shown: readonly Shown[]): string {
 
 const HEAD = `# What a Nest application may expect
 
-What a custom transport has to do to be at home in Nest: at least as much as Nest's own TCP transport (P), or more (B). Each line is shown by tests over real Nest applications and real sockets. The titles of these tests begin with its number: \`N-46\` is line 46. The tests in \`test/compat\` run on Nest 11 and 12, as ES modules and as CommonJS, by \`npm run compat\`.
+What a custom transport has to do to be at home in Nest: at least as much as Nest's own TCP transport (P), or more (B). Each line is shown by tests over real Nest applications and real sockets. The titles of these tests begin with its number: \`N-46\` is line 46. The tests in \`test/compat\` run on Nest 11 and 12, as ES modules and as CommonJS, by \`npm run compat\`. It runs those in \`test/nest\` on Nest 11 too, but for a few that are slow, and for what only Nest 12 has: such titles end with *(Nest 12)*.
 
 The page is made of these titles, by \`npx vitest run test/docs/nest-behaviours.spec.ts -u\`.
-
-Not there, beside what is said to be not shown yet: headers of a reply (line 63), for which the protocol has no room; and spans of OpenTelemetry, though a \`traceparent\` travels as any other header of a message.
 `;
 
 /** Of all tests with an id, in the order they stand in: the titles around each, and its own. */
@@ -156,13 +154,15 @@ function titlesIn(source: ts.SourceFile): string[][] {
   return found;
 }
 
-/** What `describe`, `it` and `test` say, also those of `.each`. */
+/** What `describe`, `it` and `test` say, also those of `.each`, and the version of Nest that `.runIf` asks for. */
 function titleOf({ expression, arguments: [title] }: ts.CallExpression): string | undefined {
   if (title === undefined || !(ts.isStringLiteralLike(title) || ts.isTemplateExpression(title))) return undefined;
   let callee: ts.Expression = expression;
   while (ts.isCallExpression(callee) || ts.isPropertyAccessExpression(callee)) callee = callee.expression;
   if (!ts.isIdentifier(callee) || !['describe', 'it', 'test'].includes(callee.text)) return undefined;
-  return ts.isStringLiteralLike(title) ? title.text : title.getText().slice(1, -1);
+  const text = ts.isStringLiteralLike(title) ? title.text : title.getText().slice(1, -1);
+  const since = /\.runIf\(NEST >= (\d+)\)/.exec(expression.getText())?.[1];
+  return since === undefined ? text : `${text} (Nest ${since})`;
 }
 
 /** As it stands in a cell of a table. */

@@ -11,12 +11,15 @@ import {
   type MicroserviceOptions,
   type Server,
 } from '@nestjs/microservices';
+import type { Observable } from 'rxjs';
 import { expect } from 'vitest';
 import type { Endpoint } from '../../lib/driver/driver.js';
 import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
+import { GenRpcRecordBuilder } from '../../lib/nest/gen-rpc.record-builder.js';
 import { GenRpcServer } from '../../lib/nest/gen-rpc.server.js';
 import { GEN_RPC_TRANSPORT } from '../../lib/nest/gen-rpc.tokens.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
+import { NEST } from '../support/nest-version.js';
 import { CapturedLogger, moduleOf, SECRET, SERVER } from './support.js';
 
 /** What is public of both. */
@@ -67,6 +70,13 @@ const TCP: Transporter = {
 /** For `it.each`, with `over $name` in the title. */
 export const BOTH: readonly Transporter[] = [OURS, TCP];
 
+/** Is not asked for what only Nest 12's has: something beside the data, logged events, one hook for the end of all items. */
+export function isTcpOfNest11({ id }: Transporter): boolean {
+  return NEST < 12 && id === Transport.TCP;
+}
+
+type MetadataOf = (data: unknown) => Record<string, string> | undefined;
+
 export interface BothSettings extends ModuleMetadata {
   /** Before the application is initialised: global enhancers, hooks. */
   readonly configure?: (app: INestMicroservice, server: AnyServer) => void;
@@ -74,6 +84,8 @@ export interface BothSettings extends ModuleMetadata {
 
 /** An application and a client of it. */
 export class Side {
+  private metadataOf: MetadataOf = () => undefined;
+
   private constructor(
     readonly app: INestApplicationContext,
     readonly server: AnyServer,
@@ -92,6 +104,22 @@ export class Side {
     await app.listen();
     const port = await transport.portOf(server);
     return new Side(app, server, port, transport.client(port), log, transport);
+  }
+
+  /** From now on this travels beside the data of what is sent: by the dispatch hook; without one, as headers of a record. */
+  attach(metadataOf: MetadataOf): void {
+    this.metadataOf = metadataOf;
+    if (NEST < 12) return;
+    this.client.setOnDispatchHook((packet) => {
+      const metadata = metadataOf(packet.data);
+      if (metadata !== undefined) packet.metadata = metadata;
+    });
+  }
+
+  send(pattern: unknown, data: unknown): Observable<unknown> {
+    const headers = NEST < 12 ? this.metadataOf(data) : undefined;
+    const message = headers === undefined ? data : new GenRpcRecordBuilder(data).setHeaders(headers).build();
+    return this.client.send(pattern, message);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -48,6 +48,7 @@ import { describe, expect, it } from 'vitest';
 import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { GenRpcServer } from '../../lib/nest/gen-rpc.server.js';
 import { until } from '../support/door.js';
+import { NEST } from '../support/nest-version.js';
 import { CapturedLogger, moduleOf, SECRET, SERVER } from './support.js';
 
 type Wire = ClientOptions | CustomClientOptions;
@@ -370,7 +371,7 @@ describe.each(Object.entries(KINDS))('%s', (_, kind) => {
     await app.close();
   });
 
-  it('N-76 leaves no listener of signals behind', async () => {
+  it.runIf(NEST >= 12)('N-76 leaves no listener of signals behind', async () => {
     const before = process.listenerCount('SIGTERM');
     const app = await NestFactory.create(moduleOf({ controllers: [Sums] }), { logger: new CapturedLogger() });
     const microservice = app.connectMicroservice<MicroserviceOptions>(kind.server(await freePort()));
@@ -400,30 +401,34 @@ async function pairOf(kind: Kind) {
   };
 }
 
-describe.each(Object.entries(KINDS))('a client of %s', (_, kind) => {
-  it('N-76 has its dispatch hook called once a message, and what that sets comes beside the data', async () => {
-    await using pair = await pairOf(kind);
-    const { client } = pair;
-    const plain = firstValueFrom(client.send('metadata', 'plain'));
-    await expect(plain).resolves.toEqual({ data: 'plain', metadata: null });
-    const seen: unknown[] = [];
-    client.setOnDispatchHook((packet) => {
-      seen.push([packet.pattern, packet.data]);
-      packet.metadata = { request: `${seen.length}` };
-    });
-    const reply = firstValueFrom(client.send('metadata', { order: 7 }));
-    await expect(reply).resolves.toEqual({ data: { order: 7 }, metadata: { request: '1' } });
-    await lastValueFrom(client.emit('notified', 'tea'), { defaultValue: undefined });
-    const { notified } = pair.app.get(Sums);
-    await until(() => notified.length === 1);
-    expect(notified).toEqual([['tea', { request: '2' }]]);
-    expect(seen).toEqual([
-      ['metadata', { order: 7 }],
-      ['notified', 'tea'],
-    ]);
-  });
+describe.each(Object.entries(KINDS))('a client of %s', (name, kind) => {
+  it.runIf(NEST >= 12)(
+    'N-76 has its dispatch hook called once a message, and what that sets comes beside the data',
+    async () => {
+      await using pair = await pairOf(kind);
+      const { client } = pair;
+      const plain = firstValueFrom(client.send('metadata', 'plain'));
+      await expect(plain).resolves.toEqual({ data: 'plain', metadata: null });
+      const seen: unknown[] = [];
+      client.setOnDispatchHook((packet) => {
+        seen.push([packet.pattern, packet.data]);
+        packet.metadata = { request: `${seen.length}` };
+      });
+      const reply = firstValueFrom(client.send('metadata', { order: 7 }));
+      await expect(reply).resolves.toEqual({ data: { order: 7 }, metadata: { request: '1' } });
+      await lastValueFrom(client.emit('notified', 'tea'), { defaultValue: undefined });
+      const { notified } = pair.app.get(Sums);
+      await until(() => notified.length === 1);
+      expect(notified).toEqual([['tea', { request: '2' }]]);
+      expect(seen).toEqual([
+        ['metadata', { order: 7 }],
+        ['notified', 'tea'],
+      ]);
+    },
+  );
 
-  it.each([false, true])(
+  // Nest 11's own may lose its connection to the closing of the one before.
+  it.skipIf(NEST < 12 && name !== 'GenRpc').each([false, true])(
     'N-76 has whole replies after it was closed and connected again, at once: %s',
     async (atOnce) => {
       await using pair = await pairOf(kind);
@@ -452,7 +457,7 @@ describe.each(Object.entries(KINDS))('a client of %s', (_, kind) => {
 });
 
 describe.each(Object.entries(KINDS))('the logs of an application with %s', (_, kind) => {
-  it('N-76 are held back until it is initialised, or until they are asked for', async () => {
+  it.runIf(NEST >= 12)('N-76 are held back until it is initialised, or until they are asked for', async () => {
     for (const autoFlushLogs of [true, false]) {
       const logger = new CapturedLogger();
       const options = { ...kind.server(await freePort()), bufferLogs: true, autoFlushLogs, logger };

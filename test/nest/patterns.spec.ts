@@ -1,5 +1,12 @@
 import { Controller, type Type } from '@nestjs/common';
-import { EventPattern, MessagePattern, type MicroserviceOptions, Payload, Transport } from '@nestjs/microservices';
+import {
+  EventPattern,
+  MessagePattern,
+  type MicroserviceOptions,
+  Payload,
+  ServerTCP,
+  Transport,
+} from '@nestjs/microservices';
 import { NestFactory } from '@nestjs/core';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
@@ -124,14 +131,13 @@ describe('a handler of one transport', () => {
   });
 
   it('N-07 a handler of one transport is not bound by another transport when it is ours', async () => {
+    const strategy = new ServerTCP({ port: 0 });
     const app = await NestFactory.createMicroservice<MicroserviceOptions>(moduleOf({ controllers: [Bound] }), {
-      transport: Transport.TCP,
-      options: { port: 0 },
+      strategy,
       logger: new CapturedLogger(),
     });
     await app.init();
-    const server = app.getTransportServer() as GenRpcServer;
-    expect([...server.getHandlers().keys()]).toEqual(['tcp', 'tcp.event']);
+    expect([...strategy.getHandlers().keys()]).toEqual(['tcp', 'tcp.event']);
     await app.close();
   });
 });
