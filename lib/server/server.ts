@@ -96,6 +96,7 @@ export class Server {
 
   /** Resolves with the addresses once channels are accepted at all places. Rejects with the system's error, then at none. */
   async listen(places: readonly Place[]): Promise<Endpoint[]> {
+    this.assertOpen();
     const opened: Listener[] = [];
     try {
       for (const place of places) opened.push(await this.listenAt(place));
@@ -113,9 +114,15 @@ export class Server {
       (error) => this.options.journal.note('accept_failed', () => `Cannot accept: ${error.message}`),
     );
     this.listeners.add(listener);
-    if (!this.closing) return listener;
-    await listener.close();
-    throw new GenRpcError('cancelled', 'The node was closed while it began to listen.');
+    if (this.closing) await listener.close();
+    this.assertOpen();
+    return listener;
+  }
+
+  /** @throws GenRpcError once it was closed or drained: there is no way back. */
+  assertOpen(): void {
+    if (!this.closing) return;
+    throw new GenRpcError('cancelled', `${this.options.self.node} was closed, and listens no more.`);
   }
 
   private unlisten(listener: Listener): Promise<void> {
