@@ -233,6 +233,20 @@ const STORIES: Readonly<Record<string, readonly string[]>> = {
     'return a call of rice that waited for it, { waitForReady: true } → 7',
     'move tea was started anew, on another port: stock.count() → 39',
   ],
+  '18-tracing': [
+    'INTERNAL GET /unicorn',
+    'CLIENT shop/order to shop@127.0.0.1: handler_failed',
+    'SERVER shop/order from web@127.0.0.1: handler_failed',
+    'CLIENT prices/quote to prices@127.0.0.1: handler_failed',
+    'SERVER prices/quote from shop@127.0.0.1: handler_failed',
+    'INTERNAL GET /tea',
+    'CLIENT shop/order to shop@127.0.0.1: ok',
+    'SERVER shop/order from web@127.0.0.1: ok',
+    'CLIENT prices/quote to prices@127.0.0.1: ok',
+    'SERVER prices/quote from shop@127.0.0.1: ok',
+    'CLIENT log/write to log@127.0.0.1: ok',
+    'SERVER log/write from shop@127.0.0.1: ok, linked to log/write',
+  ],
 };
 
 /** The main job is what `nest start` runs where nothing else is asked for. */
