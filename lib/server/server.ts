@@ -5,6 +5,7 @@ import type { Peer } from '../connection/wire.js';
 import { Idle } from '../connection/idle.js';
 import type { Occurrence } from '../connection/journal.js';
 import type { Channel, Driver, Endpoint, ListenAt, Listener } from '../driver/driver.js';
+import { saidNothing } from '../driver/socket-channel.js';
 import { tlsFailureOf } from '../driver/tls-failure.js';
 import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 import type { CastOrder } from '../protocol/frame.js';
@@ -205,6 +206,8 @@ export class Server {
     const kind =
       (isGenRpcError(cause) ? tlsFailureOf(cause) : undefined) ?? OCCURRENCES.get(code) ?? 'handshake_failed';
     if (FAILED_PROOFS.has(kind)) this.admission.failed(address);
+    // Probes of load balancers do so every few seconds.
+    if (isGenRpcError(cause) && saidNothing(cause)) return this.options.journal.count(kind);
     const message = cause instanceof Error ? cause.message : 'unknown error';
     this.options.journal.note(kind, () => {
       return `Handshake with ${address} failed (${code}): ${printable(message, 200)}`;
