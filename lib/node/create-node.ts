@@ -94,8 +94,8 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const registry = new ModuleRegistry(policy);
   const { deadlines } = shared;
   const { exposeErrors, inheritDeadlines, name: node, sbcastTimeout, maxMessageBytes } = resolved;
-  const tracing = resolved.tracing === undefined ? undefined : new GuardedTracing(resolved.tracing, journal);
-  const follow = tracing === undefined ? undefined : followerOf(resolved, tracing);
+  const tracing = resolved.tracing && new GuardedTracing(resolved.tracing, journal);
+  const follow = tracing && followerOf(resolved, tracing);
   const invoker = new Invoker({ registry, journal, clock, exposeErrors, inheritDeadlines, follow });
   const codec = shared.self.codecs[0] ?? new MsgpackrCodec();
   const directory = directoryOf(shared, ports.files ?? systemFiles, (moved, leadsThere) =>
@@ -104,7 +104,8 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const dispatcher = dispatcherOf(shared, directory);
   const server = serverOf(shared, invoker);
   const local = new LocalCalls({ clock, deadlines, journal, node, codec, maxMessageBytes, invoker, server });
-  const calls = callsOf(shared, { directory, dispatcher, local }, tracing);
+  const ways = { directory, dispatcher, local };
+  const calls = callsOf(shared, ways, tracing);
   const everyone = (): string[] => [node, ...dispatcher.nodes()];
   const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
   // The secrets end here: what the node keeps are keys that cannot be read back.
@@ -113,19 +114,7 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   certificates?.start();
   directory.start();
   const incarnation = Buffer.from(shared.self.incarnation).toString('hex');
-  const parts = {
-    registry,
-    policy,
-    dispatcher,
-    server,
-    local,
-    calls,
-    broadcasts,
-    buffers,
-    certificates,
-    directory,
-    incarnation,
-  };
+  const parts = { ...ways, registry, policy, server, calls, broadcasts, buffers, certificates, incarnation };
   return new GenRpcNode({ ...shared, ...parts, options });
 }
 
