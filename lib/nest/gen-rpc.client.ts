@@ -6,6 +6,7 @@ import { choiceOf, type Target } from '../client/target.js';
 import type { CastOutcome } from '../client/queued-cast.js';
 import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
 import type { CallOptions } from '../node/call-options.js';
+import type { CallTime } from '../node/call-time.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import { StreamReply, type ReplyShape } from '../node/stream-reply.js';
 import { isItemStream, targetOf } from '../node/call-options.js';
@@ -81,6 +82,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   override async close(): Promise<void> {
     const { node, stopListening } = this;
     this.node = undefined;
+    this.stopListening = undefined;
+    // A node of others may stay connected, and a new one may be before the old one has closed.
     stopListening?.();
     this.tell(false);
     if (this.source.owned) await node?.close();
@@ -172,7 +175,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   protected override async dispatchEvent<T = unknown>(packet: ReadPacket): Promise<T> {
     try {
       const node = this.currentNode();
-      const outgoing = this.packets === undefined ? packet : await this.packets.event(packet);
+      const { packets } = this;
+      const outgoing = packets === undefined ? packet : await packets.event(packet, timeOf(node, packet));
       await new Promise<void>((written, dropped) => this.post(node, outgoing, { written, dropped }));
     } catch (error) {
       throw this.errors.shown(error);
@@ -197,19 +201,19 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     try {
       // A message that is serialized for longer than its node lasts is not sent by another.
       const node = this.currentNode();
-      return (
-        this.packets?.request(packet, sink, (...packed) => this.call(node, ...packed)) ?? this.call(node, packet, sink)
-      );
+      if (this.packets === undefined) return this.call(node, packet, sink);
+      return this.packets.request(packet, sink, timeOf(node, packet), (...packed) => this.call(node, ...packed));
     } catch (error) {
       sink.failed(error as GenRpcError);
       return () => false;
     }
   }
 
-  private call(node: GenRpcNode, packet: ReadPacket, sink: ReplySink): Cancel {
+  private call(node: GenRpcNode, packet: ReadPacket, sink: ReplySink, left?: number): Cancel {
     const directions = directionsOf(packet);
     const invocation = this.invocationOf(node, packet, directions);
-    return node.request(this.targetOf(directions), invocation, directions as CallOptions, sink);
+    const options = left === undefined ? directions : { ...directions, timeout: left };
+    return node.request(this.targetOf(directions), invocation, options as CallOptions, sink);
   }
 
   private post(node: GenRpcNode, packet: ReadPacket, outcome?: CastOutcome): void {
@@ -287,6 +291,10 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     this._status$.next(connected ? 'connected' : 'disconnected');
     this.emitter.emit(connected ? 'connect' : 'disconnect');
   }
+}
+
+function timeOf(node: GenRpcNode, packet: ReadPacket): CallTime {
+  return node.timeOf(directionsOf(packet) as CallOptions);
 }
 
 function directionsOf(packet: ReadPacket): GenRpcDirections {

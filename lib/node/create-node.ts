@@ -72,6 +72,8 @@ interface Shared {
   readonly deadlines: Deadlines;
   readonly drivers: ReadonlyMap<string, Driver>;
   readonly statusListeners: Set<StatusListener>;
+  /** `undefined`: nobody follows calls. */
+  readonly tracing: Tracing | undefined;
 }
 
 /** @throws GenRpcConfigError naming every problem; `where` is the call that got the options. */
@@ -88,15 +90,14 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
     deadlines: new Deadlines(clock),
     drivers: driversOf(resolved, certificates, clock, ports.drivers),
     statusListeners: new Set(),
+    tracing: resolved.tracing === undefined ? undefined : new GuardedTracing(resolved.tracing, journal),
     self: identityOf(resolved, clock, ports.random ?? systemRandom),
   };
   const policy = new ModulePolicy(resolved.moduleControl, resolved.moduleList);
   const registry = new ModuleRegistry(policy);
   const { deadlines } = shared;
-  const { exposeErrors, inheritDeadlines, name: node, sbcastTimeout, maxMessageBytes } = resolved;
-  const tracing = resolved.tracing && new GuardedTracing(resolved.tracing, journal);
-  const follow = tracing && followerOf(resolved, tracing);
-  const invoker = new Invoker({ registry, journal, clock, exposeErrors, inheritDeadlines, follow });
+  const { name: node, sbcastTimeout, maxMessageBytes } = resolved;
+  const invoker = invokerOf(shared, registry);
   const codec = shared.self.codecs[0] ?? new MsgpackrCodec();
   const directory = directoryOf(shared, ports.files ?? systemFiles, (moved, leadsThere) =>
     dispatcher.relocate(moved, leadsThere),
@@ -104,8 +105,8 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const dispatcher = dispatcherOf(shared, directory);
   const server = serverOf(shared, invoker);
   const local = new LocalCalls({ clock, deadlines, journal, node, codec, maxMessageBytes, invoker, server });
-  const ways = { directory, dispatcher, local };
-  const calls = callsOf(shared, ways, tracing);
+  const waiting = new WaitingCalls();
+  const calls = callsOf(shared, { directory, dispatcher, local, waiting });
   const everyone = (): string[] => [node, ...dispatcher.nodes()];
   const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
   // The secrets end here: what the node keeps are keys that cannot be read back.
@@ -114,7 +115,10 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   certificates?.start();
   directory.start();
   const incarnation = Buffer.from(shared.self.incarnation).toString('hex');
-  const parts = { ...ways, registry, policy, server, calls, broadcasts, buffers, certificates, incarnation };
+  const parts = {
+    ...{ registry, policy, dispatcher, server, local, calls, broadcasts, buffers },
+    ...{ certificates, directory, waiting, incarnation },
+  };
   return new GenRpcNode({ ...shared, ...parts, options });
 }
 
@@ -123,13 +127,13 @@ interface Ways {
   readonly directory: Directory;
   readonly dispatcher: Dispatcher;
   readonly local: LocalCalls;
+  readonly waiting: WaitingCalls;
 }
 
-function callsOf({ options, self, clock, journal, deadlines }: Shared, ways: Ways, tracing?: Tracing): Calls {
+function callsOf({ options, self, clock, journal, deadlines, tracing }: Shared, ways: Ways): Calls {
   const { name: node, callTimeout, connectTimeout, retry, ejection } = options;
-  const { directory, dispatcher, local } = ways;
+  const { directory, dispatcher, local, waiting } = ways;
   const { random } = self;
-  const waiting = new WaitingCalls();
   const ejections = new Ejections(ejection, { clock, random, journal });
   directory.listeners.add(({ type, member }) => {
     if (type === 'down') ejections.forget(member.name);
@@ -141,11 +145,17 @@ function callsOf({ options, self, clock, journal, deadlines }: Shared, ways: Way
     isDown: (other) => other !== node && dispatcher.isDown(other),
   });
   const parts: CallsParts = {
-    ...{ node, callTimeout, connectTimeout, clock, journal, deadlines, waiting, picker, ejections, ...ways },
+    ...{ node, callTimeout, connectTimeout, clock, journal, deadlines, picker, ejections, ...ways },
     names: new FunctionNames(),
     retries: retry === undefined ? undefined : new Retries(retry, { clock, random, journal, waiting }),
   };
   return tracing === undefined ? new Calls(parts) : new TracedCalls(parts, tracing);
+}
+
+function invokerOf({ options, journal, clock, tracing }: Shared, registry: ModuleRegistry): Invoker {
+  const { exposeErrors, inheritDeadlines } = options;
+  const follow = tracing === undefined ? undefined : followerOf(options, tracing);
+  return new Invoker({ registry, journal, clock, exposeErrors, inheritDeadlines, follow });
 }
 
 /** Tells of calls that come here. */

@@ -29,6 +29,7 @@ import {
 } from './call-options.js';
 import { reload } from './certificates.js';
 import type { MemberInfo, MembershipListener } from './directory.js';
+import { CallTime } from './call-time.js';
 import { inItsContext } from './in-its-context.js';
 import { Lifecycle } from './lifecycle.js';
 import type { NodeParts, StatusListener } from './node-parts.js';
@@ -214,10 +215,7 @@ export class GenRpcNode {
     return () => void this.parts.directory.listeners.delete(listener);
   }
 
-  /**
-   * The node that a call of the target would go to now; with a key, for as long as the same nodes are there. `undefined`:
-   * none that is known will do.
-   */
+  /** The node that a call would go to now; with a key, while the same nodes are there. `undefined`: none will do. */
   choose(target: string | Target): string | undefined {
     return this.parts.calls.choose(targetOf(target));
   }
@@ -254,6 +252,11 @@ export class GenRpcNode {
     return new AsyncCall(clock, deadlines, options.asyncCallInactivityTimeout, start);
   }
 
+  /** The time of a call that is not made yet. @throws GenRpcError `invalid_argument`. @internal for what wraps calls */
+  timeOf(options: CallOptions): CallTime {
+    return new CallTime(options, this.parts);
+  }
+
   /** What everything that casts is made of. @throws GenRpcError when it is not accepted. */
   post(target: Target, invocation: Invocation, outcome?: CastOutcome): void {
     this.parts.calls.post(target, invocation, outcome);
@@ -269,8 +272,7 @@ export class GenRpcNode {
   }
 
   /**
-   * Reads certificates and keys again, for connections from now on. Their files are watched; this is for whoever cannot
-   * wait, or wants to know.
+   * Reads certificates and keys again, for connections from now on; for whoever cannot wait until it is done by itself.
    * @throws GenRpcConfigError naming every problem with the new ones: those before stay in use.
    */
   reloadCertificates(): void {
