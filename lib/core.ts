@@ -28,6 +28,7 @@ export {
 export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
 export type { TypedModule } from './node/typed-module.js';
+export type { OnReplyHeaders } from './client/pending-calls.js';
 export type { ModuleTarget, NodeTarget, Target } from './client/target.js';
 export type { Discovery, Location, MembershipWatcher, ModuleRecord, NodeRecord, Place } from './discovery/discovery.js';
 export { EtcdDiscovery, type EtcdPorts } from './discovery/etcd.discovery.js';

@@ -56,6 +56,7 @@ export { GenRpcOptions } from './node/options.js';
 export { TlsCredentialOptions, TlsOptions } from './node/tls-options.js';
 export type { Discovery, Location, MembershipWatcher, ModuleRecord, NodeRecord, Place } from './discovery/discovery.js';
 export type { TypedModule } from './node/typed-module.js';
+export type { OnReplyHeaders } from './client/pending-calls.js';
 export type { ModuleTarget, NodeTarget, Target } from './client/target.js';
 export { EtcdDiscovery } from './discovery/etcd.discovery.js';
 export { EtcdOptions, EtcdTlsOptions } from './discovery/etcd-options.js';

@@ -5,8 +5,9 @@ import type { ItemIntake } from '../connection/item-intake.js';
 import type { Stop } from '../connection/item-stream.js';
 import type { Journal } from '../connection/journal.js';
 import { GenRpcError } from '../protocol/errors.js';
-import { joinRoute, type Invocation } from '../protocol/invocation.js';
+import { joinRoute, type Headers, type Invocation } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
+import { corrupt } from '../protocol/violation.js';
 
 /**
  * Where a reply goes. Exactly one of `done` and `failed` is called, once, and nothing after it; nothing at all after a
@@ -31,6 +32,9 @@ export interface ItemSource {
 
 /** Gives a call up, and says whether it may have run. Safe to repeat. */
 export type Cancel = () => boolean;
+
+/** Hears of what a function says beside its reply, before any of that comes; `node` is who says it. */
+export type OnReplyHeaders = (headers: Headers, node: string) => void;
 
 /** What a call does once its bytes are on their way. */
 export interface CallCarrier {
@@ -58,6 +62,8 @@ export class PendingCall extends Deadline implements ItemSource {
   intake: ItemIntake | undefined;
   /** Ends the argument that is a stream, while it is sent. */
   stopStream: Stop | undefined;
+  onHeaders: OnReplyHeaders | undefined;
+  private hasHeaders = false;
   /** Why the last attempt to reach the node failed, while the call waits for the next one. */
   private unreachable: GenRpcError | undefined;
 
@@ -82,6 +88,18 @@ export class PendingCall extends Deadline implements ItemSource {
   /** The attempt that it waited for failed; it waits for the next. */
   waitOn(failure: GenRpcError): void {
     this.unreachable = failure;
+  }
+
+  /** @throws GenRpcError `protocol_error` when they come twice, or behind what they belong to. */
+  headers(headers: Headers): void {
+    if (this.settled) return;
+    if (this.hasHeaders || this.intake !== undefined) throw corrupt('headers of a reply that has begun');
+    this.hasHeaders = true;
+    try {
+      this.onHeaders?.(headers, this.target);
+    } catch (error) {
+      noteThrown(this.journal, this.invocation, error);
+    }
   }
 
   item(value: unknown, cost: number): void {

@@ -12,10 +12,9 @@ import {
   GOAWAY_NOTHING_REFUSED,
   type CallFrame,
   type CastOrder,
-  type EndFrame,
   type ErrorFrame,
-  type ItemFrame,
   type PayloadFrame,
+  type ReplyPart,
 } from '../protocol/frame.js';
 import { joinRoute, valueToSend, type Invocation } from '../protocol/invocation.js';
 import type { Payload } from '../protocol/payload.js';
@@ -123,11 +122,11 @@ export class Session implements ConnectionEvents, CallCarrier {
     return position !== Infinity && (this.connection.isOpen || this.connection.hasWritten(position));
   }
 
-  /** An item of a number that was never given was not asked for. */
-  awaits(frame: PayloadFrame | EndFrame): boolean {
+  /** A part of a reply to a number that was never given was not asked for. */
+  awaits(frame: PayloadFrame | ReplyPart): boolean {
     const id = 'id' in frame ? frame.id : CAST_STREAM;
-    const isPart = frame.type === FrameType.Item || frame.type === FrameType.End;
-    if (isPart && !this.isKnown(id)) throw corrupt(`an item of call ${id}, which was never made`);
+    const isPart = frame.type === FrameType.Item || frame.type === FrameType.End || frame.type === FrameType.Headers;
+    if (isPart && !this.isKnown(id)) throw corrupt(`a part of the reply to call ${id}, which was never made`);
     return this.pending.resolve(id) !== undefined;
   }
 
@@ -145,6 +144,7 @@ export class Session implements ConnectionEvents, CallCarrier {
         return this.settle(frame.id, (call) => call.succeed(this.connection.decode(frame.payload)));
       case FrameType.Error:
         return this.settle(frame.id, (call) => call.fail(this.errorOf(frame, call)));
+      case FrameType.Headers:
       case FrameType.Item:
       case FrameType.End:
         return this.onPart(frame);
@@ -243,9 +243,10 @@ export class Session implements ConnectionEvents, CallCarrier {
     this.events.notStarted(call, refusal);
   }
 
-  private onPart(frame: ItemFrame | EndFrame): void {
+  private onPart(frame: ReplyPart): void {
     if (!this.awaits(frame)) return this.late();
     this.settle(frame.id, (call) => {
+      if (frame.type === FrameType.Headers) return call.headers(frame.headers);
       const intake = (call.intake ??= new ItemIntake(this.connection.newWindow()));
       if (frame.type === FrameType.Item) {
         const cost = intake.take(frame);

@@ -1,9 +1,9 @@
 /** Whoever owns a connection, a session or an acceptor: what it hears of, and is asked. */
 import type { GenRpcError } from '../protocol/errors.js';
-import type { CancelFrame, EndFrame, GoAwayFrame, PayloadFrame } from '../protocol/frame.js';
+import type { CancelFrame, EndFrame, GoAwayFrame, HeadersFrame, PayloadFrame } from '../protocol/frame.js';
 
 /** Frames that the owner of a connection hears of. */
-export type OwnersFrame = PayloadFrame | CancelFrame | EndFrame | GoAwayFrame;
+export type OwnersFrame = PayloadFrame | HeadersFrame | CancelFrame | EndFrame | GoAwayFrame;
 
 export interface ConnectionEvents {
   frame(frame: OwnersFrame): void;

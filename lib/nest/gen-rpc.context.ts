@@ -17,6 +17,11 @@ export class GenRpcContext extends BaseRpcContext<[call: CallContext, pattern: s
     return headers === undefined ? undefined : Object.fromEntries(headers);
   }
 
+  /** Says something beside the reply: see `CallContext.setReplyHeader`. */
+  setReplyHeader(name: string, value: string): void {
+    this.call.setReplyHeader(name, value);
+  }
+
   /** The calling node, as its handshake proved it: nothing that a message says can change it. */
   getNode(): string {
     return this.call.caller.node;

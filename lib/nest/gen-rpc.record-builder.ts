@@ -1,4 +1,5 @@
 /** Data with directions: how one message travels, where the client's options say otherwise for most. */
+import type { OnReplyHeaders } from '../client/pending-calls.js';
 import type { Target } from '../client/target.js';
 
 export interface GenRpcDirections {
@@ -20,6 +21,8 @@ export interface GenRpcDirections {
   readonly idempotent?: boolean;
   /** See `CallOptions.detached`. */
   readonly detached?: boolean;
+  /** See `CallOptions.onReplyHeaders`. */
+  readonly onReplyHeaders?: OnReplyHeaders;
 }
 
 export class GenRpcRecord<TData = unknown> {
@@ -83,6 +86,11 @@ export class GenRpcRecordBuilder<TData = unknown> {
   /** See `CallOptions.detached`. */
   setDetached(detached = true): this {
     return this.set({ detached });
+  }
+
+  /** See `CallOptions.onReplyHeaders`. */
+  onReplyHeaders(onReplyHeaders: OnReplyHeaders): this {
+    return this.set({ onReplyHeaders });
   }
 
   build(): GenRpcRecord<TData> {

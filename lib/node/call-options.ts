@@ -1,4 +1,5 @@
 /** What comes with a call beside its arguments, and what is wrong with it. */
+import type { OnReplyHeaders } from '../client/pending-calls.js';
 import type { Target } from '../client/target.js';
 import type { CallContext } from '../server/module-registry.js';
 import { isAsyncIterable, isItemStream } from '../connection/item-stream.js';
@@ -50,6 +51,11 @@ export interface CallOptions extends Omit<CastOptions, 'ordered'> {
    * deadline. Default false.
    */
   readonly detached?: boolean;
+  /**
+   * Hears of the headers that the function has set for its reply (`CallContext.setReplyHeader`), before the first value
+   * or the error; not called where it has set none. Once for each node that is called, and for each attempt.
+   */
+  readonly onReplyHeaders?: OnReplyHeaders;
 }
 
 export function targetOf(target: string | Target): Target {

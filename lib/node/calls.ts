@@ -60,7 +60,8 @@ export class Calls {
       return request.start((watched) => this.request(target, invocation, rest, watched));
     }
     const deadlineAt = this.parts.clock.now() + timeout;
-    const request = { target, invocation, timeoutMs: timeout, deadlineAt, waitForReady: options.waitForReady ?? false };
+    const { waitForReady = false, onReplyHeaders } = options;
+    const request = { target, invocation, timeoutMs: timeout, deadlineAt, waitForReady, onReplyHeaders };
     if (!currentCalls.isInside) return this.make(request, options.idempotent, sink);
     const parent = options.detached === true ? undefined : currentCalls.get();
     return currentCalls.outside(() => {
@@ -220,6 +221,7 @@ export class Calls {
     const { deadlines, journal } = this.parts;
     const { invocation, timeoutMs, deadlineAt, waitForReady } = request;
     const call = new PendingCall(target.node, invocation, timeoutMs, deadlineAt, sink, deadlines, journal);
+    call.onHeaders = request.onReplyHeaders;
     this.start(target, call, waitForReady);
     return () => call.cancel();
   }

@@ -19,7 +19,7 @@ import { RunningCall, type Answers, type CallPorts } from '../server/running-cal
 import type { Server } from '../server/server.js';
 import { withStream } from '../server/request-stream.js';
 import { localArgument, LocalFlow } from './local-stream.js';
-import type { Invocation } from '../protocol/invocation.js';
+import type { Headers, Invocation } from '../protocol/invocation.js';
 
 export interface LocalPorts extends CallPorts {
   readonly node: string;
@@ -160,6 +160,10 @@ class LocalCall implements CallCarrier, Answers {
       this.flow.sent(cost);
       this.call.item(value, cost);
     });
+  }
+
+  headers(_call: RunningCall, headers: Headers): void {
+    this.call.headers(headers);
   }
 
   isReady(): boolean {

@@ -1,7 +1,13 @@
 /** Makes idempotent calls again that failed with their connection, on what is left of their one deadline. */
 import { Backoff } from '../ports/backoff.js';
 import type { Target } from '../client/target.js';
-import { tellFailure, type Cancel, type ItemSource, type ReplySink } from '../client/pending-calls.js';
+import {
+  tellFailure,
+  type Cancel,
+  type ItemSource,
+  type OnReplyHeaders,
+  type ReplySink,
+} from '../client/pending-calls.js';
 import type { Journal } from '../connection/journal.js';
 import { withCallKey } from '../protocol/call-key.js';
 import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
@@ -34,6 +40,7 @@ export interface Request {
   readonly timeoutMs: number;
   readonly deadlineAt: number;
   readonly waitForReady: boolean;
+  readonly onReplyHeaders: OnReplyHeaders | undefined;
 }
 
 type Attempt = (request: Request, sink: ReplySink) => Cancel;

@@ -9,9 +9,11 @@ import {
   type CastOrder,
   type ErrorFrame,
   type Frame,
+  type HeadersFrame,
 } from './frame.js';
-import { decodeHeaders, NameReader } from './frame-head.js';
 import { checkHeader, PAYLOAD_FLAGS, readU32, SEQUENCE_BYTES, TOTAL_BYTES } from './frame-shapes.js';
+import { decodeHeaders } from './headers.js';
+import { NameReader } from './name-reader.js';
 import { PartialFrame } from './partial-frame.js';
 import type { Payload } from './payload.js';
 import { corrupt } from './violation.js';
@@ -148,6 +150,8 @@ export class FrameDecoder {
       }
       case FrameType.Error:
         return decodeError(bytes, body, end, flags, id, total);
+      case FrameType.Headers:
+        return decodeReplyHeaders(bytes, body, end, id);
       case FrameType.Cancel:
         return { type: FrameType.Cancel, id };
       case FrameType.Credit:
@@ -215,6 +219,12 @@ export class FrameDecoder {
 function orderAt(bytes: Buffer, at: number, end: number): CastOrder {
   if (at + ORDER_BYTES > end) throw corrupt('the order of a cast is longer than its frame');
   return { lane: readU32(bytes, at), sequence: readU32(bytes, at + 4) };
+}
+
+function decodeReplyHeaders(bytes: Buffer, body: number, end: number, id: number): HeadersFrame {
+  const { headers, end: last } = decodeHeaders(bytes, body, end);
+  if (last !== end) throw corrupt('headers of a reply have bytes left');
+  return { type: FrameType.Headers, id, headers };
 }
 
 function decodeError(

@@ -1,10 +1,9 @@
 /** Frames to bytes. Pure but for a memory of the names it has written. */
-import { GenRpcError, MAX_ERROR_MESSAGE_BYTES, wireOfCode } from './errors.js';
+import { MAX_ERROR_MESSAGE_BYTES, wireOfCode } from './errors.js';
 import {
   FrameFlag,
   FrameType,
   HEADER_BYTES,
-  MAX_HEADERS_BYTES,
   MAX_WHOLE_BYTES,
   type CallFrame,
   type CancelFrame,
@@ -16,7 +15,8 @@ import {
   type PingFrame,
   type PongFrame,
 } from './frame.js';
-import type { FunctionName, Headers } from './invocation.js';
+import { encodeHeaders } from './headers.js';
+import type { FunctionName } from './invocation.js';
 import { NO_PAYLOAD, type Payload } from './payload.js';
 
 /** Where bytes go: room for small ones in a buffer that is filled up, and a way to hand large ones on uncopied. */
@@ -62,6 +62,12 @@ export class FrameEncoder {
         sink.buffer[at] = wireOfCode(frame.code);
         sink.buffer.writeUInt16BE(message.length, at + 1);
         sink.buffer.set(message, at + 3);
+        return;
+      }
+      case FrameType.Headers: {
+        const headers = encodeHeaders(frame.headers);
+        const at = writeFrame(sink, frame.type, 0, frame.id, headers.length, NO_PAYLOAD);
+        sink.buffer.set(headers, at);
         return;
       }
       case FrameType.Chunk: {
@@ -196,37 +202,6 @@ function encodeName({ module, fn, version }: FunctionName): Buffer {
     Buffer.of(parts[2].length),
     parts[2],
   ]);
-}
-
-/** `u16 bytes that follow`, then for each: `u8 length · name · u16 length · value`. */
-function encodeHeaders(headers: Headers): Buffer {
-  const parts: Buffer[] = [Buffer.alloc(2)];
-  let length = 0;
-  for (const [name, value] of headers) {
-    if (!isText(name) || !isText(value)) {
-      throw new GenRpcError(
-        'invalid_argument',
-        'The headers do not fit a frame: expected names and values of valid text.',
-      );
-    }
-    const nameBytes = Buffer.from(name);
-    const valueBytes = Buffer.from(value);
-    length += 3 + nameBytes.length + valueBytes.length;
-    if (nameBytes.length === 0 || nameBytes.length > 255 || length > MAX_HEADERS_BYTES) {
-      const rule = `names of 1 to 255 bytes, ${MAX_HEADERS_BYTES} bytes in all`;
-      throw new GenRpcError('invalid_argument', `The headers do not fit a frame: expected ${rule}.`);
-    }
-    const valueLength = Buffer.alloc(2);
-    valueLength.writeUInt16BE(valueBytes.length);
-    parts.push(Buffer.of(nameBytes.length), nameBytes, valueLength, valueBytes);
-  }
-  parts[0]?.writeUInt16BE(length);
-  return Buffer.concat(parts);
-}
-
-/** Callers may have brought anything; and half a character would arrive as another text, two such names as one. */
-function isText(value: unknown): value is string {
-  return typeof value === 'string' && value.isWellFormed();
 }
 
 /** The text as UTF-8, cut at a character so that it fits `limit` bytes. */

@@ -1,12 +1,23 @@
 /** What each type of frame may look like, told from its header alone: whatever can be refused is refused there. */
 import type { GenRpcError } from './errors.js';
-import { FrameFlag, FrameType, MAX_BODY_BYTES, MAX_CHUNK_BYTES, MIN_CHUNK_BYTES, SKIPPABLE_TYPE } from './frame.js';
+import {
+  FrameFlag,
+  FrameType,
+  MAX_BODY_BYTES,
+  MAX_CHUNK_BYTES,
+  MAX_HEADERS_BYTES,
+  MIN_CHUNK_BYTES,
+  SKIPPABLE_TYPE,
+} from './frame.js';
 import { corrupt, violation } from './violation.js';
 
 export const PAYLOAD_FLAGS = FrameFlag.PayloadCodec | FrameFlag.PayloadRaw;
 const INVOCATION_FLAGS = PAYLOAD_FLAGS | FrameFlag.Headers | FrameFlag.Single;
 const CALL_FLAGS = INVOCATION_FLAGS | FrameFlag.Deliver | FrameFlag.Streamed;
 const NAME_BYTES = 4;
+/** One with a name of one byte, and nothing to say. */
+const LEAST_HEADERS_BYTES = 2 + 4;
+const MOST_HEADERS_BYTES = 2 + MAX_HEADERS_BYTES;
 export const SEQUENCE_BYTES = 4;
 export const TOTAL_BYTES = 4;
 
@@ -29,6 +40,7 @@ const SHAPES = new Map<number, Shape>([
   [FrameType.Chunk, { least: 1, flags: FrameFlag.Continued, withStream: undefined, most: MAX_CHUNK_BYTES }],
   [FrameType.Credit, { least: 8, flags: 0, withStream: undefined, most: 8 }],
   [FrameType.End, { least: 4, flags: 0, withStream: true, most: 4 }],
+  [FrameType.Headers, { least: LEAST_HEADERS_BYTES, flags: 0, withStream: true, most: MOST_HEADERS_BYTES }],
   [FrameType.GoAway, { least: 4, flags: 0, withStream: false, most: 4 }],
   [FrameType.Ping, { least: 0, flags: 0, withStream: false, most: 0 }],
   [FrameType.Pong, { least: 0, flags: 0, withStream: false, most: 0 }],

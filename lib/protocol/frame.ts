@@ -41,6 +41,7 @@ export const FrameType = {
   Chunk: 0x16,
   Credit: 0x17,
   End: 0x18,
+  Headers: 0x19,
   GoAway: 0x20,
   Ping: 0x21,
   Pong: 0x22,
@@ -114,6 +115,13 @@ export interface ErrorFrame extends Continuable {
   readonly payload: Payload;
 }
 
+/** What is said beside a reply: in front of all of it, and once. */
+export interface HeadersFrame {
+  readonly type: typeof FrameType.Headers;
+  readonly id: number;
+  readonly headers: Headers;
+}
+
 /** The caller no longer waits for this reply. */
 export interface CancelFrame {
   readonly type: typeof FrameType.Cancel;
@@ -162,11 +170,14 @@ export interface PongFrame {
   readonly type: typeof FrameType.Pong;
 }
 
+/** What comes of a reply that is not all of it. */
+export type ReplyPart = HeadersFrame | ItemFrame | EndFrame;
+
 /** Frames that have a payload, and so may be continued. */
 export type PayloadFrame = CallFrame | CastFrame | ItemFrame | ResultFrame | ErrorFrame;
 
 export type Frame =
-  PayloadFrame | CancelFrame | ChunkFrame | CreditFrame | EndFrame | GoAwayFrame | PingFrame | PongFrame;
+  PayloadFrame | HeadersFrame | CancelFrame | ChunkFrame | CreditFrame | EndFrame | GoAwayFrame | PingFrame | PongFrame;
 
 /** The bits of `flags`. A set bit that a type does not know is an error. */
 export const FrameFlag = {

@@ -16,7 +16,7 @@ import {
   type PayloadFrame,
 } from '../protocol/frame.js';
 import { corrupt, violationOf } from '../protocol/violation.js';
-import { argumentsOf } from '../protocol/invocation.js';
+import { argumentsOf, type Headers } from '../protocol/invocation.js';
 import { NO_PAYLOAD, type Payload } from '../protocol/payload.js';
 import { CastIntake, type CastIntakePorts } from './cast-intake.js';
 import { ConnectionCalls, type ConnectionCallsPorts } from './connection-calls.js';
@@ -24,6 +24,7 @@ import { Departure } from './departure.js';
 import type { Invoker } from './invoker.js';
 import { RequestStream, withStream } from './request-stream.js';
 import { RunningCall, type Answers, type CallPorts, type Receipt } from './running-call.js';
+import { congested, dropped, leaving } from './unanswered.js';
 
 export interface AcceptorPorts extends CallPorts, ConnectionCallsPorts, CastIntakePorts {
   readonly invoker: Invoker;
@@ -136,6 +137,10 @@ export class Acceptor implements ConnectionEvents, Answers {
     }
   }
 
+  headers({ id }: RunningCall, headers: Headers): void {
+    this.connection.send({ type: FrameType.Headers, id, headers });
+  }
+
   isReady({ replies }: RunningCall): boolean {
     return replies === undefined || replies.ready;
   }
@@ -147,7 +152,7 @@ export class Acceptor implements ConnectionEvents, Answers {
 
   done(call: RunningCall, value: unknown): void {
     try {
-      if (this.connection.congested) throw tooMuchWaits();
+      if (this.connection.congested) throw dropped();
       this.connection.send({ type: FrameType.Result, id: call.id, payload: this.connection.encode(value) });
     } catch (error) {
       this.failed(call, error as GenRpcError);
@@ -195,14 +200,10 @@ export class Acceptor implements ConnectionEvents, Answers {
       return this.connection.abort(new GenRpcError('protocol_error', `Call ${frame.id} was sent twice.`));
     }
     if (this.departure.refusing) {
-      const message = 'The node is shutting down and did not start the call.';
-      this.sendError(frame.id, new GenRpcError('refused', message));
+      this.sendError(frame.id, leaving());
       return this.closeIfServed();
     }
-    if (this.connection.congested) {
-      const message = 'Too many answers wait for the caller, which reads slowly. The call was not started.';
-      return this.sendError(frame.id, new GenRpcError('refused', message));
-    }
+    if (this.connection.congested) return this.sendError(frame.id, congested());
     const now = this.ports.clock.now();
     const refusal = this.calls.refuse(now, frame.deliver === true);
     if (refusal !== undefined) {
@@ -292,9 +293,4 @@ export class Acceptor implements ConnectionEvents, Answers {
       return NO_PAYLOAD;
     }
   }
-}
-
-/** What many functions answer at once must not gather without end: this one's answer is not sent. */
-function tooMuchWaits(): GenRpcError {
-  return new GenRpcError('handler_failed', 'The answer was dropped: too many wait for the caller, which reads slowly.');
 }

@@ -104,6 +104,8 @@ export class Casts implements Answers {
     else breather.breathe(then);
   }
 
+  headers(): void {}
+
   done(): void {}
 
   end(): void {}

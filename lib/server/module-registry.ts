@@ -27,6 +27,12 @@ export interface CallContext {
    * others.
    */
   readonly callKey: string | undefined;
+  /**
+   * Says something beside the reply, to whoever called with `onReplyHeaders`: small texts, 16 KiB in all. They travel in
+   * front of the reply, also of an error. Of a cast, nobody hears them.
+   * @throws GenRpcError `invalid_argument` once the reply has begun, and for what is no text or does not fit.
+   */
+  setReplyHeader(name: string, value: string): void;
   /** ms left of the caller's deadline, never below 0; `Infinity` for a cast. */
   remainingMs(): number;
   /**

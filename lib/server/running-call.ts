@@ -11,11 +11,14 @@ import type { Clock } from '../ports/clock.js';
 import { currentCalls, type Dependent, type ParentCall } from './current-call.js';
 import type { CallContext, Caller } from './module-registry.js';
 import { PacedItems, type Pace } from './paced-items.js';
+import { tooLate, withHeader } from './reply-headers.js';
 import type { RequestStream } from './request-stream.js';
 
 /** Where answers go: over a connection, or straight to a caller of the same node. */
 export interface Answers {
   item(call: RunningCall, value: unknown): void;
+  /** What is said beside the reply: before any of it, and at most once. */
+  headers(call: RunningCall, headers: Headers): void;
   /** Is there room for another item? */
   isReady(call: RunningCall): boolean;
   /** Runs `then` once there is room. */
@@ -59,6 +62,9 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
   replies: ItemWriter | undefined;
   receipt: Receipt | undefined;
   private answered = false;
+  private replyHeaders: Headers | undefined;
+  /** Has some of the reply been sent? */
+  private replying = false;
   private controller: AbortController | undefined;
   private drainController: AbortController | undefined;
   private draining = false;
@@ -163,8 +169,15 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
     receipt?.begun();
   }
 
+  setReplyHeader(name: string, value: string): void {
+    if (this.replying) throw tooLate(name);
+    this.replyHeaders = withHeader(this.replyHeaders, name, value);
+  }
+
   item(value: unknown): void {
-    if (!this.answered) this.answers.item(this, value);
+    if (this.answered) return;
+    this.beginReply();
+    this.answers.item(this, value);
   }
 
   get ready(): boolean {
@@ -204,18 +217,18 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
   }
 
   succeed(value: unknown): void {
-    if (this.settle()) this.answers.done(this, value);
+    if (this.reply()) this.answers.done(this, value);
     this.ended();
   }
 
   /** The items were all there is. */
   end(): void {
-    if (this.settle()) this.answers.end(this);
+    if (this.reply()) this.answers.end(this);
     this.ended();
   }
 
   fail(error: GenRpcError): void {
-    if (this.settle()) this.answers.failed(this, error);
+    if (this.reply()) this.answers.failed(this, error);
     this.ended();
   }
 
@@ -228,13 +241,25 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
 
   /** It goes no further: caller and function are told. */
   stop(error: GenRpcError): void {
-    if (!this.settle(error)) return;
+    if (!this.reply(error)) return;
     this.answers.failed(this, error);
     this.tell(error);
   }
 
   override expire(): void {
     this.abort(new GenRpcError('timeout'));
+  }
+
+  private reply(reason?: GenRpcError): boolean {
+    if (!this.settle(reason)) return false;
+    this.beginReply();
+    return true;
+  }
+
+  private beginReply(): void {
+    if (this.replying) return;
+    this.replying = true;
+    if (this.replyHeaders !== undefined) this.answers.headers(this, this.replyHeaders);
   }
 
   private tell(reason: GenRpcError): void {

@@ -74,7 +74,7 @@ export const BEHAVIOURS: readonly (readonly [kind: Kind, what: string])[] = [
   ['B', 'async generators stream, and are told when nobody reads on'],
   ['B', '100,000 calls and 10,000 timeouts leave nothing behind'],
   ['P', 'what `setOnDispatchHook` sets is what `getMetadata()` gives'],
-  ['B', 'headers of one message, by a record builder'],
+  ['B', 'headers of one message, by a record builder; those of a reply; `traceparent` with OpenTelemetry'],
   ['B', 'shutdown: intake stops, what runs may end, it is over once idle, and at the latest after `gracePeriod`'],
   ['P', 'nothing runs after `close()`'],
   ['P', '`close()` twice, and without `listen`'],
@@ -140,7 +140,7 @@ What a custom transport has to do to be at home in Nest: at least as much as Nes
 
 The page is made of these titles, by \`npx vitest run test/docs/nest-behaviours.spec.ts -u\`.
 
-Not there, beside what is said to be not shown yet: headers of a reply (line 63), for which the protocol has no room; and spans of OpenTelemetry, though a \`traceparent\` travels as any other header of a message.
+Not there, beside what is said to be not shown yet: spans of OpenTelemetry, though a \`traceparent\` travels as any other header of a message.
 `;
 
 /** Of all tests with an id, in the order they stand in: the titles around each, and its own. */

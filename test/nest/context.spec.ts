@@ -1,5 +1,12 @@
-import { Controller } from '@nestjs/common';
-import { Ctx, EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
+import {
+  Controller,
+  Injectable,
+  UseInterceptors,
+  type CallHandler,
+  type ExecutionContext,
+  type NestInterceptor,
+} from '@nestjs/common';
+import { Ctx, EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
 import { EMPTY, firstValueFrom, lastValueFrom, NEVER, Observable, of, take, throwError } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { GenRpcContext } from '../../lib/nest/gen-rpc.context.js';
@@ -7,6 +14,14 @@ import { GenRpcRecordBuilder } from '../../lib/nest/gen-rpc.record-builder.js';
 import { GEN_RPC_TRANSPORT } from '../../lib/nest/gen-rpc.tokens.js';
 import { NEST } from '../support/nest-version.js';
 import { App, itemsOf, pairOf, signalOf, type Pair } from './support.js';
+
+@Injectable()
+class NamesVersion implements NestInterceptor {
+  intercept(context: ExecutionContext, next: CallHandler): Observable<unknown> {
+    context.switchToRpc().getContext<GenRpcContext>().setReplyHeader('version', '2.1');
+    return next.handle();
+  }
+}
 
 @Controller()
 class ContextController {
@@ -30,6 +45,14 @@ class ContextController {
   @MessagePattern('metadata')
   metadata(@Ctx() context: GenRpcContext): unknown {
     return [context.getMetadata()];
+  }
+
+  @MessagePattern('shelf')
+  @UseInterceptors(NamesVersion)
+  shelf(@Payload() goods: string, @Ctx() context: GenRpcContext): string {
+    context.setReplyHeader('shelf', 'A3');
+    if (goods !== 'tea') throw new RpcException(`no ${goods}`);
+    return goods;
   }
 
   @MessagePattern('remaining')
@@ -87,6 +110,25 @@ describe('the context of a call', () => {
       ask(pair, 'metadata', headers('b')),
     ];
     await expect(Promise.all([a, none, b])).resolves.toEqual([[{ tenant: 'a' }], [undefined], [{ tenant: 'b' }]]);
+  });
+
+  it('N-63 headers of a reply, by handlers and interceptors, are heard before it, and before an error', async () => {
+    await using pair = await pairOf(APP);
+    const heard: unknown[] = [];
+    const asking = (goods: string) => {
+      const builder = new GenRpcRecordBuilder(goods);
+      builder.onReplyHeaders((headers, node) => heard.push([node, Object.fromEntries(headers)]));
+      return ask(pair, 'shelf', builder.build()).then(
+        (value) => heard.push(value),
+        (error: unknown) => heard.push(error),
+      );
+    };
+    await asking('tea');
+    await asking('salt');
+    const said = [pair.node.name, { version: '2.1', shelf: 'A3' }];
+    expect(heard).toEqual([said, 'tea', said, { status: 'error', message: 'no salt' }]);
+    // Who does not ask for them is answered as ever.
+    await expect(ask(pair, 'shelf', 'tea')).resolves.toBe('tea');
   });
 
   it.runIf(NEST >= 12)('N-62 has what the dispatch hook says, beside the headers of a record', async () => {

@@ -9,6 +9,7 @@ import {
   type PayloadFrame,
 } from '../../lib/protocol/frame.js';
 import type { GenRpcErrorCode } from '../../lib/protocol/errors.js';
+import type { Headers } from '../../lib/protocol/invocation.js';
 import type { Payload } from '../../lib/protocol/payload.js';
 import { comparable, framesIn, messagesIn, slicesOf, withWholeChunks } from '../support/frames.js';
 import { bytesOf, chunksOf, headOf } from '../support/raw-peer.js';
@@ -42,16 +43,16 @@ const payload: fc.Arbitrary<Payload> = fc.oneof(
   }),
 );
 const name = fc.record({ module: text(60), fn: text(200), version: text(16) });
-const headers = fc.option(
-  fc.uniqueArray(fc.tuple(fc.string({ unit: 'binary', minLength: 1, maxLength: 20 }), text(60)), {
-    selector: ([key]) => key,
-    maxLength: 8,
-  }),
-  { nil: undefined },
-);
-const head = fc
-  .record({ name, headers, single: fc.boolean(), payload })
-  .map((fields) => ({ ...fields, headers: fields.headers && new Map(fields.headers) }));
+const headersOf = (minLength: number): fc.Arbitrary<Headers> =>
+  fc
+    .uniqueArray(fc.tuple(fc.string({ unit: 'binary', minLength: 1, maxLength: 20 }), text(60)), {
+      selector: ([key]) => key,
+      minLength,
+      maxLength: 8,
+    })
+    .map((pairs) => new Map(pairs));
+const headers = fc.option(headersOf(0), { nil: undefined });
+const head = fc.record({ name, headers, single: fc.boolean(), payload });
 
 const order = fc.option(fc.record({ lane: u32, sequence: u32 }), { nil: undefined });
 
@@ -80,6 +81,7 @@ const message: fc.Arbitrary<PayloadFrame> = fc.oneof(
 );
 const frame: fc.Arbitrary<Frame> = fc.oneof(
   { weight: 4, arbitrary: message },
+  fc.record({ type: fc.constant(FrameType.Headers), id, headers: headersOf(1) }),
   id.map((number): Frame => ({ type: FrameType.Cancel, id: number })),
   fc.constantFrom<Frame>({ type: FrameType.Ping }, { type: FrameType.Pong }),
   fc.record({ type: fc.constant(FrameType.Credit), id: u32, connection: u32, stream: u32 }),

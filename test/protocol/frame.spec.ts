@@ -56,6 +56,7 @@ describe('a frame that has travelled', () => {
     { type: FrameType.Item, id: 7, sequence: 0xffffffff, payload: NONE },
     { type: FrameType.Result, id: 7, payload: NONE },
     errorOf({ code: 'refused', message: 'später', payload: raw(Buffer.of(1)) }),
+    { type: FrameType.Headers, id: 7, headers: new Map([['trace', '00-ab']]) },
     { type: FrameType.Cancel, id: 7 },
     { type: FrameType.Chunk, id: 0, bytes: Buffer.alloc(1024, 7), more: true },
     { type: FrameType.Chunk, id: 0xffffffff, bytes: Buffer.of(7), more: false },

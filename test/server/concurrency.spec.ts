@@ -133,7 +133,7 @@ function node(limits: Partial<ConcurrencyLimits> = {}) {
   const journal = new Journal(log, clock);
   const all = { callsPerConnection: 3, calls: 5, casts: 5, loopDelay: 200, ...limits };
   const concurrency = new Concurrency(all, { clock, journal });
-  const answers = { item() {}, isReady: () => true, whenReady() {}, done() {}, end() {}, failed() {} };
+  const answers = { item() {}, headers() {}, isReady: () => true, whenReady() {}, done() {}, end() {}, failed() {} };
   const connect = (name: string) => {
     const calls = new ConnectionCalls(name, { concurrency, journal });
     let id = 0;
