@@ -54,6 +54,15 @@ export type { Log } from './ports/log.js';
 export type { NamedAddress, NameServer, ServiceTarget } from './ports/name-server.js';
 export type { ProcessSignals } from './ports/process-signals.js';
 export type { Random } from './ports/random.js';
+export type {
+  IncomingCall,
+  IncomingTrace,
+  OutgoingCall,
+  OutgoingTrace,
+  TracedCall,
+  TracedPlace,
+  Tracing,
+} from './ports/tracing.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
 export type { Headers } from './protocol/invocation.js';
 export { Msgpack5Codec } from './protocol/msgpack/msgpack5.codec.js';

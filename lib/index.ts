@@ -64,6 +64,15 @@ export type { DnsDiscoveryOptions, DnsServiceOptions } from './discovery/dns-opt
 export { DnsDiscovery } from './discovery/dns.discovery.js';
 export { FileDiscovery, type FileDiscoveryOptions } from './discovery/file.discovery.js';
 export type { Endpoint, PeerCertificate } from './driver/driver.js';
+export type {
+  IncomingCall,
+  IncomingTrace,
+  OutgoingCall,
+  OutgoingTrace,
+  TracedCall,
+  TracedPlace,
+  Tracing,
+} from './ports/tracing.js';
 export { GenRpcError, isGenRpcError, type ErrorFamily, type GenRpcErrorCode } from './protocol/errors.js';
 export { Msgpack5Codec } from './protocol/msgpack/msgpack5.codec.js';
 export type { Msgpack5Registry } from './protocol/msgpack/msgpack5-registry.js';

@@ -12,7 +12,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ['connection', 'certificates'],
   ['client', 'server'],
   ['node'],
-  ['nest', 'cli'],
+  ['nest', 'cli', 'opentelemetry'],
   ['testing'],
 ];
 const DOORS = FLOORS.length;
@@ -267,6 +267,32 @@ const rules: readonly Rule[] = [
       'nest/server.ts': `import { Server } from '@nestjs/microservices';`,
     },
     verdict: ['core.ts loads rxjs by node/node.ts', 'testing.ts loads rxjs by testing/options.ts'],
+  },
+  {
+    title: 'knows OpenTelemetry in opentelemetry/ only, which knows nothing but the port for it',
+    check: eachImport(({ path }, { specifier, target }) => {
+      const isItsRoom = roomOf(path) === 'opentelemetry';
+      const isItsDoor = path === 'opentelemetry.ts';
+      if (specifier.startsWith('@opentelemetry/')) return !isItsRoom;
+      if (target === undefined) return isItsRoom;
+      if (isItsRoom) return !['opentelemetry/', 'ports/tracing.ts'].some((known) => target.startsWith(known));
+      return roomOf(target) === 'opentelemetry' && !isItsDoor;
+    }),
+    offender: {
+      'opentelemetry.ts': `export { spans } from './opentelemetry/spans.js';`,
+      'opentelemetry/spans.ts': [
+        `import { trace } from '@opentelemetry/api';`,
+        `import type { Tracing } from '../ports/tracing.js';`,
+        `import { hostOf } from '../protocol/node-name.js';`,
+      ].join('\n'),
+      'server/invoker.ts': `import { context } from '@opentelemetry/api';`,
+      'core.ts': `export { spans } from './opentelemetry/spans.js';`,
+    },
+    verdict: [
+      'opentelemetry/spans.ts:3 imports ../protocol/node-name.js',
+      'server/invoker.ts:1 imports @opentelemetry/api',
+      'core.ts:1 imports ./opentelemetry/spans.js',
+    ],
   },
   {
     title: 'takes time and chance from ports, except where they are implemented',

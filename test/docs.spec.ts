@@ -1,6 +1,7 @@
 /** What the pages for users say is held against the library: names, defaults, limits, and every line of code with a result. */
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { AsyncCall } from '../lib/node/async-call.js';
@@ -13,14 +14,7 @@ import { namesIn, Page, ROOT, rowsOf } from './docs/pages.js';
 
 const genRpc = await Page.read('docs/GEN_RPC.md');
 const settings = await Page.read('docs/SETTINGS.md');
-const workers = await Page.read('docs/WORKERS.md');
 const counts = await Page.read('docs/COUNTS.md');
-const certificates = await Page.read('docs/CERTIFICATES.md');
-const security = await Page.read('docs/SECURITY.md');
-const testing = await Page.read('docs/TESTING.md');
-const health = await Page.read('docs/HEALTH.md');
-const nest = await Page.read('docs/NEST.md');
-const discovery = await Page.read('docs/DISCOVERY.md');
 const errors = await Page.read('docs/errors.md');
 const migration = await Page.read('docs/MIGRATION.md');
 const journal = await Page.read('lib/connection/journal.ts');
@@ -273,20 +267,10 @@ describe('docs/MIGRATION.md', () => {
   });
 });
 
-describe.each([
-  genRpc,
-  settings,
-  workers,
-  counts,
-  certificates,
-  security,
-  errors,
-  migration,
-  nest,
-  discovery,
-  testing,
-  health,
-])('$path', (page) => {
+const inDocs = (await readdir(join(ROOT, 'docs'))).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`);
+const pages = await Promise.all(['README.md', 'sample/README.md', ...inDocs].map((path) => Page.read(path)));
+
+describe.each(pages)('$path', (page) => {
   it('links to what there is', async () => {
     for (const link of page.links()) expect(existsSync(join(ROOT, dirname(page.path), link)), link).toBe(true);
     for (const [, path = '', anchor = ''] of page.text.matchAll(/\]\(([^)#]*)#([^)]+)\)/g)) {

@@ -1,24 +1,19 @@
 import { execFile, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { compile } from './docs/examples.js';
-import { ROOT } from './docs/pages.js';
+import { Page, ROOT } from './docs/pages.js';
 
 const run = promisify(execFile);
 const env = { ...process.env, COOKIE: randomBytes(32).toString('base64') };
 let folder: string;
 
-/** The snippet behind a sentence that names its file, as the README prints it. */
-async function snippet(file: string): Promise<string> {
-  const readme = await readFile(join(ROOT, 'README.md'), 'utf8');
-  const code = new RegExp(`\`${file}\`:\n\n\`\`\`ts\n([^]*?)\`\`\``).exec(readme)?.[1];
-  if (code === undefined) throw new Error(`The README shows no ${file}.`);
-  return code;
-}
+const readme = await Page.read('README.md');
+const guide = await Page.read('docs/GUIDE.md');
 
 /** Starts the application of `app.module.ts`, and tells how long its certificates last. */
 const BOOT = `
@@ -53,11 +48,11 @@ async function accepting(port: number): Promise<void> {
   }
 }
 
-describe("the README's code", () => {
+describe('the code of README and tour', () => {
   beforeAll(async () => {
     // Inside the project, so that the package is found by its own name.
     folder = await mkdtemp(join(ROOT, 'dist-readme-'));
-    for (const file of ['math.ts', 'caller.ts']) await writeFile(join(folder, file), await snippet(file));
+    for (const file of ['math.ts', 'caller.ts']) await writeFile(join(folder, file), readme.file(file));
   });
 
   afterAll(() => rm(folder, { recursive: true }));
@@ -67,19 +62,18 @@ describe("the README's code", () => {
     ['deadlines', ['orders.ts']],
     ['many nodes', ['cart.module.ts']],
   ])('shows %s by code that compiles strictly', { timeout: 60_000 }, async (_, files) => {
-    for (const file of files) await writeFile(join(folder, file), await snippet(file));
+    for (const file of files) await writeFile(join(folder, file), guide.file(file));
     expect(compile(files.map((file) => join(folder, file)))).toEqual([]);
   });
 
   it('makes certificates by the commands shown, with which the node shown starts', { timeout: 60_000 }, async () => {
-    const readme = await readFile(join(ROOT, 'README.md'), 'utf8');
     const here = (text: string): string => text.replaceAll('10.0.0.1', '127.0.0.1');
-    const commands = [...readme.matchAll(/^npx nestjs-gen-rpc (certs .*)$/gm)].map(([, args = '']) => here(args));
+    const commands = [...guide.text.matchAll(/^npx nestjs-gen-rpc (certs .*)$/gm)].map(([, args = '']) => here(args));
     expect(commands).toHaveLength(3);
     for (const args of commands) {
       await run(process.execPath, [join(ROOT, 'dist/esm/cli/main.js'), ...args.split(' ')], { cwd: folder });
     }
-    await writeFile(join(folder, 'app.module.ts'), here(await snippet('app.module.ts')));
+    await writeFile(join(folder, 'app.module.ts'), here(guide.file('app.module.ts')));
     await writeFile(join(folder, 'boot.ts'), BOOT);
     expect(compile(['app.module.ts', 'boot.ts'].map((file) => join(folder, file)))).toEqual([]);
     const { stdout } = await run(process.execPath, [join(folder, 'boot.js')], { env, cwd: folder });
@@ -87,9 +81,9 @@ describe("the README's code", () => {
   });
 
   it('is as short as it says, compiles strictly, and prints 42', { timeout: 60_000 }, async () => {
-    expect((await snippet('math.ts')).trimEnd().split('\n').length).toBeLessThanOrEqual(12);
-    expect((await snippet('caller.ts')).trimEnd().split('\n').length).toBeLessThanOrEqual(8);
-    await writeFile(join(folder, 'web.module.ts'), await snippet('web.module.ts'));
+    expect(readme.file('math.ts').trimEnd().split('\n').length).toBeLessThanOrEqual(12);
+    expect(readme.file('caller.ts').trimEnd().split('\n').length).toBeLessThanOrEqual(8);
+    await writeFile(join(folder, 'web.module.ts'), readme.file('web.module.ts'));
     await writeFile(join(folder, 'sum.ts'), SUM);
     expect(compile(['math.ts', 'caller.ts', 'sum.ts'].map((file) => join(folder, file)))).toEqual([]);
 

@@ -1,13 +1,35 @@
-/** Runs every sample as a newcomer would, compiled by `npm test` beforehand, and reads what it tells. */
+/** Runs every sample by `nest start`, as a newcomer would, and reads what it tells. */
 import { execFile } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
-import { describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isWithoutEtcd } from './support/etcd.js';
 
 const root = join(import.meta.dirname, '..');
 const run = promisify(execFile);
+const nest = join(createRequire(import.meta.url).resolve('@nestjs/cli/package.json'), '../bin/nest.js');
+/** Where `nest start` compiles to, from the root: other tests read `dist-sample` meanwhile. */
+let compiled: string;
+
+/** All are compiled once. `everything` says how, as `tsconfig.sample.json` does; by `nothing`, `nest start` runs what is there. */
+beforeAll(async () => {
+  compiled = basename(mkdtempSync(join(root, 'dist-nest-start-')));
+  configure('everything', {
+    extends: '../tsconfig.sample.json',
+    compilerOptions: { rootDir: '../sample', outDir: '.', tsBuildInfoFile: '.tsbuildinfo' },
+    include: ['../sample'],
+  });
+  configure('nothing', { compilerOptions: { rootDir: '.', outDir: '.', noLib: true, types: [] }, files: [] });
+  await run(process.execPath, [nest, 'build', '--path', join(compiled, 'everything.json')], { cwd: root });
+}, 60_000);
+
+function configure(name: string, tsconfig: object): void {
+  writeFileSync(join(root, compiled, `${name}.json`), JSON.stringify(tsconfig));
+}
+
+afterAll(() => rmSync(join(root, compiled), { recursive: true, force: true }));
 
 /** Lines that each of them must print, once and in this order; numbers of processes, ports and ms left out. */
 const STORIES: Readonly<Record<string, readonly string[]>> = {
@@ -211,12 +233,31 @@ const STORIES: Readonly<Record<string, readonly string[]>> = {
     'return a call of rice that waited for it, { waitForReady: true } → 7',
     'move tea was started anew, on another port: stock.count() → 39',
   ],
+  '18-tracing': [
+    'INTERNAL GET /unicorn',
+    'CLIENT shop/order to shop@127.0.0.1: handler_failed',
+    'SERVER shop/order from web@127.0.0.1: handler_failed',
+    'CLIENT prices/quote to prices@127.0.0.1: handler_failed',
+    'SERVER prices/quote from shop@127.0.0.1: handler_failed',
+    'INTERNAL GET /tea',
+    'CLIENT shop/order to shop@127.0.0.1: ok',
+    'SERVER shop/order from web@127.0.0.1: ok',
+    'CLIENT prices/quote to prices@127.0.0.1: ok',
+    'SERVER prices/quote from shop@127.0.0.1: ok',
+    'CLIENT log/write to log@127.0.0.1: ok',
+    'SERVER log/write from shop@127.0.0.1: ok, linked to log/write',
+  ],
 };
 
+/** The main job is what `nest start` runs where nothing else is asked for. */
+function nestStart(name: string, compiling: 'everything' | 'nothing'): string[] {
+  const command = [nest, 'start', '--path', join(compiled, `${compiling}.json`)];
+  return name === '01-main-job' ? command : [...command, '--entryFile', `${name}/main`];
+}
+
 /** Its lines, without what differs from run to run. Fails if it does not end well, or leaves a process behind. */
-async function story(name: string): Promise<string[]> {
-  const args = ['--enable-source-maps', join(root, 'scripts/sample.mjs'), name];
-  const { stdout, stderr } = await run(process.execPath, args, { timeout: 60_000, killSignal: 'SIGKILL' });
+async function story(command: readonly string[]): Promise<string[]> {
+  const { stdout, stderr } = await run(process.execPath, command, { cwd: root, timeout: 60_000 });
   expect(stderr).toBe('');
   return stdout.split('\n').map((line) =>
     line
@@ -234,10 +275,20 @@ describe('the samples', () => {
   for (const [name, expected] of Object.entries(STORIES)) {
     const test = name === '15-etcd' && isWithoutEtcd('The sample 15-etcd') ? it.skip : it;
     test(`${name} tells its story, and ends by itself`, { timeout: 90_000 }, async () => {
-      const lines = await story(name);
+      const lines = await story(nestStart(name, 'nothing'));
       expect(lines.filter((line) => expected.includes(line))).toEqual(expected);
     });
   }
+
+  it('are compiled by `nest start` where that has not been done', { timeout: 90_000 }, async () => {
+    const lines = await story(nestStart('03-versions', 'everything'));
+    expect(lines).toEqual(expect.arrayContaining([...STORIES['03-versions']!]));
+  });
+
+  it('are run by the command of their README as well', async () => {
+    const lines = await story(['--enable-source-maps', join(root, 'scripts/sample.mjs'), '03-versions']);
+    expect(lines).toEqual(expect.arrayContaining([...STORIES['03-versions']!]));
+  });
 
   it('are all told here, and in their README', () => {
     const folders = readdirSync(join(root, 'sample'), { withFileTypes: true }).filter((entry) => entry.isDirectory());

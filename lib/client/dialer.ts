@@ -48,7 +48,7 @@ export class Dialer {
       const left = places.length - tried;
       try {
         const channel = await spending(left, (limit) => this.connectTo(node, location, limit));
-        return { ...(await this.prove(node, channel, signal)), location };
+        return { ...(await this.prove(node, channel, location, signal)), location };
       } catch (error) {
         if (left === 1 || signal.aborted) throw error;
       }
@@ -56,7 +56,7 @@ export class Dialer {
     throw new GenRpcError('external_source_error', `Discovery knows no place of ${node}.`);
   }
 
-  private async prove(node: string, channel: Channel, signal: AbortSignal): Promise<Authenticated> {
+  private async prove(node: string, channel: Channel, location: Location, signal: AbortSignal): Promise<Authenticated> {
     const { self, handshakeTimeout, journal } = this.options;
     const giveUp = (): void => channel.abort(new GenRpcError('cancelled', 'The node closed while it was connecting.'));
     signal.addEventListener('abort', giveUp, { once: true });
@@ -65,7 +65,7 @@ export class Dialer {
     } catch (error) {
       const kind = isGenRpcError(error) ? COUNTED.get(error.code) : undefined;
       if (kind !== undefined) journal.count(kind);
-      throw error;
+      throw isGenRpcError(error) ? metAt(location, error) : error;
     } finally {
       signal.removeEventListener('abort', giveUp);
     }
@@ -113,5 +113,27 @@ export class Dialer {
         .then(resolve, reject)
         .finally(() => signal.removeEventListener('abort', late));
     });
+  }
+}
+
+/** Anything may be at the other end until it has proved itself: whoever reads the log has to know where to look. */
+function metAt({ driver, host, port }: Location, error: GenRpcError): GenRpcError {
+  const message = messageAt(`${host}:${port}`, driver, error);
+  if (message === undefined) return error;
+  const details = { ...(error.details as object | undefined), host, port };
+  return new GenRpcError(error.code, message, { cause: error.cause, details });
+}
+
+function messageAt(place: string, driver: string, { code, message, details }: GenRpcError): string | undefined {
+  switch (code) {
+    case 'connection_lost':
+      // The others know more than that it ended.
+      if (driver !== 'tcp' || details !== undefined) return undefined;
+      return `${place} closed the connection before it said who it is: it may speak TLS, or let nobody in. Its log says why.`;
+    case 'protocol_error':
+    case 'wrong_node':
+      return `At ${place}: ${message}`;
+    default:
+      return undefined;
   }
 }

@@ -40,7 +40,12 @@ export class Dispatcher implements LaneEvents {
 
   /** Is there an open connection for calls of the target? */
   isConnected(target: NodeTarget): boolean {
-    return this.lanes.get(this.nameOf(target, 'call'))?.connected ?? false;
+    return this.locationOf(target) !== undefined;
+  }
+
+  /** Where calls of the target go, over an open connection. */
+  locationOf(target: NodeTarget): Location | undefined {
+    return this.lanes.get(this.nameOf(target, 'call'))?.location;
   }
 
   /** Nodes with an open connection. */

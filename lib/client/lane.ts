@@ -51,8 +51,8 @@ export class Lane implements SessionEvents {
     this.backoff = new Backoff(ports.backoff, ports.random);
   }
 
-  get connected(): boolean {
-    return this.state.name === 'open';
+  get location(): Location | undefined {
+    return this.state.name === 'open' ? this.state.location : undefined;
   }
 
   /** Are there numbers of ordered casts that would be lost with it? */

@@ -14,13 +14,21 @@ export function nodeDown(node: string, cause: unknown): GenRpcError {
   if (isGenRpcError(cause) && NAMED_FAILURES.has(cause.code)) return cause;
   const reason = cause instanceof Error ? cause.message : String(cause);
   const details = isGenRpcError(cause) && typeof cause.details === 'object' ? cause.details : {};
-  return new GenRpcError('node_down', `${node} is down. ${reason}`, { cause, details: { ...details } });
+  return new GenRpcError('node_down', `${node} is down. ${reason}`, {
+    cause: originOf(cause),
+    details: { ...details },
+  });
 }
 
 export function withNextAttempt(error: GenRpcError, nextAttemptMs: number): GenRpcError {
   const details = { ...(error.details as object | undefined), nextAttemptMs };
   return new GenRpcError(error.code, `${error.message} Next attempt in ${nextAttemptMs} ms.`, {
-    cause: error,
+    cause: error.cause,
     details,
   });
+}
+
+/** What is said again, word for word, by the error that follows need not be in a log twice. */
+function originOf(cause: unknown): unknown {
+  return isGenRpcError(cause) && cause.code === 'node_down' ? (cause.cause ?? cause) : cause;
 }

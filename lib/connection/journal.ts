@@ -54,7 +54,8 @@ export type Occurrence =
   | 'discovery_record_refused'
   | 'discovery_cache_failed'
   | 'node_ejected'
-  | 'call_failed_over';
+  | 'call_failed_over'
+  | 'tracing_failed';
 
 const LOG_EVERY_MS = 1000;
 

@@ -1,5 +1,6 @@
 /** A channel from the moment its socket is accepted: its owner counts it, and can end it, while TLS is being set up. */
 import type { Socket } from 'node:net';
+import { setImmediate } from 'node:timers';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Channel, ChannelEvents, VerifiedCertificate } from './driver.js';
 import { addressOf, lost, type SocketChannel } from './socket-channel.js';

@@ -74,7 +74,7 @@ export class TlsDriver implements Driver {
       checkServerIdentity: () => undefined,
     };
     const socket = connect(options);
-    const opening = { socket, ready: 'secureConnect', endpoint, signal, explain: meaningOf } as const;
+    const opening = { socket, ready: 'secureConnect', endpoint, signal, explain: meaningWhileDialling } as const;
     return whenOpen(opening, () => new DialledTlsChannel(socket, this.clock, reads, this.securityOf(socket)));
   }
 
@@ -142,6 +142,13 @@ export class TlsDriver implements Driver {
       secureOptions: SSL_OP_NO_TICKET | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION,
     };
   }
+}
+
+/** Node has no code of its own for a peer that leaves in the middle, which is how one without TLS looks. */
+function meaningWhileDialling(code: string): string | undefined {
+  return code === 'ECONNRESET'
+    ? 'it left while TLS was set up; it may not speak TLS, or is shutting down'
+    : meaningOf(code);
 }
 
 function notSecured(cause: SystemError): GenRpcError {

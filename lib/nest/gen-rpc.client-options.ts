@@ -109,9 +109,15 @@ function nodeOf(given: GenRpcClientOptions, problems: readonly Problem[], makeNo
     if (problems.length === 0) return node;
   } catch (error) {
     if (!(error instanceof GenRpcConfigError)) throw error;
-    throw new GenRpcConfigError(WHERE, [...problems, ...error.problems]);
+    throw new GenRpcConfigError(WHERE, [...problems, ...nameProblems(options, error.problems), ...error.problems]);
   }
   throw new GenRpcConfigError(WHERE, problems);
+}
+
+/** A made-up name has this machine's host, which the certificate need not have. */
+function nameProblems({ name }: Pick<GenRpcClientOptions, 'name'>, problems: readonly Problem[]): Problem[] {
+  if (name !== undefined || !problems.some(({ path }) => /^tls\.(client\.)?cert$/.test(path))) return [];
+  return [{ path: 'name', expected: 'the name that tls.cert is for', got: undefined }];
 }
 
 /** A client that nobody calls needs a name only to be told apart. */

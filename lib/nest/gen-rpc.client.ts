@@ -6,6 +6,7 @@ import { choiceOf, type Target } from '../client/target.js';
 import type { CastOutcome } from '../client/queued-cast.js';
 import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
 import type { CallOptions } from '../node/call-options.js';
+import type { CallTime } from '../node/call-time.js';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import { StreamReply, type ReplyShape } from '../node/stream-reply.js';
 import { isItemStream, targetOf } from '../node/call-options.js';
@@ -22,7 +23,7 @@ import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { ClientErrors } from './gen-rpc.client-errors.js';
 import { ObserverSink } from './gen-rpc.observer-sink.js';
 import { ClientPackets } from './gen-rpc.packets.js';
-import { GenRpcRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
+import { isRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
 
@@ -81,8 +82,11 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   override async close(): Promise<void> {
     const { node, stopListening } = this;
     this.node = undefined;
-    if (this.source.owned) await node?.close();
+    this.stopListening = undefined;
+    // A node of others may stay connected, and a new one may be before the old one has closed.
     stopListening?.();
+    this.tell(false);
+    if (this.source.owned) await node?.close();
   }
 
   /** From now on nodes of its own are made by `makeNode`; the one that it has is closed. @internal for test clusters */
@@ -106,7 +110,10 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   override send<TResult = unknown, TInput = unknown>(pattern: unknown, data: TInput): Observable<TResult> {
     if (isNil(pattern) || isNil(data)) return super.send(pattern, data);
     return new Observable((observer) => {
-      return this.request(this.createPacket(pattern, data), new ObserverSink(observer, this.shape));
+      const packet = this.createPacket(pattern, data);
+      // What a subclass does about each message; ours makes an object of every item.
+      if (this.publish !== GenRpcClient.prototype.publish) return this.publish(packet, this.createObserver(observer));
+      return this.request(packet, new ObserverSink(observer, this.shape));
     });
   }
 
@@ -145,8 +152,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     try {
       const packet = this.createPacket(pattern, data);
       const target = this.targetOf(directionsOf(packet));
-      // Which node gets it is known only once it is sent.
-      if (this.packets !== undefined || choiceOf(target) !== undefined || !this.currentNode().isConnected(target)) {
+      if (this.isDispatchedLater(target)) {
         const dispatched = this.dispatchEvent<TResult>(packet);
         dispatched.catch(() => {});
         return from(dispatched);
@@ -169,12 +175,19 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   protected override async dispatchEvent<T = unknown>(packet: ReadPacket): Promise<T> {
     try {
       const node = this.currentNode();
-      const outgoing = this.packets === undefined ? packet : await this.packets.event(packet);
+      const { packets } = this;
+      const outgoing = packets === undefined ? packet : await packets.event(packet, timeOf(node, packet));
       await new Promise<void>((written, dropped) => this.post(node, outgoing, { written, dropped }));
     } catch (error) {
       throw this.errors.shown(error);
     }
     return undefined as T;
+  }
+
+  private isDispatchedLater(target: Target): boolean {
+    if (this.packets !== undefined || this.dispatchEvent !== GenRpcClient.prototype.dispatchEvent) return true;
+    // Which node gets it is known only once it is sent.
+    return choiceOf(target) !== undefined || !this.currentNode().isConnected(target);
   }
 
   /** Nest 11 has no dispatch hook, and no `createPacket` either. */
@@ -188,19 +201,19 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     try {
       // A message that is serialized for longer than its node lasts is not sent by another.
       const node = this.currentNode();
-      return (
-        this.packets?.request(packet, sink, (...packed) => this.call(node, ...packed)) ?? this.call(node, packet, sink)
-      );
+      if (this.packets === undefined) return this.call(node, packet, sink);
+      return this.packets.request(packet, sink, timeOf(node, packet), (...packed) => this.call(node, ...packed));
     } catch (error) {
       sink.failed(error as GenRpcError);
       return () => false;
     }
   }
 
-  private call(node: GenRpcNode, packet: ReadPacket, sink: ReplySink): Cancel {
+  private call(node: GenRpcNode, packet: ReadPacket, sink: ReplySink, left?: number): Cancel {
     const directions = directionsOf(packet);
     const invocation = this.invocationOf(node, packet, directions);
-    return node.request(this.targetOf(directions), invocation, directions as CallOptions, sink);
+    const options = left === undefined ? directions : { ...directions, timeout: left };
+    return node.request(this.targetOf(directions), invocation, options as CallOptions, sink);
   }
 
   private post(node: GenRpcNode, packet: ReadPacket, outcome?: CastOutcome): void {
@@ -210,7 +223,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private invocationOf(node: GenRpcNode, packet: ReadPacket, directions: GenRpcDirections): Invocation {
     const data: unknown = packet.data;
-    const value: unknown = data instanceof GenRpcRecord ? data.data : data;
+    const value: unknown = isRecord(data) ? data.data : data;
     const last: unknown = Array.isArray(value) ? value.at(-1) : value;
     const stream = isItemStream(last) ? last : undefined;
     const isList = stream !== undefined && Array.isArray(value);
@@ -248,13 +261,28 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private openNode(): GenRpcNode {
     const node = this.source.make(this.makeNode);
-    this.stopListening = node.onStatus((name, connected) => {
-      if ('node' in this.target && name === this.target.node) this.tell(connected);
-      else if (choiceOf(this.target) !== undefined) this.tell(node.isConnected(this.target));
-    });
+    this.stopListening = this.watch(node);
     // A node that others use too may have been connected before.
     this.tell(node.isConnected(this.target));
     return node;
+  }
+
+  /** Tells of the target from now on; returns what ends that. */
+  private watch(node: GenRpcNode): () => void {
+    const { target } = this;
+    if (choiceOf(target) === undefined) {
+      return node.onStatus((name, connected) => 'node' in target && name === target.node && this.tell(connected));
+    }
+    const look = (): void => {
+      if (this.node === node) this.tell(node.isConnected(target));
+    };
+    const stopStatus = node.onStatus(look);
+    // One by one: what one node loses, another may be about to get.
+    const stopMembership = node.onMembership(() => queueMicrotask(look));
+    return () => {
+      stopStatus();
+      stopMembership();
+    };
   }
 
   private tell(connected: boolean): void {
@@ -265,9 +293,13 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 }
 
+function timeOf(node: GenRpcNode, packet: ReadPacket): CallTime {
+  return node.timeOf(directionsOf(packet) as CallOptions);
+}
+
 function directionsOf(packet: ReadPacket): GenRpcDirections {
   const data: unknown = packet.data;
-  return data instanceof GenRpcRecord ? data.directions : NO_DIRECTIONS;
+  return isRecord(data) ? data.directions : NO_DIRECTIONS;
 }
 
 function isNil(value: unknown): value is null | undefined {

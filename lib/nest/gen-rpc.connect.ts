@@ -7,13 +7,28 @@ import { GenRpcServer } from './gen-rpc.server.js';
 /**
  * Connects the strategy of the application's `GenRpcModule`, to answer once `app.startAllMicroservices()` is called.
  * @param options as for `app.connectMicroservice`: `inheritAppConfig` brings the application's global pipes and the like
- * @throws Error when no module of the application imports `GenRpcModule.forRoot()`.
+ * @throws Error when no module of the application imports `GenRpcModule.forRoot()`, and when it is connected already.
  */
 export function connectGenRpc(app: INestApplication, options: NestHybridApplicationOptions = {}): INestMicroservice {
+  const modules = app.get(ModulesContainer);
   // Asked for what is not there, Nest ends the process.
-  const isThere = [...app.get(ModulesContainer).values()].some(({ providers }) => providers.has(GenRpcServer));
+  const isThere = [...modules.values()].some(({ providers }) => providers.has(GenRpcServer));
   if (!isThere) {
     throw new Error('connectGenRpc(): no module of the application imports GenRpcModule.forRoot() or forRootAsync().');
   }
-  return app.connectMicroservice<MicroserviceOptions>({ strategy: app.get(GenRpcServer) }, options);
+  const strategy = app.get(GenRpcServer);
+  if (isConnected(modules, strategy)) {
+    throw new Error(
+      'connectGenRpc(): the strategy of GenRpcModule is connected to this application already: once is enough.',
+    );
+  }
+  return app.connectMicroservice<MicroserviceOptions>({ strategy }, options);
+}
+
+/** By whoever did: Nest tells of all strategies so far. */
+function isConnected(modules: ModulesContainer, strategy: GenRpcServer): boolean {
+  let isKnown = false;
+  const subscription = modules.getRpcTargetRegistry().subscribe((target) => (isKnown ||= target === strategy));
+  subscription.unsubscribe();
+  return isKnown;
 }

@@ -24,7 +24,8 @@ export function discoveryProvider(source: DiscoverySource | undefined): Provider
   return { provide: GEN_RPC_DISCOVERY, useValue: source };
 }
 
-/** What `createNode` is told. */
+/** What `createNode` is told, which says so where a factory has returned nothing. */
 export function nodeOptionsOf(options: GenRpcModuleOptions, found: Discovery | undefined): GenRpcOptions {
+  if (options === undefined) return options;
   return { ...options, discovery: found ?? options.discovery } as GenRpcOptions;
 }

@@ -42,8 +42,15 @@ export function nestErrorOf(error: GenRpcError): unknown {
   }
 }
 
+/** Also one of another copy of this package. */
+abstract class AnyGenRpcError {
+  static [Symbol.hasInstance](value: unknown): boolean {
+    return isGenRpcError(value);
+  }
+}
+
 /** Lets callers of `@RpcModule` functions see what an HttpException, and so a failed validation, says; and our own error. */
-@Catch(HttpException, GenRpcError)
+@Catch(HttpException, AnyGenRpcError)
 export class RpcModuleFilter implements ExceptionFilter<HttpException | GenRpcError> {
   catch(exception: HttpException | GenRpcError): Observable<never> {
     if (isGenRpcError(exception)) return throwError(() => exception);

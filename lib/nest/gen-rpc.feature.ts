@@ -1,10 +1,10 @@
 /** Clients on the one node of an application, each injected by its name. */
 import { Module, type DynamicModule, type FactoryProvider, type ModuleMetadata } from '@nestjs/common';
 import { GenRpcConfigError, type Problem } from '../options/config-error.js';
-import { GenRpcNode } from '../node/gen-rpc-node.js';
+import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import { problemsOf, strangersIn, type GenRpcFeatureClient } from './gen-rpc.client-options.js';
 import { GenRpcClient } from './gen-rpc.client.js';
-import { getGenRpcClientToken } from './gen-rpc.tokens.js';
+import { GEN_RPC_ROOT_NODE, getGenRpcClientToken } from './gen-rpc.tokens.js';
 
 type Clients = readonly GenRpcFeatureClient[];
 
@@ -30,7 +30,7 @@ export function featureOf(clients: Clients, imports: NonNullable<ModuleMetadata[
 function providerOf({ name, ...options }: GenRpcFeatureClient): FactoryProvider<GenRpcClient> {
   return {
     provide: getGenRpcClientToken(name),
-    inject: [GenRpcNode],
+    inject: [GEN_RPC_ROOT_NODE],
     useFactory: (node: GenRpcNode) => new GenRpcClient({ ...options, node }),
   };
 }

@@ -22,7 +22,7 @@ import { GenRpcHealthIndicator } from './gen-rpc.health.js';
 import { GenRpcIntake, GenRpcIntakeModule } from './gen-rpc.intake.js';
 import { nestLog } from './gen-rpc.log.js';
 import { GenRpcServer } from './gen-rpc.server.js';
-import { GEN_RPC_DISCOVERY, GEN_RPC_OPTIONS } from './gen-rpc.tokens.js';
+import { GEN_RPC_DISCOVERY, GEN_RPC_OPTIONS, GEN_RPC_ROOT_NODE } from './gen-rpc.tokens.js';
 
 /** Made by `useClass` and `useExisting` of `forRootAsync`. */
 export interface GenRpcOptionsFactory {
@@ -53,9 +53,19 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<GenRpcModuleOp
   }))
   .build();
 
+/** Of a module without options, until `forRoot` puts its own in their place. */
+function noOptions(): never {
+  const where = 'once in an application: other modules need not import it, unless isGlobal is false';
+  const wanted = 'GenRpcModule.forRoot(options) or GenRpcModule.forRootAsync(...)';
+  throw new Error(`imports: [GenRpcModule] says nothing of the node. Import ${wanted}, ${where}.`);
+}
+
 @Module({
   imports: [GenRpcIntakeModule],
   providers: [
+    { provide: GEN_RPC_OPTIONS, useFactory: noOptions },
+    { provide: GEN_RPC_DISCOVERY, useValue: undefined },
+    { provide: GEN_RPC_ROOT_NODE, useExisting: GenRpcNode },
     {
       provide: GenRpcNode,
       inject: [GEN_RPC_OPTIONS, GEN_RPC_DISCOVERY],
@@ -65,7 +75,7 @@ const { ConfigurableModuleClass } = new ConfigurableModuleBuilder<GenRpcModuleOp
     { provide: GenRpcServer, inject: [GenRpcNode], useFactory: (node: GenRpcNode) => new GenRpcServer(node) },
     GenRpcHealthIndicator,
   ],
-  exports: [GenRpcNode, GenRpcServer, GenRpcHealthIndicator],
+  exports: [GenRpcNode, GEN_RPC_ROOT_NODE, GenRpcServer, GenRpcHealthIndicator],
 })
 export class GenRpcModule extends ConfigurableModuleClass implements OnApplicationShutdown {
   constructor(

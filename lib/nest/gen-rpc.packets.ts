@@ -3,14 +3,16 @@ import type { Deserializer, ReadPacket, Serializer } from '@nestjs/microservices
 import { concatMap, from, type Observable } from 'rxjs';
 import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
 import { isAsyncIterable, isItemStream } from '../node/call-options.js';
+import type { CallTime } from '../node/call-time.js';
 import type { GenRpcError } from '../protocol/errors.js';
 import type { GenRpcContext } from './gen-rpc.context.js';
-import { GenRpcRecord } from './gen-rpc.record-builder.js';
+import { GenRpcRecord, isRecord } from './gen-rpc.record-builder.js';
 import { isThenable } from './gen-rpc.stream-items.js';
 
 /**
- * Both may return promises; the deadline of a call does not cover the time that those of a client take. Errors do not
- * pass through them, nor do arguments of which one is a stream.
+ * Both may return promises. The deadline of a call covers these: a client's that do not answer are a `timeout`, also of
+ * an event, which has as long as a call; a server's are waited for while anybody waits for the call. Errors do not pass
+ * through them, nor do arguments of which one is a stream.
  */
 export interface GenRpcPacketOptions {
   /** Makes what leaves of a client's `{ pattern, data }`; of a server's `{ response }`, once for each item. */
@@ -21,7 +23,11 @@ export interface GenRpcPacketOptions {
 
 type MaybePromise<T> = T | PromiseLike<T>;
 type Handle = (data: unknown, context: GenRpcContext) => unknown;
-type Send = (packet: ReadPacket, sink: ReplySink) => Cancel;
+/** @param left ms, where some of the time of the call is gone */
+type Send = (packet: ReadPacket, sink: ReplySink, left?: number) => Cancel;
+
+const SERIALIZER = { who: "The client's serializer", maybeExecuted: false };
+const DESERIALIZER = { who: "The client's deserializer", maybeExecuted: true };
 
 /** A handler, between the two of a server. */
 export function packedHandler(handle: Handle, pattern: string, options: GenRpcPacketOptions): Handle {
@@ -30,10 +36,27 @@ export function packedHandler(handle: Handle, pattern: string, options: GenRpcPa
   const read: Handle = (data, context) => {
     if (deserializer === undefined || bringsStream(data)) return handle(data, context);
     const packet = deserializer.deserialize({ pattern, data }) as MaybePromise<ReadPacket>;
-    return whenThere(packet, (there) => handle(there.data, context));
+    return whenThere(whileWanted(packet, context), (there) => handle(there.data, context));
   };
   if (serializer === undefined) return read;
-  return (data, context) => whenThere(read(data, context), (result) => serialized(result, serializer));
+  return (data, context) => {
+    const serialize = (response: unknown): MaybePromise<unknown> =>
+      whenThere(whileWanted(serializer.serialize({ response }), context), responseOf);
+    return whenThere(read(data, context), (result) => serialized(result, serialize));
+  };
+}
+
+/** Rejects once nobody waits for the call any more: then its place is free, whatever the user's promise does. */
+function whileWanted<T>(work: MaybePromise<T>, context: GenRpcContext): MaybePromise<T> {
+  if (!isThenable(work)) return work;
+  const signal = context.getSignal();
+  return new Promise((resolve, reject) => {
+    const leave = (): void => reject(signal.reason as Error);
+    if (signal.aborted) leave();
+    else signal.addEventListener('abort', leave);
+    const settled = (): void => signal.removeEventListener('abort', leave);
+    (work as PromiseLike<T>).then(resolve, reject).then(settled);
+  });
 }
 
 /** The messages of a client, and its replies. */
@@ -49,17 +72,23 @@ export class ClientPackets {
   }
 
   /** The result cancels, whatever `send` waits for. @throws what a serializer throws. */
-  request(packet: ReadPacket, sink: ReplySink, send: Send): Cancel {
-    const reply = new DeserializedReply(sink, this.options.deserializer);
+  request(packet: ReadPacket, sink: ReplySink, time: CallTime, send: Send): Cancel {
+    const reply = new DeserializedReply(sink, this.options.deserializer, time);
     const outgoing = this.outgoing(packet);
     if (!isThenable(outgoing)) return reply.of(send(outgoing, reply));
-    outgoing.then((there) => reply.over || reply.of(send(there, reply))).then(undefined, (error) => reply.fail(error));
+    time
+      .within(outgoing as PromiseLike<ReadPacket>, SERIALIZER)
+      .then((there) => reply.over || reply.of(send(there, reply, time.left)))
+      .then(undefined, (error) => reply.fail(error));
     return () => reply.leave();
   }
 
   /** The packet that is sent for an event; events keep their order. */
-  async event(packet: ReadPacket): Promise<ReadPacket> {
-    const outgoing = (async () => this.outgoing(packet))();
+  async event(packet: ReadPacket, time: CallTime): Promise<ReadPacket> {
+    const outgoing = (async () => {
+      const made = this.outgoing(packet);
+      return isThenable(made) ? time.within(made as PromiseLike<ReadPacket>, SERIALIZER) : made;
+    })();
     this.events = Promise.allSettled([outgoing, this.events]).then(() => {});
     await this.events;
     return outgoing;
@@ -68,10 +97,10 @@ export class ClientPackets {
   private outgoing(packet: ReadPacket): MaybePromise<ReadPacket> {
     const { serializer } = this.options;
     const data: unknown = packet.data;
-    const value: unknown = data instanceof GenRpcRecord ? data.data : data;
+    const value: unknown = isRecord(data) ? data.data : data;
     if (serializer === undefined || bringsStream(value)) return packet;
     const outgoing = serializer.serialize({ ...packet, data: value }) as MaybePromise<ReadPacket>;
-    if (!(data instanceof GenRpcRecord)) return outgoing;
+    if (!isRecord(data)) return outgoing;
     return whenThere(outgoing, (there) => ({ ...there, data: new GenRpcRecord(there.data, data.directions) }));
   }
 }
@@ -87,6 +116,7 @@ class DeserializedReply implements ReplySink {
   constructor(
     private readonly sink: ReplySink,
     private readonly deserializer: Deserializer | undefined,
+    private readonly time: CallTime,
   ) {}
 
   /** What gives up the call that it answers. */
@@ -99,6 +129,7 @@ class DeserializedReply implements ReplySink {
 
   leave(): boolean {
     this.over = true;
+    this.time.stop();
     return this.cancel();
   }
 
@@ -135,7 +166,9 @@ class DeserializedReply implements ReplySink {
         if (!this.over) then(responseOf(read));
         return false;
       }
-      const turn = Promise.all([read, this.before]).then(([there]) => this.over || then(responseOf(there)));
+      const turn = this.time
+        .within(Promise.all([read, this.before]), DESERIALIZER)
+        .then(([there]) => this.over || then(responseOf(there)));
       this.before = turn.then(
         () => {},
         (error) => this.fail(error),
@@ -169,9 +202,7 @@ class SerializedItems implements AsyncIterableIterator<unknown> {
   }
 }
 
-function serialized(result: unknown, serializer: Serializer): unknown {
-  const serialize = (response: unknown): MaybePromise<unknown> =>
-    whenThere(serializer.serialize({ response }), responseOf);
+function serialized(result: unknown, serialize: (response: unknown) => MaybePromise<unknown>): unknown {
   if (result === undefined) return result;
   if (isAsyncIterable(result)) return new SerializedItems(result[Symbol.asyncIterator](), serialize);
   if (!isItemStream(result)) return serialize(result);

@@ -25,11 +25,22 @@ export interface GenRpcDirections {
   readonly onReplyHeaders?: OnReplyHeaders;
 }
 
+const BRAND = Symbol.for('nestjs-gen-rpc.record');
+
 export class GenRpcRecord<TData = unknown> {
   constructor(
     readonly data: TData,
     readonly directions: GenRpcDirections,
   ) {}
+
+  private get [BRAND](): true {
+    return true;
+  }
+}
+
+/** Also of another copy of this package, as where one is imported and the other required. */
+export function isRecord(value: unknown): value is GenRpcRecord {
+  return typeof value === 'object' && value !== null && BRAND in value;
 }
 
 /** `client.send('math.add', new GenRpcRecordBuilder({ a: 1, b: 2 }).setTimeout(500).build())` */

@@ -3,7 +3,7 @@ import { EventEmitter } from 'node:events';
 import { Server, type CustomTransportStrategy, type MessageHandler } from '@nestjs/microservices';
 import type { Endpoint } from '../driver/driver.js';
 import { createNode } from '../node/create-node.js';
-import { GenRpcNode } from '../node/gen-rpc-node.js';
+import type { GenRpcNode } from '../node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../node/options.js';
 import { splitRoute } from '../protocol/invocation.js';
 import type { Callable, CallContext } from '../server/module-registry.js';
@@ -47,6 +47,8 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
   private listening = false;
   /** Was `listen` called, and has not failed? */
   private begun = false;
+  /** Has it ever listened? */
+  private opened = false;
   private hooked = false;
 
   /** @param source options of a node of its own, or the node of `GenRpcModule`, which then closes it. */
@@ -55,8 +57,8 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
     private readonly packets: GenRpcPacketOptions = {},
   ) {
     super();
-    this.ownsNode = !(source instanceof GenRpcNode);
-    this.node = source instanceof GenRpcNode ? source : createNode(source, { log: nestLog }, 'new GenRpcServer()');
+    this.ownsNode = !isNode(source);
+    this.node = isNode(source) ? source : createNode(source, { log: nestLog }, 'new GenRpcServer()');
   }
 
   override addHandler(
@@ -107,7 +109,7 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
 
   /** The node. @throws Error before `listen`. */
   override unwrap<T = GenRpcNode>(): T {
-    if (!this.listening)
+    if (!this.opened)
       throw new Error('The server is not listening yet: call "listen" or "startAllMicroservices" first.');
     return this.node as T;
   }
@@ -135,6 +137,7 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
       this.node.registerFunction(module, fn, callable, entry.version);
     }
     const address = await this.node.listen();
+    this.opened = true;
     this.listening = true;
     this._status$.next('connected');
     this.emitter.emit('listening', address);
@@ -185,6 +188,11 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
       }
     };
   }
+}
+
+/** One of another copy of this package will do. */
+function isNode(source: GenRpcOptions | GenRpcNode): source is GenRpcNode {
+  return typeof (source as Partial<GenRpcNode> | undefined)?.registerFunction === 'function';
 }
 
 /** A verb's only argument is the payload; several are a list. */

@@ -5,6 +5,7 @@ import type { CallContext } from '../server/module-registry.js';
 import { isAsyncIterable, isItemStream } from '../connection/item-stream.js';
 import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 import { joinRoute, MAX_ARGUMENTS, type Headers, type Invocation, type ItemStream } from '../protocol/invocation.js';
+import { printable } from '../protocol/node-name.js';
 import { MAX_TIMER_MS } from '../ports/clock.js';
 
 export { isAsyncIterable, isItemStream };
@@ -60,6 +61,11 @@ export interface CallOptions extends Omit<CastOptions, 'ordered'> {
 
 export function targetOf(target: string | Target): Target {
   return typeof target === 'string' ? { node: target } : target;
+}
+
+/** For messages. */
+export function shown(target: Target): string {
+  return printable('module' in target ? target.module : target.node);
 }
 
 export function headersOf(headers: CastOptions['headers']): Headers | undefined {

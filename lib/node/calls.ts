@@ -6,7 +6,6 @@ import { choiceOf, versioned, type Choice, type NodeTarget, type Target } from '
 import type { Deadlines } from '../connection/deadlines.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { isArgumentList, type FunctionName, type FunctionNames, type Invocation } from '../protocol/invocation.js';
-import { printable } from '../protocol/node-name.js';
 import { currentCalls, type ParentCall } from '../server/current-call.js';
 import {
   CALLERS_FAULT,
@@ -17,6 +16,7 @@ import {
   noStream,
   nothingLeft,
   orderedWithoutKey,
+  shown,
   streamAmong,
   type CallOptions,
   type CastOptions,
@@ -81,8 +81,7 @@ export class Calls {
       this.postToSome(choice, invocation, outcome);
     } catch (error) {
       const message = error instanceof Error ? error.message : String(error);
-      const whom = printable('module' in target ? target.module : target.node);
-      this.parts.journal.note('cast_not_accepted', () => `A cast to ${whom} was not accepted: ${message}`);
+      this.parts.journal.note('cast_not_accepted', () => `A cast to ${shown(target)} was not accepted: ${message}`);
       throw error;
     }
   }
@@ -111,9 +110,7 @@ export class Calls {
     await new Promise<void>((resolve, reject) => {
       const timer = clock.after(timeout, () => {
         gaveUp.abort();
-        const whom = printable('module' in target ? target.module : target.node);
-        const message = `There was no connection to ${whom} within ${timeout} ms.`;
-        reject(new GenRpcError('timeout', message, { maybeExecuted: false }));
+        reject(new GenRpcError('timeout', `There was no connection to ${shown(target)} within ${timeout} ms.`));
       });
       this.connectToSome(target, gaveUp.signal)
         .then(resolve, reject)
@@ -220,6 +217,7 @@ export class Calls {
   private sendTo(target: NodeTarget, request: Request, sink: ReplySink): Cancel {
     const { deadlines, journal } = this.parts;
     const { invocation, timeoutMs, deadlineAt, waitForReady } = request;
+    invocation.follower?.sentTo(target.node);
     const call = new PendingCall(target.node, invocation, timeoutMs, deadlineAt, sink, deadlines, journal);
     call.onHeaders = request.onReplyHeaders;
     this.start(target, call, waitForReady);
@@ -238,6 +236,7 @@ export class Calls {
 
   private postTo(target: NodeTarget, invocation: Invocation, outcome?: CastOutcome): void {
     const { dispatcher, local, node } = this.parts;
+    invocation.follower?.sentTo(target.node);
     if (target.node !== node) return dispatcher.resolve(target, 'cast').cast(invocation, outcome);
     local.cast(invocation, dispatcher.laneNumberOf(target.key));
     outcome?.written();

@@ -7,6 +7,7 @@ import { Picker } from '../client/picker.js';
 import { newIncarnation, type Identity } from '../connection/authenticate.js';
 import { Buffers } from '../connection/buffers.js';
 import { Deadlines } from '../connection/deadlines.js';
+import { GuardedTracing } from '../connection/guarded-tracing.js';
 import { Journal } from '../connection/journal.js';
 import { ExternalDiscovery } from '../discovery/external.discovery.js';
 import { StaticDiscovery } from '../discovery/static.discovery.js';
@@ -28,12 +29,13 @@ import type { Files } from '../ports/files.js';
 import { silentLog, type Log } from '../ports/log.js';
 import type { ProcessSignals } from '../ports/process-signals.js';
 import type { Random } from '../ports/random.js';
-import { Invoker } from '../server/invoker.js';
+import type { Tracing } from '../ports/tracing.js';
+import { Invoker, type InvokerOptions } from '../server/invoker.js';
 import { ModulePolicy } from '../server/module-policy.js';
 import { ModuleRegistry } from '../server/module-registry.js';
 import { Server } from '../server/server.js';
 import { Broadcasts } from './broadcasts.js';
-import { Calls } from './calls.js';
+import { Calls, type CallsParts } from './calls.js';
 import { certificatesOf } from './certificates.js';
 import { Directory, type DirectoryParts } from './directory.js';
 import { GenRpcNode } from './gen-rpc-node.js';
@@ -43,6 +45,7 @@ import type { StatusListener } from './node-parts.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import type { ResolvedTls } from './resolve-tls.js';
 import { Retries } from './retry.js';
+import { TracedCalls, transportOf } from './traced-calls.js';
 import { WaitingCalls } from './waiting-calls.js';
 
 /** What a node takes from its surroundings. Everything has a default. */
@@ -69,6 +72,8 @@ interface Shared {
   readonly deadlines: Deadlines;
   readonly drivers: ReadonlyMap<string, Driver>;
   readonly statusListeners: Set<StatusListener>;
+  /** `undefined`: nobody follows calls. */
+  readonly tracing: Tracing | undefined;
 }
 
 /** @throws GenRpcConfigError naming every problem; `where` is the call that got the options. */
@@ -85,13 +90,14 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
     deadlines: new Deadlines(clock),
     drivers: driversOf(resolved, certificates, clock, ports.drivers),
     statusListeners: new Set(),
+    tracing: resolved.tracing === undefined ? undefined : new GuardedTracing(resolved.tracing, journal),
     self: identityOf(resolved, clock, ports.random ?? systemRandom),
   };
   const policy = new ModulePolicy(resolved.moduleControl, resolved.moduleList);
   const registry = new ModuleRegistry(policy);
   const { deadlines } = shared;
-  const { exposeErrors, inheritDeadlines, name: node, sbcastTimeout, maxMessageBytes } = resolved;
-  const invoker = new Invoker({ registry, journal, clock, exposeErrors, inheritDeadlines });
+  const { name: node, sbcastTimeout, maxMessageBytes } = resolved;
+  const invoker = invokerOf(shared, registry);
   const codec = shared.self.codecs[0] ?? new MsgpackrCodec();
   const directory = directoryOf(shared, ports.files ?? systemFiles, (moved, leadsThere) =>
     dispatcher.relocate(moved, leadsThere),
@@ -99,7 +105,8 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   const dispatcher = dispatcherOf(shared, directory);
   const server = serverOf(shared, invoker);
   const local = new LocalCalls({ clock, deadlines, journal, node, codec, maxMessageBytes, invoker, server });
-  const calls = callsOf(shared, { directory, dispatcher, local });
+  const waiting = new WaitingCalls();
+  const calls = callsOf(shared, { directory, dispatcher, local, waiting });
   const everyone = (): string[] => [node, ...dispatcher.nodes()];
   const broadcasts = new Broadcasts({ calls, clock, sbcastTimeout, everyone });
   // The secrets end here: what the node keeps are keys that cannot be read back.
@@ -109,17 +116,8 @@ export function createNode(given: GenRpcOptions, ports: Partial<NodePorts> = {},
   directory.start();
   const incarnation = Buffer.from(shared.self.incarnation).toString('hex');
   const parts = {
-    registry,
-    policy,
-    dispatcher,
-    server,
-    local,
-    calls,
-    broadcasts,
-    buffers,
-    certificates,
-    directory,
-    incarnation,
+    ...{ registry, policy, dispatcher, server, local, calls, broadcasts, buffers },
+    ...{ certificates, directory, waiting, incarnation },
   };
   return new GenRpcNode({ ...shared, ...parts, options });
 }
@@ -129,13 +127,13 @@ interface Ways {
   readonly directory: Directory;
   readonly dispatcher: Dispatcher;
   readonly local: LocalCalls;
+  readonly waiting: WaitingCalls;
 }
 
-function callsOf({ options, self, clock, journal, deadlines }: Shared, ways: Ways): Calls {
+function callsOf({ options, self, clock, journal, deadlines, tracing }: Shared, ways: Ways): Calls {
   const { name: node, callTimeout, connectTimeout, retry, ejection } = options;
-  const { directory, dispatcher, local } = ways;
+  const { directory, dispatcher, local, waiting } = ways;
   const { random } = self;
-  const waiting = new WaitingCalls();
   const ejections = new Ejections(ejection, { clock, random, journal });
   directory.listeners.add(({ type, member }) => {
     if (type === 'down') ejections.forget(member.name);
@@ -146,11 +144,30 @@ function callsOf({ options, self, clock, journal, deadlines }: Shared, ways: Way
     loadOf: (other) => (other === node ? local.size : dispatcher.loadOf(other)),
     isDown: (other) => other !== node && dispatcher.isDown(other),
   });
-  return new Calls({
-    ...{ node, callTimeout, connectTimeout, clock, journal, deadlines, waiting, picker, ejections, ...ways },
+  const parts: CallsParts = {
+    ...{ node, callTimeout, connectTimeout, clock, journal, deadlines, picker, ejections, ...ways },
     names: new FunctionNames(),
     retries: retry === undefined ? undefined : new Retries(retry, { clock, random, journal, waiting }),
-  });
+  };
+  return tracing === undefined ? new Calls(parts) : new TracedCalls(parts, tracing);
+}
+
+function invokerOf({ options, journal, clock, tracing }: Shared, registry: ModuleRegistry): Invoker {
+  const { exposeErrors, inheritDeadlines } = options;
+  const follow = tracing === undefined ? undefined : followerOf(options, tracing);
+  return new Invoker({ registry, journal, clock, exposeErrors, inheritDeadlines, follow });
+}
+
+/** Tells of calls that come here. */
+function followerOf({ name: node, listen }: ResolvedOptions, tracing: Tracing): InvokerOptions['follow'] {
+  const [transport, ...others] = new Set(listen.map(({ driver }) => transportOf(driver)));
+  const remote = others.length === 0 ? transport : undefined;
+  return (call, known) => {
+    const { caller, headers, name } = call;
+    const kind = call.remainingMs() === Infinity ? 'cast' : 'call';
+    const over = caller.address === 'local' ? undefined : remote;
+    return tracing.incoming({ kind, module: name.module, fn: name.fn, headers, node, known, caller, transport: over });
+  };
 }
 
 /** By name; those that were brought along go before. */

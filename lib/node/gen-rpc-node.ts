@@ -29,6 +29,7 @@ import {
 } from './call-options.js';
 import { reload } from './certificates.js';
 import type { MemberInfo, MembershipListener } from './directory.js';
+import { CallTime } from './call-time.js';
 import { inItsContext } from './in-its-context.js';
 import { Lifecycle } from './lifecycle.js';
 import type { NodeParts, StatusListener } from './node-parts.js';
@@ -214,10 +215,7 @@ export class GenRpcNode {
     return () => void this.parts.directory.listeners.delete(listener);
   }
 
-  /**
-   * The node that a call of the target would go to now; with a key, for as long as the same nodes are there. `undefined`:
-   * none that is known will do.
-   */
+  /** The node that a call would go to now; with a key, while the same nodes are there. `undefined`: none will do. */
   choose(target: string | Target): string | undefined {
     return this.parts.calls.choose(targetOf(target));
   }
@@ -244,13 +242,19 @@ export class GenRpcNode {
 
   /** What everything that calls is made of: `sink` hears of the reply, the result cancels. */
   request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): Cancel {
-    return this.parts.calls.request(target, invocation, options, inItsContext(sink));
+    const followed = this.parts.options.tracing !== undefined;
+    return this.parts.calls.request(target, invocation, options, inItsContext(sink, followed));
   }
 
   /** What `asyncCall` is made of. `start` makes the request. */
   asyncRequest<T>(start: (sink: ReplySink) => Cancel): AsyncCall<T> {
     const { clock, deadlines, options } = this.parts;
     return new AsyncCall(clock, deadlines, options.asyncCallInactivityTimeout, start);
+  }
+
+  /** The time of a call that is not made yet. @throws GenRpcError `invalid_argument`. @internal for what wraps calls */
+  timeOf(options: CallOptions): CallTime {
+    return new CallTime(options, this.parts);
   }
 
   /** What everything that casts is made of. @throws GenRpcError when it is not accepted. */
@@ -268,8 +272,7 @@ export class GenRpcNode {
   }
 
   /**
-   * Reads certificates and keys again, for connections from now on. Their files are watched; this is for whoever cannot
-   * wait, or wants to know.
+   * Reads certificates and keys again, for connections from now on; for whoever cannot wait until it is done by itself.
    * @throws GenRpcConfigError naming every problem with the new ones: those before stay in use.
    */
   reloadCertificates(): void {

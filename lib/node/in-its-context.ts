@@ -1,11 +1,15 @@
 /** A reply comes in the context of whatever brought it; what is done about it belongs where the call was asked for. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ItemSource, ReplySink } from '../client/pending-calls.js';
 import type { GenRpcError } from '../protocol/errors.js';
 import { currentCalls, type Context } from '../server/current-call.js';
 
-/** For sinks that call back. Those of promises need it not: who awaits one goes on in a context of his own. */
-export function inItsContext(sink: ReplySink): ReplySink {
-  const context = currentCalls.snapshot();
+/**
+ * For sinks that call back. Those of promises need it not: who awaits one goes on in a context of his own.
+ * @param followed does somebody follow calls, and keep contexts of its own for that?
+ */
+export function inItsContext(sink: ReplySink, followed: boolean): ReplySink {
+  const context = followed ? (AsyncLocalStorage.snapshot() as Context) : currentCalls.snapshot();
   return context === undefined ? sink : new SinkInContext(sink, context);
 }
 

@@ -215,6 +215,7 @@ class LocalCall implements CallCarrier, Answers {
       deliver();
     } catch (cause) {
       const { code, message } = cause as GenRpcError;
+      this.running.trace?.ended(code);
       this.call.giveUp(new GenRpcError(code, message, { maybeExecuted: true, cause }));
     }
   }

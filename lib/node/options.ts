@@ -5,7 +5,9 @@ import type { NodeLocationOptions } from '../options/node-location-options.js';
 import { MAX_SECRETS, MIN_SECRET_BYTES, weaknessOf } from '../protocol/handshake.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import type { Codec } from '../protocol/payload.js';
+import type { Tracing } from '../ports/tracing.js';
 import type { ModuleControl } from '../server/module-policy.js';
+import { isCodec, isDiscovery, isTracing } from './foreign-options.js';
 import type {
   AdmissionOptions,
   AdvertiseOptions,
@@ -272,6 +274,14 @@ export class GenRpcOptions {
   @IsIn(['newest', 'refuse'], { message: 'newest or refuse' })
   duplicateNodes?: 'newest' | 'refuse';
 
+  /**
+   * Who follows calls from node to node: `openTelemetry()` of `nestjs-gen-rpc/opentelemetry`, or one of one's own.
+   * Default: nobody, and nothing is done for it.
+   */
+  @Optional()
+  @Matches(isTracing, 'an object with functions outgoing(call) and incoming(call)')
+  tracing?: Tracing;
+
   /** Send messages and stacks of unexpected errors to remote callers. For development only. Default false. */
   @Optional()
   @IsBoolean({ message: 'true or false' })
@@ -281,15 +291,4 @@ export class GenRpcOptions {
 function areSecrets(value: unknown): boolean {
   const secrets = Array.isArray(value) ? value : [value];
   return secrets.length > 0 && secrets.length <= MAX_SECRETS && secrets.every((one) => weaknessOf(one) === undefined);
-}
-
-function isCodec(value: unknown): boolean {
-  if (value === 'msgpackr' || value === 'msgpack5') return true;
-  if (typeof value !== 'object' || value === null) return false;
-  const { id, encode, decode } = value as Partial<Codec>;
-  return /^[a-z0-9-]{1,32}$/.test(id ?? '') && typeof encode === 'function' && typeof decode === 'function';
-}
-
-function isDiscovery(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && typeof (value as Partial<Discovery>).resolve === 'function';
 }

@@ -30,7 +30,8 @@ export function resolveListen(given: Given, driver: string): readonly ResolvedLi
 /** @param driver the one of places that name none */
 export function listenProblems(given: unknown, driver: unknown, drivers: readonly string[]): Problem[] {
   if (given === undefined || given === false) return [];
-  if (!Array.isArray(given)) return placeProblems(given, 'listen', driver, drivers);
+  if (isRecord(given)) return placeProblems(given, 'listen', driver, drivers);
+  if (!Array.isArray(given)) return [{ path: 'listen', expected: 'an object, a list of them, or false', got: given }];
   if (given.length === 0) return [{ path: 'listen', expected: 'at least one place, or false', got: given }];
   return given.flatMap((place, at) => placeProblems(place, `listen[${at}]`, driver, drivers));
 }

@@ -2,6 +2,7 @@
 import type { Batching } from '../connection/frame-writer.js';
 import type { Discovery } from '../discovery/discovery.js';
 import { NodeLocationOptions } from '../options/node-location-options.js';
+import type { Tracing } from '../ports/tracing.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { check, driverProblems, isRecord, withDefaults, withoutUndefined } from '../options/check-options.js';
 import { GenRpcConfigError, type Problem } from '../options/config-error.js';
@@ -35,7 +36,7 @@ import { defaultPort, DEFAULT_PORTS, listenProblems, resolveListen, type Resolve
 import { resolveTls, tlsProblems, type ResolvedTls } from './resolve-tls.js';
 
 export interface ResolvedOptions extends Required<
-  Omit<GenRpcOptions, 'secret' | 'listen' | 'nodes' | 'discovery' | 'life' | 'tls' | GroupName>
+  Omit<GenRpcOptions, 'secret' | 'listen' | 'nodes' | 'discovery' | 'life' | 'tls' | 'tracing' | GroupName>
 > {
   readonly secrets: readonly string[];
   /** Empty: this node only calls. */
@@ -45,6 +46,8 @@ export interface ResolvedOptions extends Required<
   readonly tls: ResolvedTls | undefined;
   readonly nodes: ReadonlyMap<string, NodeLocationOptions> | LocateNode;
   readonly discovery: Discovery | undefined;
+  /** `undefined`: nobody. */
+  readonly tracing: Tracing | undefined;
   readonly membership: MembershipOptions & { readonly required: boolean };
   /** `undefined`: nothing is told. */
   readonly advertise: AdvertiseOptions | undefined;
@@ -93,7 +96,7 @@ export function resolveOptions(
   }
   const problems = problemsOf(given, drivers);
   if (problems.length > 0) throw new GenRpcConfigError(where, problems);
-  const { secret, listen, nodes, discovery, life, tls, ...rest } = withoutUndefined(given);
+  const { secret, listen, nodes, discovery, life, tls, tracing, ...rest } = withoutUndefined(given);
   const driver = driverOf(given);
   const { reconnect, retry, admission, batching, keepalive, compression, concurrency, ...others } = {
     ...DEFAULT_OPTIONS,
@@ -111,6 +114,7 @@ export function resolveOptions(
     secrets: typeof secret === 'string' ? [secret] : secret,
     life,
     discovery,
+    tracing,
     membership: { ...DEFAULT_MEMBERSHIP, ...withoutUndefined(membership ?? {}) },
     advertise: advertise === false ? undefined : { ...DEFAULT_ADVERTISE, ...withoutUndefined(advertise ?? {}) },
     ejection: ejection === false ? undefined : withDefaults<EjectionOptions>(DEFAULT_EJECTION, ejection),

@@ -1,4 +1,4 @@
-/** Calls of this node that wait for another attempt: on no connection, and so ended by nobody else. */
+/** Calls of this node that wait for something else than a connection, for another attempt say: nobody else ends them. */
 import { Idle } from '../connection/idle.js';
 import type { GenRpcError } from '../protocol/errors.js';
 
@@ -10,13 +10,16 @@ export interface WaitingCall {
 export class WaitingCalls {
   private readonly calls = new Set<WaitingCall>();
   private readonly whenIdle = new Idle();
+  private closed: GenRpcError | undefined;
 
   get size(): number {
     return this.calls.size;
   }
 
+  /** After `close` it is ended at once. */
   add(call: WaitingCall): void {
     this.calls.add(call);
+    if (this.closed !== undefined) call.end(this.closed);
   }
 
   delete(call: WaitingCall): void {
@@ -29,6 +32,7 @@ export class WaitingCalls {
   }
 
   close(reason: GenRpcError): void {
+    this.closed ??= reason;
     for (const call of [...this.calls]) call.end(reason);
   }
 }

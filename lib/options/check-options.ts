@@ -4,7 +4,7 @@ import { weaknessOf } from '../protocol/handshake.js';
 import { nearestName } from '../protocol/nearest-name.js';
 import type { Problem } from './config-error.js';
 
-/** What gen_rpc calls it, where that is another word. */
+/** What gen_rpc calls it, and Nest's own transports, where that is another word. */
 const RENAMED = new Map([
   ['cookie', 'secret'],
   ['authentication_timeout', 'handshakeTimeout'],
@@ -32,7 +32,23 @@ const RENAMED = new Map([
   ['certfile', 'cert'],
   ['keyfile', 'key'],
   ['password', 'passphrase'],
+  ['host', 'listen.host, or, of a client, the host in its target'],
+  ['port', 'listen.port, or, of a client, clientPort'],
+  ['url', 'listen, or, of a client, target'],
+  ['timeout', 'callTimeout'],
+  ['tlsOptions', 'tls'],
+  ['credentials', 'tls'],
+  ['maxBufferSize', 'maxMessageBytes'],
+  ['maxReceiveMessageLength', 'maxMessageBytes'],
+  ['maxSendMessageLength', 'maxMessageBytes'],
+  ['maxSendBufferSize', 'maxQueuedBytes'],
+  ['incompleteMessageTimeout', 'frameReadTimeout'],
+  ['retryAttempts', 'reconnect, or retry.attempts'],
+  ['retryDelay', 'reconnect.min'],
 ]);
+
+/** Where every option is told. */
+const ALL_OPTIONS = 'nestjs-gen-rpc/docs/SETTINGS.md has all that there are';
 
 /** Ways to make TLS prove less, where there are such. */
 const SWITCHED_OFF = new Set([
@@ -63,14 +79,15 @@ function hintFor(property: string, type: new () => object): string {
   const rules = getMetadataStorage().getTargetValidationMetadatas(type, '', false, false);
   const nearest =
     RENAMED.get(property) ?? nearestName(property, new Set(rules.map(({ propertyName }) => propertyName)));
-  return nearest === undefined ? 'see the list of options in the docs' : `did you mean ${nearest}?`;
+  return nearest === undefined ? ALL_OPTIONS : `did you mean ${nearest}?`;
 }
 
 /** Says what is wrong with a secret without repeating it. */
 function secretProblem(value: unknown): Problem {
   const secrets: unknown[] = Array.isArray(value) ? value : [value];
   if (value === undefined || secrets.length === 0) {
-    return { path: 'secret', expected: 'one that all your nodes share: openssl rand -base64 32' };
+    const expected = 'one that all your nodes share (openssl rand -base64 32 makes one)';
+    return { path: 'secret', expected, got: value };
   }
   const weakness = secrets.map(weaknessOf).find((one) => one !== undefined);
   return { path: 'secret', expected: `1 to 4 strong secrets; one ${weakness ?? 'is too many'}` };

@@ -24,7 +24,7 @@ export function MillisecondsOrInfinity(): PropertyDecorator {
 }
 
 export function Port(least: 0 | 1): PropertyDecorator {
-  const rule = `${least}..65535`;
+  const rule = `a whole number from ${least} to 65535`;
   return Matches((value) => Number.isInteger(value) && Number(value) >= least && Number(value) <= 65535, rule);
 }
 

@@ -26,6 +26,13 @@ export interface Invocation {
   readonly ordered?: boolean;
   /** For those that go to many nodes. */
   readonly shared?: SharedPayload;
+  /** Who wants to know where it goes, if anybody. */
+  readonly follower?: Follower;
+}
+
+/** Told of each node that an invocation is sent to: several, where one after the other does not start it. */
+export interface Follower {
+  sentTo(node: string): void;
 }
 
 export interface Observer {

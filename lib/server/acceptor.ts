@@ -155,7 +155,7 @@ export class Acceptor implements ConnectionEvents, Answers {
       if (this.connection.congested) throw dropped();
       this.connection.send({ type: FrameType.Result, id: call.id, payload: this.connection.encode(value) });
     } catch (error) {
-      this.failed(call, error as GenRpcError);
+      call.unsendable(error as GenRpcError);
     }
   }
 

@@ -5,6 +5,7 @@ import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { isArgumentList, joinRoute, MAX_ARGUMENTS } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
 import type { Clock } from '../ports/clock.js';
+import type { IncomingTrace } from '../ports/tracing.js';
 import { currentCalls } from './current-call.js';
 import type { Callable, ModuleRegistry } from './module-registry.js';
 import { streamReply } from './reply-stream.js';
@@ -18,6 +19,8 @@ export interface InvokerOptions {
   readonly exposeErrors: boolean;
   /** Does what functions call end with the calls that they run for? */
   readonly inheritDeadlines: boolean;
+  /** `undefined`: nobody follows calls. */
+  readonly follow?: ((call: RunningCall, known: boolean) => IncomingTrace | undefined) | undefined;
 }
 
 const NO_LIST = `The arguments of a call must be a list of at most ${MAX_ARGUMENTS}.`;
@@ -27,7 +30,9 @@ export class Invoker {
 
   /** `readArgs` is asked only once policy, version and name have said yes. */
   run(call: RunningCall, readArgs: () => unknown): void {
-    const callable = this.options.registry.resolve(call.name);
+    const { registry, follow } = this.options;
+    const callable = registry.resolve(call.name);
+    if (follow !== undefined) call.trace = follow(call, !(callable instanceof GenRpcError));
     if (callable instanceof GenRpcError) return this.refuse(call, callable);
     let args: unknown;
     try {
@@ -37,6 +42,12 @@ export class Invoker {
     }
     if (!call.single && !isArgumentList(args)) return call.fail(new GenRpcError('protocol_error', NO_LIST));
     call.begin();
+    const { trace } = call;
+    if (trace === undefined) this.start(call, callable, args);
+    else trace.run(() => this.start(call, callable, args));
+  }
+
+  private start(call: RunningCall, callable: Callable, args: unknown): void {
     if (this.options.inheritDeadlines && currentCalls.isWorthwhile())
       currentCalls.run(call, () => this.execute(call, callable, args));
     else this.execute(call, callable, args);

@@ -1,5 +1,5 @@
 /** One call while its function runs: what the function sees of it, and the one place where it is answered. */
-import { Deadline, type Deadlines } from '../connection/deadlines.js';
+import type { Deadlines } from '../connection/deadlines.js';
 import type { Stop } from '../connection/item-stream.js';
 import type { ItemWriter } from '../connection/item-writer.js';
 import type { Journal } from '../connection/journal.js';
@@ -8,7 +8,9 @@ import { GenRpcError } from '../protocol/errors.js';
 import { joinRoute, type FunctionName, type Headers, type Subscribable } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
 import type { Clock } from '../ports/clock.js';
-import { currentCalls, type Dependent, type ParentCall } from './current-call.js';
+import type { IncomingTrace } from '../ports/tracing.js';
+import { Abandonable } from './abandonable.js';
+import { currentCalls, type ParentCall } from './current-call.js';
 import type { CallContext, Caller } from './module-registry.js';
 import { PacedItems, type Pace } from './paced-items.js';
 import { tooLate, withHeader } from './reply-headers.js';
@@ -51,7 +53,7 @@ export interface CallPorts {
   readonly journal: Journal;
 }
 
-export class RunningCall extends Deadline implements CallContext, ParentCall, Pace {
+export class RunningCall extends Abandonable implements CallContext, ParentCall, Pace {
   /** Stops whatever produces values for this call. */
   stopProducer: Stop | undefined;
   /** The argument that is a stream, while it comes. */
@@ -61,18 +63,14 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
   /** The reply, where it is a stream. */
   replies: ItemWriter | undefined;
   receipt: Receipt | undefined;
+  /** Who follows it, if anybody. */
+  trace: IncomingTrace | undefined;
   private answered = false;
   private replyHeaders: Headers | undefined;
   /** Has some of the reply been sent? */
   private replying = false;
-  private controller: AbortController | undefined;
-  private drainController: AbortController | undefined;
-  private draining = false;
-  private abortReason: GenRpcError | undefined;
   /** Is nobody there to read what was sent so far? */
   unread = false;
-  /** Calls that its function has made. */
-  private dependents: Set<Dependent> | undefined;
   /** Those who wait for room. */
   private waiting: (() => void)[] | undefined;
   /** How many bring items for it in between, and has all else of it ended? */
@@ -107,54 +105,14 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
     return this.incoming.headers?.get(CALL_KEY_HEADER);
   }
 
-  /** Does nobody wait any more? */
-  get abandoned(): boolean {
-    return this.abortReason !== undefined;
-  }
-
-  get abandonedBy(): GenRpcError | undefined {
-    return this.abortReason;
-  }
-
   get binds(): boolean {
     return !this.answered && this.deadlineAt !== Infinity;
-  }
-
-  bind(dependent: Dependent): void {
-    (this.dependents ??= new Set()).add(dependent);
-  }
-
-  unbind(dependent: Dependent): void {
-    this.dependents?.delete(dependent);
   }
 
   remainingMs(): number {
     return Math.max(0, this.deadlineAt - this.ports.clock.now());
   }
 
-  /** Made when first asked for: an AbortController costs more than most calls. */
-  get signal(): AbortSignal {
-    if (this.controller === undefined) {
-      this.controller = new AbortController();
-      if (this.abortReason !== undefined) this.controller.abort(this.abortReason);
-      else this.watchDeadline();
-    }
-    return this.controller.signal;
-  }
-
-  get drainSignal(): AbortSignal {
-    const controller = (this.drainController ??= new AbortController());
-    if (this.draining) controller.abort();
-    return controller.signal;
-  }
-
-  /** The node begins to drain: the function is told, and goes on. Safe to repeat. */
-  drain(): void {
-    this.draining = true;
-    currentCalls.outside(() => this.drainController?.abort());
-  }
-
-  /** From here on the deadline stops the function, not only its caller. */
   watchDeadline(): void {
     if (this.slot === undefined && !this.answered && this.deadlineAt !== Infinity) {
       // Its timer is that of all calls: what runs by it, for others, must not belong to this one.
@@ -218,18 +176,27 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
 
   succeed(value: unknown): void {
     if (this.reply()) this.answers.done(this, value);
+    this.trace?.ended(undefined);
     this.ended();
   }
 
   /** The items were all there is. */
   end(): void {
     if (this.reply()) this.answers.end(this);
+    this.trace?.ended(undefined);
     this.ended();
   }
 
   fail(error: GenRpcError): void {
     if (this.reply()) this.answers.failed(this, error);
+    this.trace?.ended(error.code);
     this.ended();
+  }
+
+  /** Its answer cannot be sent: its caller is told so. */
+  unsendable(error: GenRpcError): void {
+    this.trace?.ended(error.code);
+    this.answers.failed(this, error);
   }
 
   /** Nobody waits any more. The function is told, and keeps its place until it ends. */
@@ -263,9 +230,8 @@ export class RunningCall extends Deadline implements CallContext, ParentCall, Pa
   }
 
   private tell(reason: GenRpcError): void {
-    this.abortReason = reason;
-    currentCalls.outside(() => this.controller?.abort(reason));
-    for (const dependent of this.dependents ?? []) dependent.abandon(reason);
+    this.trace?.ended(reason.code);
+    this.abandon(reason);
     const stopping = this.stopProducer?.();
     if (stopping !== undefined) void stopping.then(() => this.ended());
     else if (this.stopProducer !== undefined) this.ended();

@@ -1,9 +1,16 @@
 /** The ports as a real process has them. */
 import { randomBytes } from 'node:crypto';
+import { performance } from 'node:perf_hooks';
+import timers from 'node:timers';
 import type { Calendar } from '../ports/calendar.js';
 import { MAX_TIMER_MS, type Clock, type Timer } from '../ports/clock.js';
 import type { ProcessSignals } from '../ports/process-signals.js';
 import type { Random } from '../ports/random.js';
+
+// Kept from the start: whoever puts fake timers into a test's globals means the timers of the code under test. With
+// those a call would wait for ever, and an hour that is let pass would end every connection.
+const { setTimeout, clearTimeout } = timers;
+const nextTick = process.nextTick.bind(process);
 
 export const systemClock: Clock = {
   now: () => performance.now(),
@@ -12,7 +19,7 @@ export const systemClock: Clock = {
     if (!keepAlive) timeout.unref();
     return { cancel: () => clearTimeout(timeout) };
   },
-  soon: (run) => process.nextTick(run),
+  soon: (run) => nextTick(run),
 };
 
 export const systemRandom: Random = {

@@ -20,12 +20,15 @@ export interface TestNode {
   readonly app: TestModule;
   /** Serve HTTP as well (`getHttpServer()`, no port). Options are those of `connectMicroservice`. Default false. */
   readonly http?: boolean | NestHybridOptions;
-  /** Before it is initialised: global pipes, filters, guards. It is the former with `http`, the latter without. */
-  readonly configure?: (app: NestApplication & NestMicroservice) => void | Promise<void>;
+  /** Before it is initialised: global pipes, filters, guards; a promise is waited for. It is the former with `http`, the latter without. */
+  readonly configure?: (app: NestApplication & NestMicroservice) => unknown;
 }
 
 /** By key: `a` becomes the node `a@test`; one with an `@` is the whole name. They start in this order. */
 export type TestNodes = Readonly<Record<string, TestModule | TestNode>>;
+
+/** Any keys, and each may serve HTTP or not. */
+type AnyNodes = Readonly<Record<string, TestModule | TestNode | (TestNode & { readonly http: true })>>;
 
 export interface TestClusterOptions<Nodes extends TestNodes> {
   readonly nodes: Nodes;
@@ -38,7 +41,11 @@ export interface TestClusterOptions<Nodes extends TestNodes> {
 /** An application that serves HTTP, or one that does not. */
 export type TestAppOf<Node> = Node extends { readonly http: true | object } ? NestApplication : NestMicroservice;
 
-export interface TestCluster<Nodes extends TestNodes> extends AsyncDisposable {
+/**
+ * What `createTestCluster` resolves with. Declared for a `beforeEach` to fill, `TestCluster` takes any key;
+ * `TestCluster<typeof nodes>` only those that there are.
+ */
+export interface TestCluster<Nodes extends TestNodes = AnyNodes> extends AsyncDisposable {
   /** @throws Error unless the cluster was made with `clock: 'virtual'`. */
   readonly clock: VirtualClock;
   /** @throws Error while it is stopped. */

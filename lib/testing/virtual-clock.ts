@@ -1,5 +1,10 @@
 /** Time that passes when a test says so. */
+import timers from 'node:timers';
 import type { Clock, Timer } from '../ports/clock.js';
+import { systemClock } from '../system/system.js';
+
+// Also while a test has fake timers in its globals.
+const { setImmediate } = timers;
 
 interface Waiting {
   readonly at: number;
@@ -28,7 +33,7 @@ export class VirtualClock implements Clock {
   }
 
   soon(run: () => void): void {
-    process.nextTick(run);
+    systemClock.soon(run);
   }
 
   /** Lets `ms` pass within one turn, as a long loop does: what falls due meanwhile is late. */

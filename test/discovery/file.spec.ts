@@ -131,7 +131,11 @@ describe('a file of nodes', () => {
     ['is something else', '[1, 2]', 'an object from node name to place was expected'],
     ['has a name that is none', '{ "math": {} }', '"math": expected name@host'],
     ['has an option that there is not', `{ "${MATH}": { "prot": 1 } }`, 'did you mean port?'],
-    ['has a value that cannot be', `{ "${MATH}": { "port": 70000 } }`, 'expected 1..65535, got 70000'],
+    [
+      'has a value that cannot be',
+      `{ "${MATH}": { "port": 70000 } }`,
+      'expected a whole number from 1 to 65535, got 70000',
+    ],
   ])('that %s leaves what was known, and fails once it has had time to be written', async (_, text, message) => {
     await using file = new Written(TWO).watch();
     file.write(text);

@@ -139,8 +139,6 @@ const HEAD = `# What a Nest application may expect
 What a custom transport has to do to be at home in Nest: at least as much as Nest's own TCP transport (P), or more (B). Each line is shown by tests over real Nest applications and real sockets. The titles of these tests begin with its number: \`N-46\` is line 46. The tests in \`test/compat\` run on Nest 11 and 12, as ES modules and as CommonJS, by \`npm run compat\`. It runs those in \`test/nest\` on Nest 11 too, but for a few that are slow, and for what only Nest 12 has: such titles end with *(Nest 12)*.
 
 The page is made of these titles, by \`npx vitest run test/docs/nest-behaviours.spec.ts -u\`.
-
-Not there, beside what is said to be not shown yet: spans of OpenTelemetry, though a \`traceparent\` travels as any other header of a message.
 `;
 
 /** Of all tests with an id, in the order they stand in: the titles around each, and its own. */

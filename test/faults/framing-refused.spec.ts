@@ -93,6 +93,9 @@ const SHORT: readonly (readonly [string, Buffer])[] = [
   ['a continued RESULT above the largest message', frameOf('Result', { flags: 0x12, body: Buffer.alloc(4, 0xff) })],
   ['a continued RESULT with a payload', frameOf('Result', { flags: 0x12, body: Buffer.from('0000040000', 'hex') })],
   ['a continued RESULT of no kind', frameOf('Result', { flags: 0x10, body: Buffer.from('00000400', 'hex') })],
+  ['HEADERS of 5 bytes', frameOf('Headers', { body: Buffer.from('0003016100', 'hex') })],
+  ['HEADERS with a byte behind them', frameOf('Headers', { body: Buffer.from('00040161000000', 'hex') })],
+  ['HEADERS of more than 16 KiB', rawFrame(FrameType.Headers, 0, 1, Buffer.from('4001', 'hex'), 2 + 0x4001)],
   ['a GOAWAY of 5 bytes', frameOf('GoAway', { body: Buffer.alloc(5) })],
   ['a CANCEL with a body', frameOf('Cancel', { body: Buffer.alloc(1) })],
   ['a RESULT without a payload, but with bytes', frameOf('Result', { body: Buffer.alloc(1) })],
@@ -117,7 +120,7 @@ const RESERVED: readonly (readonly [string, Buffer])[] = [
   }),
 ];
 
-const UNKNOWN = [0x00, 0x01, 0x05, 0x0f, 0x19, 0x1f, 0x23, 0x7f];
+const UNKNOWN = [0x00, 0x01, 0x05, 0x0f, 0x1a, 0x1f, 0x23, 0x7f];
 const SKIPPABLE = [0x80, 0x90, 0xa0, 0xff];
 
 async function login(door: Door): Promise<RawPeer> {

@@ -1,5 +1,6 @@
 /** Starting and closing, over this library and over Nest's own TCP: nobody who swaps the one for the other may notice. */
-import { connect } from 'node:net';
+import { once } from 'node:events';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import {
   Controller,
   Get,
@@ -75,6 +76,16 @@ async function ask(transport: Transporter, server: AnyServer, pattern = 'greet')
   }
 }
 
+/** One where nobody listens. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 /** Is somebody there who takes connections? */
 function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
@@ -87,13 +98,15 @@ function accepts(port: number): Promise<boolean> {
 
 describe.each(BOTH)('over $name', (transport) => {
   it(`N-01 createMicroservice listens, and has resolved no sooner than it accepts, over ${transport.name}`, async () => {
-    const server = transport.server();
+    // Known before: who asks the server where it listens waits until it does.
+    const port = await freePort();
+    const server = transport.server(port);
     const app = await NestFactory.createMicroservice<MicroserviceOptions>(moduleOf(PARTS), {
       ...optionsOf(server),
       logger: new CapturedLogger(),
     });
+    await expect(accepts(port)).resolves.toBe(false);
     await app.listen();
-    const port = await transport.portOf(server);
     await expect(accepts(port)).resolves.toBe(true);
     await expect(ask(transport, server)).resolves.toBe('hello you');
     await app.close();
@@ -197,6 +210,19 @@ describe.each(BOTH)('over $name', (transport) => {
     expect(entries.all).toEqual(['listening']);
     await app.close();
     await expect(entries.of(2)).resolves.toEqual(['listening', 'close']);
+  });
+
+  it(`N-08 unwrap() gives what listens, while it does and when it is closed, over ${transport.name}`, async () => {
+    const server = transport.server();
+    const app = await NestFactory.createMicroservice<MicroserviceOptions>(moduleOf(PARTS), {
+      ...optionsOf(server),
+      logger: new CapturedLogger(),
+    });
+    await app.listen();
+    const listening = app.unwrap();
+    expect(listening).toBeTypeOf('object');
+    await app.close();
+    expect(app.unwrap()).toBe(listening);
   });
 
   it(`N-09 status is replayed, has nothing twice, and ends disconnected, over ${transport.name}`, async () => {

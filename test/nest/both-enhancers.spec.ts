@@ -299,6 +299,11 @@ class Parameters {
     return [id];
   }
 
+  @MessagePattern('first')
+  first(@Payload('0') first: unknown): unknown {
+    return [first];
+  }
+
   @MessagePattern('piped')
   piped(@Payload('id', new DefaultValuePipe('7'), ParseIntPipe) id: number): unknown {
     return [typeof id, id];
@@ -346,6 +351,10 @@ describe.each(BOTH)('parameters over $name', (transport) => {
     ['one property, which is not there, through pipes', 'piped', {}, ['number', 7]],
     ['the context, in front of the payload', 'context', { id: 5 }, [5, true, 'context']],
     ['the payload, without a decorator', 'plain', { id: 5 }, { id: 5 }],
+    ['a list, whole', 'plain', [5, 6], [5, 6]],
+    ['a list of one, whole', 'plain', [5], [5]],
+    ['a list of nothing, whole', 'plain', [], []],
+    ['one of a list', 'first', [5, 6], [5]],
     ['several of them', 'several', { a: 1, b: 2 }, [1, 2, { a: 1, b: 2 }]],
   ])(`N-34 a parameter is %s, over ${transport.name}`, async (_, pattern, data, expected) => {
     await using side = await Side.start(transport, { controllers: [Parameters] });

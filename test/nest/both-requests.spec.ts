@@ -1,11 +1,13 @@
 /** Requests, over this library and over Nest's own TCP: nobody who swaps the one for the other may notice. */
 import { Controller } from '@nestjs/common';
 import { EventPattern, MessagePattern, Payload, RpcException } from '@nestjs/microservices';
-import { concat, EMPTY, firstValueFrom, from, of, throwError, type Observable } from 'rxjs';
+import { concat, defer, EMPTY, firstValueFrom, from, of, range, throwError, type Observable } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { GEN_RPC_TRANSPORT } from '../../lib/nest/gen-rpc.tokens.js';
 import { BOTH, Side } from './both.js';
 import { itemsOf, signalOf } from './support.js';
+
+const later = (): Promise<void> => new Promise(setImmediate);
 
 const FALSY: readonly unknown[] = [null, 0, '', false];
 
@@ -67,10 +69,18 @@ class Requests {
   }
 
   @MessagePattern('items.then.error')
-  itemsThenError(): Observable<number> {
+  itemsThenError(@Payload() count: number): Observable<number> {
     return concat(
-      of(1, 2),
+      range(1, count),
       throwError(() => new RpcException('enough')),
+    );
+  }
+
+  @MessagePattern('items.then.error.later')
+  itemsThenErrorLater(@Payload() count: number): Observable<number> {
+    return concat(
+      range(1, count),
+      defer(() => later().then(() => Promise.reject(new RpcException('enough')))),
     );
   }
 
@@ -172,11 +182,16 @@ describe.each(BOTH)('over $name', (transport) => {
     }
   });
 
-  it(`N-13 items before an error come first, over ${transport.name}`, async () => {
-    await using side = await Side.start(transport, APP);
-    const error = { status: 'error', message: 'enough' };
-    await expect(told(side.client.send('items.then.error', {}))).resolves.toEqual([1, 2, { error }]);
-  });
+  it.each(['items.then.error', 'items.then.error.later'])(
+    `N-13 items before an error come first, be it none, one or several: %s, over ${transport.name}`,
+    async (pattern) => {
+      await using side = await Side.start(transport, APP);
+      const error = { status: 'error', message: 'enough' };
+      await expect(told(side.client.send(pattern, 0))).resolves.toEqual([{ error }]);
+      await expect(told(side.client.send(pattern, 1))).resolves.toEqual([1, { error }]);
+      await expect(told(side.client.send(pattern, 3))).resolves.toEqual([1, 2, 3, { error }]);
+    },
+  );
 
   it.each(['empty', 'empty.promise'])(
     `N-14 EMPTY completes without a value: %s, over ${transport.name}`,

@@ -3,8 +3,12 @@ import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import { firstValueFrom, lastValueFrom, Observable, take, timeout, toArray } from 'rxjs';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
+import { createNode } from '../../lib/node/create-node.js';
 import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
+import { FrameType } from '../../lib/protocol/frame.js';
+import { NO_PAYLOAD } from '../../lib/protocol/payload.js';
 import { until } from '../support/door.js';
+import { bytesOf, RawPeer } from '../support/raw-peer.js';
 import { App, itemsOf, pairOf, SECRET, SERVER, signalOf, type Pair } from './support.js';
 
 /** What the handlers of a test tell it. */
@@ -135,6 +139,32 @@ describe('the connection of a client', () => {
     await expect(firstValueFrom(pair.caller.status)).resolves.toBe('connected');
   });
 
+  it('N-51 has a status of its own on the node of others: closed, it hears no more of that until it connects', async () => {
+    await using app = await App.start(APP);
+    const options = { name: 'web@127.0.0.1', secret: SECRET, listen: false, clientPort: app.address.port } as const;
+    const node = createNode(options);
+    const client = new GenRpcClient({ target: SERVER, node });
+    const seen: string[] = [];
+    client.status.subscribe((status) => seen.push(status));
+    client.on('disconnect', () => seen.push('on disconnect'));
+    await echo(client);
+    await client.close();
+    expect(seen).toEqual(['connected', 'disconnected', 'on disconnect']);
+    expect(node.isConnected(SERVER)).toBe(true);
+    await client.close();
+    app.node.abort();
+    await until(() => !node.isConnected(SERVER));
+    await app.app.close();
+    await using again = await restarted(app);
+    await node.connect(SERVER);
+    expect(seen).toEqual(['connected', 'disconnected', 'on disconnect']);
+    await client.connect();
+    expect(seen).toEqual(['connected', 'disconnected', 'on disconnect', 'connected']);
+    expect(again.node.stats().acceptedConnections).toBe(1);
+    await node.close();
+    expect(seen.slice(-2)).toEqual(['disconnected', 'on disconnect']);
+  });
+
   it('N-52 closes without ever having been made, and as often as one likes', async () => {
     const client = new GenRpcClient({ target: SERVER, secret: SECRET });
     await Promise.all([client.close(), client.close()]);
@@ -202,11 +232,26 @@ describe('a producer stops when nobody waits for it', () => {
 
   it('N-58 because the deadline passes', async () => {
     await using pair = await pairOf(APP, { callTimeout: 40 });
+    // Within the deadline it has only to arrive.
+    await pair.caller.connect();
     await expect(itemsOf(pair.caller.send('naturals', {}))).rejects.toMatchObject({
       code: 'timeout',
       maybeExecuted: true,
     });
     await stage.stopped.promise;
+  });
+
+  it('N-58 because the deadline passes, also where the caller does not say that it gives up', async () => {
+    await using app = await App.start(APP);
+    const peer = await (await RawPeer.dial('tcp', app.address.port)).login('raw@127.0.0.1', SERVER);
+    const name = { module: '', fn: 'naturals', version: '' };
+    const call = { type: FrameType.Call, id: 1, name, timeoutMs: 50, single: true, headers: undefined } as const;
+    peer.send(bytesOf({ ...call, payload: NO_PAYLOAD }));
+    await stage.producing.promise;
+    await stage.stopped.promise;
+    await until(() => app.node.stats().runningCalls === 0);
+    expect(app.node.stats().acceptedConnections).toBe(1);
+    peer.destroy();
   });
 
   it('N-56 because the caller is gone', async () => {

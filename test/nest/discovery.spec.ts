@@ -153,6 +153,68 @@ describe('a client whose target is a module', () => {
     });
   });
 
+  it('is connected while a node is that has the module, whatever else changes', async () => {
+    await using one = await App.start({ controllers: [Stock], options: { name: 'one@127.0.0.1' } });
+    await using two = await App.start({ controllers: [Stock], options: { name: 'two@127.0.0.1' } });
+    const discovery = new ToldDiscovery();
+    const client = one.client({ target: { module: 'stock' }, discovery });
+    const status: string[] = [];
+    client.status.subscribe((now) => status.push(now));
+    const node = client.unwrap();
+    const tell = (...have: App[]): Promise<void> => {
+      discovery.tell(...[one, two].map((app) => recordOf(app.node, { modules: have.includes(app) ? modules : [] })));
+      return new Promise(setImmediate);
+    };
+    await tell();
+    await node.connect('one@127.0.0.1');
+    expect(status).toEqual([]);
+    // A node that is connected already gets the module.
+    await tell(one);
+    expect(status).toEqual(['connected']);
+    await node.connect('two@127.0.0.1');
+    // The last one with the module loses it in the same breath in which another gets it.
+    await tell(two);
+    expect(status).toEqual(['connected']);
+    await tell();
+    expect(status).toEqual(['connected', 'disconnected']);
+  });
+
+  it('is connected until the last node with the module is lost', async () => {
+    await using one = await App.start({ controllers: [Stock], options: { name: 'one@127.0.0.1' } });
+    await using two = await App.start({ controllers: [Stock], options: { name: 'two@127.0.0.1' } });
+    const discovery = new ToldDiscovery();
+    const client = one.client({ target: { module: 'stock' }, discovery });
+    const status: string[] = [];
+    client.status.subscribe((now) => status.push(now));
+    const node = client.unwrap();
+    discovery.tell(...[one, two].map((app) => recordOf(app.node, { modules })));
+    await Promise.all([node.connect('one@127.0.0.1'), node.connect('two@127.0.0.1')]);
+    one.node.abort();
+    await until(() => !node.isConnected('one@127.0.0.1'));
+    expect(status).toEqual(['connected']);
+    two.node.abort();
+    await until(() => status.length === 2);
+    expect(status).toEqual(['connected', 'disconnected']);
+  });
+
+  it('is disconnected once it is closed, also on a node that others use', async () => {
+    await using app = await App.start({ controllers: [Stock] });
+    const discovery = new ToldDiscovery();
+    const module = GenRpcModule.forRoot({ ...WEB, discovery });
+    const web = await webOf(app, module, discovery);
+    const node = web.get(GenRpcNode);
+    const client = new GenRpcClient({ node, target: { module: 'stock' } });
+    const status: string[] = [];
+    client.status.subscribe((now) => status.push(now));
+    await client.connect();
+    await client.close();
+    discovery.tell(recordOf(app.node));
+    await new Promise(setImmediate);
+    expect(status).toEqual(['connected', 'disconnected']);
+    expect(node.isConnected({ module: 'stock' })).toBe(true);
+    await web.close();
+  });
+
   it('may be one for a single message, by its record, with a key and a version', async () => {
     await using app = await App.start({ controllers: [Stock] });
     const discovery = new ToldDiscovery();

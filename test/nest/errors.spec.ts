@@ -171,17 +171,31 @@ describe("with errors: 'gen_rpc', every error is a GenRpcError", () => {
     const expected = { code: 'node_down', details: { cause: 'ECONNREFUSED' }, maybeExecuted: false };
     await expect(firstValueFrom(away.send('works', {}))).rejects.toMatchObject(expected);
   });
+
+  it('N-45 a dead port says so once, and then what the system said', async () => {
+    await using pair = await pairOf(APP);
+    const away = pair.client({ target: 'away@127.0.0.1', clientPort: 1, errors: 'gen_rpc' });
+    const said = { cause: { code: 'ECONNREFUSED', syscall: 'connect' } };
+    // The first waits for the attempt, the second is told of it.
+    await expect(firstValueFrom(away.send('works', {}))).rejects.toMatchObject(said);
+    await expect(firstValueFrom(away.send('works', {}))).rejects.toMatchObject(said);
+  });
 });
 
 describe('the verbs, on handlers of plain controllers', () => {
   it.each([
-    ['fails.rpc', 'text', { code: 'handler_failed', message: 'm' }],
+    ['fails.rpc', 'text', { code: 'handler_failed', message: 'm', details: { status: 'error', message: 'm' } }],
+    ['fails.rpc', 'object', { code: 'handler_failed', details: { code: 'OUT_OF_STOCK', nested: { at: new Date(0) } } }],
+    ['fails', 'http', { code: 'handler_failed', message: 'Internal server error' }],
+    ['returns', 'function', { code: 'encode_error', maybeExecuted: true }],
     ['fails', 'plain', { code: 'handler_failed', message: 'Internal server error' }],
     ['fails', 'unknown', { code: 'undefined_function' }],
   ])('N-45 give a GenRpcError: %s, %s', async (module, fn, expected) => {
     await using pair = await pairOf(APP);
     const node = pair.caller.unwrap();
-    await expect(node.call(SERVER, module, fn)).rejects.toMatchObject(expected);
+    const error: unknown = await node.call(SERVER, module, fn).catch((cause: unknown) => cause);
+    expect(isGenRpcError(error)).toBe(true);
+    expect(error).toMatchObject(expected);
   });
 });
 

@@ -1,6 +1,6 @@
 import { Controller, Injectable, Module, type DynamicModule, type OnApplicationShutdown } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { MessagePattern, Payload } from '@nestjs/microservices';
+import { MessagePattern, Payload, type MicroserviceOptions } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
@@ -8,6 +8,7 @@ import { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import type { GenRpcFeatureClient } from '../../lib/nest/gen-rpc.client-options.js';
 import { connectGenRpc } from '../../lib/nest/gen-rpc.connect.js';
 import { GenRpcModule } from '../../lib/nest/gen-rpc.module.js';
+import { GenRpcServer } from '../../lib/nest/gen-rpc.server.js';
 import { getGenRpcClientToken, InjectGenRpc, InjectGenRpcClient } from '../../lib/nest/gen-rpc.tokens.js';
 import { GenRpcConfigError } from '../../lib/options/config-error.js';
 import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
@@ -173,7 +174,9 @@ describe('GenRpcModule.forFeature', () => {
     await context.close();
     expect(service.lastWords).toBe('last words');
     const without = NestFactory.createApplicationContext(Without, QUIET);
-    await expect(without).rejects.toThrow("can't resolve dependencies of the GenRpcClient(echo) (?)");
+    await expect(without).rejects.toThrow(
+      "can't resolve dependencies of the GenRpcModule.forFeature([{ name: 'echo', … }]) (?)",
+    );
   });
 
   it('lets a test put another in the place of a client', async () => {
@@ -251,5 +254,66 @@ describe('connectGenRpc', () => {
     const app = await NestFactory.create(Empty, { logger: QUIET.logger });
     expect(() => connectGenRpc(app)).toThrow('no module of the application imports GenRpcModule.forRoot()');
     await app.close();
+  });
+
+  it('is refused a second time, by its own name and before anything listens', async () => {
+    const app = await NestFactory.create(Root, QUIET);
+    connectGenRpc(app);
+    expect(() => connectGenRpc(app)).toThrow('connectGenRpc(): the strategy of GenRpcModule is connected');
+    await app.startAllMicroservices();
+    await expect(echo(app.get(GenRpcNode), 'once')).resolves.toBe('once');
+    await app.close();
+  });
+
+  it('is refused where the strategy was connected by hand', async () => {
+    const app = await NestFactory.create(Root, QUIET);
+    app.connectMicroservice<MicroserviceOptions>({ strategy: app.get(GenRpcServer) });
+    expect(() => connectGenRpc(app)).toThrow('is connected to this application already');
+    await app.close();
+  });
+
+  it('connects each of two applications of one module', async () => {
+    const apps = [await NestFactory.create(Root, QUIET), await NestFactory.create(Root, QUIET)];
+    for (const app of apps) connectGenRpc(app);
+    for (const app of apps) await app.startAllMicroservices();
+    for (const [at, app] of apps.entries()) await expect(echo(app.get(GenRpcNode), `${at}`)).resolves.toBe(`${at}`);
+    for (const app of apps) await app.close();
+  });
+});
+
+describe('what is not registered', () => {
+  @Injectable()
+  class Asks {
+    constructor(@InjectGenRpcClient('stock') readonly client: GenRpcClient) {}
+  }
+
+  @Module({ imports: [GenRpcModule] })
+  class Bare {}
+
+  @Module({ providers: [Asks] })
+  class NoClient {}
+
+  @Module({ imports: [GenRpcModule.forFeature([{ name: 'stock', target: SERVER }])], providers: [Asks] })
+  class NoNode {}
+
+  const wanted = 'Import GenRpcModule.forRoot(options) or GenRpcModule.forRootAsync(...), once in an application';
+
+  it.each([
+    ['GenRpcModule as it is', Bare, [wanted]],
+    ['a client', NoClient, ['of the Asks', `"GenRpcModule.forFeature([{ name: 'stock', … }])" at index [0]`]],
+    [
+      'what clients are made on',
+      NoNode,
+      ['of the GenRpcModule.forFeature(', '"the node of GenRpcModule.forRoot()" at'],
+    ],
+  ])('is said by the name of what registers it: %s', async (_, module, said) => {
+    const refused = await NestFactory.createApplicationContext(module, QUIET).catch((error: Error) => error.message);
+    for (const words of said) expect(refused).toContain(words);
+  });
+
+  it('is GenRpcModule also where another module has registered it', async () => {
+    @Module({ imports: [GenRpcModule.forRoot({ name: SERVER, secret: SECRET, listen: false }), Bare] })
+    class Root {}
+    await expect(NestFactory.createApplicationContext(Root, QUIET)).rejects.toThrow(wanted);
   });
 });

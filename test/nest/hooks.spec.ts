@@ -1,6 +1,6 @@
 /** Hooks around what Nest's own transports do not have, and hooks that fail. */
 import { AsyncLocalStorage } from 'node:async_hooks';
-import { Controller, type INestMicroservice } from '@nestjs/common';
+import { Catch, Controller, type ExceptionFilter, type INestMicroservice } from '@nestjs/common';
 import { MessagePattern, Payload } from '@nestjs/microservices';
 import { firstValueFrom, Observable } from 'rxjs';
 import { describe, expect, it } from 'vitest';
@@ -44,6 +44,11 @@ class Generators {
   @MessagePattern('value')
   value(@Payload() id: string): string {
     return id;
+  }
+
+  @MessagePattern('throws')
+  throws(): never {
+    throw new Error('hidden');
   }
 }
 
@@ -142,6 +147,40 @@ it('N-40 the hook of the end runs once where an iterator, told to end, ends the 
   await until(() => ends > 0 && pair.node.stats().runningCalls === 0);
   await new Promise(setImmediate);
   expect([starts, ends]).toEqual([1, 1]);
+});
+
+@Catch()
+class Broken implements ExceptionFilter {
+  catch(): never {
+    throw new TypeError('the filter failed');
+  }
+}
+
+it('N-40 the hook of the end runs once where a filter fails, or a deserializer', async () => {
+  const hooks: string[] = [];
+  const configure = (app: INestMicroservice, server: GenRpcServer): void => {
+    app.useGlobalFilters(new Broken());
+    server.setOnProcessingStartHook((_, __, done) => {
+      hooks.push('start');
+      void done();
+    });
+    server.setOnProcessingEndHook(() => void hooks.push('end'));
+  };
+  const deserialize = (packet: { pattern: string; data: unknown }): typeof packet => {
+    if (packet.data === 'unreadable') throw new Error('not readable');
+    return packet;
+  };
+  const packets = { deserializer: { deserialize } };
+  await using pair = await pairOf({ ...APP, configure, packets });
+  for (const [pattern, data] of [
+    ['throws', 'x'],
+    ['value', 'unreadable'],
+  ]) {
+    hooks.length = 0;
+    const reply = firstValueFrom(pair.caller.send(pattern, data));
+    await expect(reply).rejects.toEqual({ status: 'error', message: `${pattern} failed.` });
+    expect(hooks).toEqual(['start', 'end']);
+  }
 });
 
 describe('a processing hook that fails', () => {

@@ -1,15 +1,16 @@
 /** Nest applications among peers that mean no good: what they send hurts nobody but themselves. */
 import { Controller, type PipeTransform, UsePipes, ValidationPipe } from '@nestjs/common';
-import { MessagePattern, Payload } from '@nestjs/microservices';
+import { EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import { IsInt } from 'class-validator';
 import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { FrameType, MAX_CREDIT, type CallFrame, type ErrorFrame, type Frame } from '../../lib/protocol/frame.js';
 import { MsgpackrCodec } from '../../lib/protocol/msgpack/msgpackr.codec.js';
+import { NO_PAYLOAD } from '../../lib/protocol/payload.js';
 import { SeededRandom } from '../../lib/testing/seeded-random.js';
 import { until } from '../support/door.js';
-import { bytesOf, rawFrame, RawPeer, RawServer } from '../support/raw-peer.js';
+import { bytesOf, headOf, rawFrame, RawPeer, RawServer } from '../support/raw-peer.js';
 import { App, SERVER, signalOf, type AppSettings } from './support.js';
 
 const codec = new MsgpackrCodec();
@@ -33,6 +34,13 @@ class Dto {
 
 @Controller()
 class Handlers {
+  readonly release = signalOf();
+
+  @EventPattern('waits')
+  waits(@Payload() _data: unknown): Promise<void> {
+    return this.release.promise;
+  }
+
   @MessagePattern('echo')
   echo(@Payload() data: unknown): unknown {
     return data;
@@ -94,10 +102,14 @@ class Site {
 }
 
 /** A message for the handler of a pattern, as a client of Nest sends it. */
-function message(id: number, pattern: string, payload: Buffer, changes: Partial<CallFrame> = {}): Buffer {
+function callOf(id: number, pattern: string): CallFrame {
   const name = { module: '', fn: pattern, version: '' };
   const call = { type: FrameType.Call, id, name, timeoutMs: 5000, single: true, headers: undefined } as const;
-  return bytesOf({ ...call, payload: { kind: 'codec', bytes: payload }, ...changes });
+  return { ...call, payload: NO_PAYLOAD };
+}
+
+function message(id: number, pattern: string, payload: Buffer, changes: Partial<CallFrame> = {}): Buffer {
+  return bytesOf({ ...callOf(id, pattern), payload: { kind: 'codec', bytes: payload }, ...changes });
 }
 
 async function answerTo(peer: RawPeer, id: number): Promise<Frame> {
@@ -207,9 +219,10 @@ describe('a pattern that means no good', () => {
   ])('N-70 is an error of its own message: %s', async (_, pattern) => {
     await using site = await Site.open();
     const client = site.app.client();
-    await expect(firstValueFrom(client.send(pattern, {}))).rejects.toSatisfy((error) => {
-      return error === NO_HANDLER || error instanceof Error;
-    });
+    const isError = (error: unknown): boolean => error === NO_HANDLER || error instanceof Error;
+    await expect(firstValueFrom(client.send(pattern, {}))).rejects.toSatisfy(isError);
+    await expect(client.asyncSend(pattern, {}).yield()).rejects.toSatisfy(isError);
+    await expect(client.stream(pattern, {})[Symbol.asyncIterator]().next()).rejects.toSatisfy(isError);
     await expect(firstValueFrom(client.send('echo', 'next'))).resolves.toBe('next');
     await client.close();
   });
@@ -308,6 +321,8 @@ describe('a peer that has proved who it is', () => {
     frame[at] = value;
     return frame;
   };
+  const head = headOf(callOf(1, 'guarded'), 20_000);
+  const announcedTwice = Buffer.concat([head, head]);
   const credit = (connection: number): Frame => ({ type: FrameType.Credit, id: 0, connection, stream: 0 });
 
   it.each<[string, Buffer]>([
@@ -317,6 +332,9 @@ describe('a peer that has proved who it is', () => {
     ['F-05 an unknown type', withByte(4, 0x7f)],
     ['F-06 an item of a stream that was never opened', rawFrame(FrameType.Item, 0, 99, Buffer.alloc(4))],
     ['F-07 a part of a message that was never announced', rawFrame(FrameType.Chunk, 0, 9, Buffer.alloc(9))],
+    ['F-07 a message that is announced to be larger than any', headOf(callOf(1, 'guarded'), 0xffff_ffff)],
+    ['F-07 a message that is announced twice', announcedTwice],
+    ['F-13 an answer, which only servers give', bytesOf({ type: FrameType.Result, id: 1, payload: NO_PAYLOAD })],
     ['F-08 an empty part', rawFrame(FrameType.Chunk, 0x10, 1, Buffer.alloc(0))],
     ['F-10 the handshake of another protocol', Buffer.from('GET / HTTP/1.1\r\n\r\n')],
     ['F-14 compression that nobody agreed on', withByte(5, 0x29)],
@@ -338,6 +356,7 @@ describe('a peer that has proved who it is', () => {
     ),
     ['C-02 24,000 lists of 65,535 each', Buffer.from('dcffff'.repeat(20_000), 'hex')],
     ['C-03 60,000 levels', Buffer.alloc(60_000, 0x91)],
+    ['C-04 a million empty maps', Buffer.concat([bytes('dd 000f4240'), Buffer.alloc(1_000_000, 0x80)])],
     ['C-05 the key __proto__', reaching('__proto__')],
     ['C-07 a key twice', bytes('82 a161 01 a161 02')],
     ['C-08 a list as a key', bytes('81 91 01 02')],
@@ -356,6 +375,31 @@ describe('a peer that has proved who it is', () => {
     expect(await answerTo(peer, 2)).toMatchObject({ type: FrameType.Result });
     expect(ran).toHaveLength(2);
     peer.destroy();
+  });
+
+  it.each<[string, unknown]>([
+    ['a map', { 0: 'x', length: 1 }],
+    ['text', 'ab'],
+    ['10,000 of them', Array.from({ length: 10_000 }, () => 1)],
+  ])('Z-11 fails its own message all the same: C-16 for a list of arguments %s', async (_, args) => {
+    await using site = await Site.open();
+    const peer = await site.login();
+    peer.send(message(1, 'guarded', encoded(args), { single: false }));
+    expect(await answerTo(peer, 1)).toMatchObject({ type: FrameType.Error, code: 'protocol_error' });
+    expect(ran).toEqual([]);
+    peer.destroy();
+  });
+
+  it('Z-11 ends its own connection all the same: B-05 more events than it has credit for', async () => {
+    await using site = await Site.open({ gracePeriod: 50 });
+    const peer = await site.login();
+    const { id: _, timeoutMs: __, ...call } = callOf(1, 'waits');
+    const payload = { kind: 'codec', bytes: encoded(Buffer.alloc(4096)) } as const;
+    const cast: Frame = { ...call, type: FrameType.Cast, payload };
+    peer.send(bytesOf(...Array.from({ length: 100 }, () => cast)));
+    await peer.closed();
+    expect(site.app.node.stats().counts.fc_violation).toBe(1);
+    site.app.app.get(Handlers).release.resolve();
   });
 
   it('Z-11 is passed over where the protocol says so: F-05', async () => {

@@ -86,6 +86,11 @@ describe('GenRpcModule', () => {
     await expect(echoThrough(GenRpcModule.forRootAsync({ useFactory: later }))).resolves.toBe('through the module');
   });
 
+  it('forRootAsync says so where its factory returns nothing', async () => {
+    const module = GenRpcModule.forRootAsync({ useFactory: () => undefined as never });
+    await expect(contextOf(module)).rejects.toThrow('an object with at least name and secret, got undefined');
+  });
+
   it('forRootAsync injects into its factory', async () => {
     await using app = await App.start(APP);
 

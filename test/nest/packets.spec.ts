@@ -221,11 +221,12 @@ function failing(timing: typeof hurrying | undefined) {
 }
 
 describe('a message that is given up', () => {
-  it('N-74 while it waits for its serializer is not sent', async () => {
+  it.each([false, true])('N-74 while it waits for its serializer is not sent; connected: %s', async (connected) => {
     let go = (): void => {};
     const serialize = (packet: Packet): Promise<Packet> => new Promise((resolve) => (go = () => resolve(packet)));
     await using app = await App.start(APP);
     const client = app.client({ serializer: { serialize } });
+    if (connected) await client.connect();
     const subscription = client.send({ cmd: 'echo' }, 1).subscribe();
     subscription.unsubscribe();
     go();

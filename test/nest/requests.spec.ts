@@ -12,6 +12,13 @@ interface Pair {
 /** The values that a reply must not lose. */
 const PLAIN: readonly unknown[] = [null, 0, -1, '', 'text', false, true, 1.5, [], {}, [null], { deep: [{ n: null }] }];
 
+/** What the properties of an object are, to whoever asks them: a Buffer is more than its bytes. */
+function kindsOf(value: object): unknown {
+  const kindOf = (one: unknown): string =>
+    Buffer.isBuffer(one) ? 'Buffer' : one instanceof Date ? 'Date' : one instanceof Uint8Array ? 'bytes' : typeof one;
+  return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, kindOf(one)]));
+}
+
 @Controller()
 class RequestsController {
   runs = 0;
@@ -75,6 +82,11 @@ class RequestsController {
     return value;
   }
 
+  @MessagePattern('kinds')
+  kinds(@Payload() value: object): unknown {
+    return kindsOf(value);
+  }
+
   @MessagePattern('slow')
   async slow(): Promise<string> {
     await this.release.promise;
@@ -133,6 +145,14 @@ describe('a request over two applications', () => {
   ])('N-23 a %s survives both ways', async (_, value) => {
     await using pair = await pairOf(APP);
     await expect(firstValueFrom(pair.caller.send('echo', value))).resolves.toEqual(value);
+  });
+
+  it('N-23 a Buffer, a Date and a bigint are such to handlers, and to whoever is answered', async () => {
+    const value = { buffer: Buffer.from('tea'), date: new Date(0), bigint: 2n ** 60n, long: Buffer.alloc(20_000) };
+    const kinds = { buffer: 'Buffer', date: 'Date', bigint: 'bigint', long: 'Buffer' };
+    await using pair = await pairOf(APP);
+    await expect(firstValueFrom(pair.caller.send('kinds', value))).resolves.toEqual(kinds);
+    expect(kindsOf(await firstValueFrom(pair.caller.send('echo', value)))).toEqual(kinds);
   });
 
   it('N-15 a client runs 200 requests at once, and a slow one blocks none', async () => {

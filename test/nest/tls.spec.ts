@@ -174,6 +174,12 @@ describe('a client over mutual TLS', () => {
     expect(app.log.said('warn', 'by an authority that tls.ca does not hold')).toHaveLength(1);
   });
 
+  it('of no name needs a certificate of this machine, and is told what else would do', async () => {
+    const tls = await tlsOf(WEB);
+    const made = (): GenRpcClient => new GenRpcClient({ target: SERVER, secret: SECRET, tls });
+    expect(made).toThrow('name: expected the name that tls.cert is for, got undefined');
+  });
+
   it('N-71 says nothing to a node of another name, and tells which one it found', async () => {
     await using app = await App.start({
       ...APP,
@@ -188,12 +194,16 @@ describe('a client over mutual TLS', () => {
   });
 
   it.each([
-    ['without certificates finds no way in to a server that has them', LOOPBACK_TLS, undefined],
-    ['with certificates finds none to a server without', undefined, LOOPBACK_TLS],
-  ])('%s', async (_, ofServer, ofClient) => {
+    ['without certificates finds no way in to a server that has them', LOOPBACK_TLS, undefined, 'may speak TLS'],
+    ['with certificates finds none to a server without', undefined, LOOPBACK_TLS, 'may not speak TLS'],
+  ])('%s, and is told what may be wrong, and where', async (_, ofServer, ofClient, said) => {
     await using app = await App.start({ ...APP, options: ofServer === undefined ? {} : { tls: ofServer } });
     const client = app.client(ofClient === undefined ? {} : { name: WEB, tls: ofClient });
-    await expect(firstValueFrom(client.send('who', {}))).rejects.toMatchObject({ code: expect.any(String) });
+    const { host, port } = app.address;
+    await expect(firstValueFrom(client.send('who', {}))).rejects.toMatchObject({
+      code: expect.any(String),
+      message: expect.stringMatching(`${host}:${port}.*${said}`),
+    });
     await until(() => app.node.stats().handshakes === 0);
     expect(app.node.stats().acceptedConnections).toBe(0);
   });

@@ -24,6 +24,7 @@ function problemsOf(options: object): readonly Problem[] {
   return refusalOf({ ...GOOD, ...options }).problems;
 }
 
+const ALL_OPTIONS = 'nestjs-gen-rpc/docs/SETTINGS.md has all that there are';
 const MS = 'whole ms from 1 to 2147483647';
 const NOT_MS = [0, -1, 1.5, Number.NaN, Infinity, 2 ** 31, '100', null, true, 10n];
 const bytes = (least: number): string => `a whole number from ${least} to ${1024 ** 3}`;
@@ -31,7 +32,7 @@ const bytes = (least: number): string => `a whole number from ${least} to ${1024
 /** Each option: what is allowed, and values that are not. */
 const RULES: Readonly<Record<string, readonly [expected: string | RegExp, ...wrong: unknown[]]>> = {
   name: [/^name@host: /, 'a', '@', 'a@', '@b', 'a b@c', 'a@b/c', 'a@b\n', 'ä@b', `${'a'.repeat(300)}@b`, 7, null],
-  clientPort: ['1..65535', 0, -1, 65_536, 1.5, '5369', Number.NaN, null],
+  clientPort: ['a whole number from 1 to 65535', 0, -1, 65_536, 1.5, '5369', Number.NaN, null],
   driver: [/driver/, 7, null, 'tls', ''],
   codec: [
     "'msgpackr', 'msgpack5' or an object { id, encode, decode }",
@@ -58,11 +59,12 @@ const RULES: Readonly<Record<string, readonly [expected: string | RegExp, ...wro
   moduleList: ['a list of module names', 'math', [7], [null], { 0: 'math' }, null],
   duplicateNodes: ['newest or refuse', 'oldest', true, null],
   exposeErrors: ['true or false', 'true', 1, null],
+  tracing: ['an object with functions outgoing(call) and incoming(call)', true, {}, { outgoing() {} }, null],
   inheritDeadlines: ['true or false', 'true', 1, null],
-  listen: ['an object', true, 5369, 'localhost', null],
+  listen: ['an object, a list of them, or false', true, 5369, 'localhost', null],
   'listen.driver': [/driver/, 7, null, 'tls', ''],
   'listen.host': [/host/, '', 'a b', 'http://a', 7, null, 'a/24'],
-  'listen.port': ['0..65535', -1, 65_536, 1.5, '80', null],
+  'listen.port': ['a whole number from 0 to 65535', -1, 65_536, 1.5, '80', null],
   'listen.allowPlaintext': ['true or false', 'yes', 1, null],
   nodes: ['an object from node name to location, or a function', true, 'b@c', null, []],
   reconnect: ['an object', true, 100, null, []],
@@ -131,7 +133,7 @@ describe('options that are wrong', () => {
     };
     expect(problemsOf({ nodes })).toEqual([
       { path: 'nodes["b@host"].host', expected: 'a host name or address', got: 'a b' },
-      { path: 'nodes["b@host"].port', expected: '1..65535', got: 0 },
+      { path: 'nodes["b@host"].port', expected: 'a whole number from 1 to 65535', got: 0 },
       {
         path: 'nodes["b@host"].driver',
         expected: expect.stringMatching(/^a driver that there is: tcp; .*tls/),
@@ -156,11 +158,11 @@ describe('options that are wrong', () => {
     expect(head).toBe('6 problems in a test');
     expect(lines.toSorted()).toEqual([
       `  - callTimeout: expected ${MS}, got 'soon'`,
-      '  - listen.port: expected 0..65535, got 70000',
+      '  - listen.port: expected a whole number from 0 to 65535, got 70000',
       expect.stringMatching(/^ {2}- name: expected name@host: .*, got 'nobody'$/),
       `  - reconnect.min: expected ${MS}, got -1`,
       '  - secret: expected 1 to 4 strong secrets; one must have at least 16 bytes, has 5',
-      '  - tiemout: expected no option of this name; see the list of options in the docs',
+      `  - tiemout: expected no option of this name; ${ALL_OPTIONS}`,
     ]);
     expect(error.problems).toHaveLength(6);
     expect(error.name).toBe('GenRpcConfigError');
@@ -204,13 +206,18 @@ describe('options that nobody knows', () => {
     ['ssl_client_options', 'tls.client'],
     ['rpc_module_list', 'moduleList'],
     ['call_receive_timeout', 'callTimeout'],
+    ['tlsOptions', 'tls'],
+    ['timeout', 'callTimeout'],
+    ['host', 'listen.host, or, of a client, the host in its target'],
+    ['port', 'listen.port, or, of a client, clientPort'],
+    ['incompleteMessageTimeout', 'frameReadTimeout'],
   ])('are named, with the one that was probably meant: %s', (given, meant) => {
     const expected = `no option of this name; did you mean ${meant}?`;
     expect(problemsOf({ [given]: 1 })).toEqual([{ path: given, expected }]);
   });
 
-  it.each(['banana', 'x', 'timeout'])('are named, without a guess where none is near: %s', (given) => {
-    const expected = 'no option of this name; see the list of options in the docs';
+  it.each(['banana', 'x', 'tiemout'])('are named, without a guess where none is near: %s', (given) => {
+    const expected = `no option of this name; ${ALL_OPTIONS}`;
     expect(problemsOf({ [given]: 1 })).toEqual([{ path: given, expected }]);
   });
 
@@ -219,7 +226,7 @@ describe('options that nobody knows', () => {
     ['reconnect', { maximum: 1 }, 'reconnect.maximum', undefined],
     ['admission', { peraddress: 1 }, 'admission.peraddress', 'perAddress'],
   ])('are named inside %s too', (option, value, path, meant) => {
-    const hint = meant === undefined ? 'see the list of options in the docs' : `did you mean ${meant}?`;
+    const hint = meant === undefined ? ALL_OPTIONS : `did you mean ${meant}?`;
     expect(problemsOf({ [option]: value })).toEqual([{ path, expected: `no option of this name; ${hint}` }]);
   });
 
@@ -252,8 +259,8 @@ describe('a secret', () => {
   });
 
   it.each([undefined, []])('that is missing is asked for: %j', (secret) => {
-    const expected = 'one that all your nodes share: openssl rand -base64 32';
-    expect(refusalOf({ ...GOOD, secret }).problems).toEqual([{ path: 'secret', expected }]);
+    const expected = 'one that all your nodes share (openssl rand -base64 32 makes one)';
+    expect(refusalOf({ ...GOOD, secret }).problems).toEqual([{ path: 'secret', expected, got: secret }]);
   });
 
   it('may be one, or up to four', () => {
@@ -307,6 +314,7 @@ describe('options that are right', () => {
       tls: undefined,
       nodes: new Map(),
       discovery: undefined,
+      tracing: undefined,
       membership: { required: false },
       advertise: { priority: 0, weight: 1 },
       ejection: { failures: 5, min: 1000, max: 30_000 },

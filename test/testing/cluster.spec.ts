@@ -31,6 +31,7 @@ import { GenRpcModule } from '../../lib/nest/gen-rpc.module.js';
 import { InjectGenRpc } from '../../lib/nest/gen-rpc.tokens.js';
 import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { createTestCluster } from '../../lib/testing/create-test-cluster.js';
+import type { TestCluster } from '../../lib/testing/test-cluster.js';
 import { until } from '../support/door.js';
 import { moduleOf } from '../nest/support.js';
 
@@ -247,7 +248,7 @@ describe('createTestCluster', () => {
     await using cluster = await createTestCluster({
       nodes: {
         plain: web,
-        http: { app: web, http: { inheritAppConfig: true }, configure: (app) => void app.useGlobalPipes(pipe) },
+        http: { app: web, http: { inheritAppConfig: true }, configure: (app) => app.useGlobalPipes(pipe) },
         micro: {
           app: web,
           configure: async (app) => {
@@ -261,6 +262,9 @@ describe('createTestCluster', () => {
     expectTypeOf(cluster.app('http')).toEqualTypeOf<INestApplication>();
     expectTypeOf(cluster.app('micro')).toEqualTypeOf<INestMicroservice>();
     expectTypeOf(cluster.app('plain')).toEqualTypeOf<INestMicroservice>();
+    // What a `beforeEach` fills.
+    const declared: TestCluster = cluster;
+    expectTypeOf(declared.app('http')).toEqualTypeOf<INestApplication | INestMicroservice>();
     expect(configured).toEqual([cluster.app('micro')]);
 
     const node = cluster.node('plain');

@@ -25,6 +25,7 @@ import type { Observable } from 'rxjs';
 import { describe, expect, expectTypeOf, it } from 'vitest';
 import * as core from '../../lib/core.js';
 import * as library from '../../lib/index.js';
+import * as opentelemetry from '../../lib/opentelemetry.js';
 import * as testing from '../../lib/testing.js';
 import {
   Arg,
@@ -61,6 +62,7 @@ import {
   type SbcastResult,
   type Target,
   type Targets,
+  type Tracing,
 } from '../../lib/index.js';
 
 const OPTIONS = { name: 'a@127.0.0.1', secret: 'a-fine-long-cookie-for-types' };
@@ -89,6 +91,10 @@ const FOR_TESTS = `
   writeCertificate
 `;
 
+const FOR_OPEN_TELEMETRY = `
+  openTelemetry
+`;
+
 const namesIn = (...texts: string[]): string[] => texts.flatMap((text) => text.trim().split(/\s+/)).toSorted();
 
 describe('the doors', () => {
@@ -96,6 +102,7 @@ describe('the doors', () => {
     ['for Nest', library, namesIn(COMMON, FOR_NEST)],
     ['without Nest', core, namesIn(COMMON, WITHOUT_NEST)],
     ['for tests', testing, namesIn(FOR_TESTS)],
+    ['for OpenTelemetry', opentelemetry, namesIn(FOR_OPEN_TELEMETRY)],
   ])('%s export these', (_, door, names) => {
     expect(Object.keys(door).toSorted()).toEqual(names);
   });
@@ -103,6 +110,20 @@ describe('the doors', () => {
   it('name one and the same error and node', () => {
     expect(core.GenRpcError).toBe(library.GenRpcError);
     expect(core.GenRpcNode).toBe(library.GenRpcNode);
+  });
+});
+
+describe('tracing', () => {
+  it("is an option of every node, by OpenTelemetry or by something of one's own", () => {
+    const own: Tracing = { outgoing: () => undefined, incoming: ({ known }) => (known ? undefined : undefined) };
+    expectTypeOf({ ...OPTIONS, tracing: own }).toExtend<GenRpcOptions>();
+    expectTypeOf(opentelemetry.openTelemetry).toBeCallableWith();
+    expectTypeOf(opentelemetry.openTelemetry).toBeCallableWith({ baggage: true });
+    expectTypeOf(opentelemetry.openTelemetry).returns.toEqualTypeOf<Tracing>();
+    expectTypeOf<GenRpcClientOptions['tracing']>().toEqualTypeOf<Tracing | undefined>();
+    // @ts-expect-error: no such option
+    const misspelt: opentelemetry.OpenTelemetryOptions = { bagage: true };
+    expect([own, misspelt]).toHaveLength(2);
   });
 });
 
