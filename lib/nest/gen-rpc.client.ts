@@ -53,6 +53,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private makeNode: MakeNode | undefined;
   private stopListening: (() => void) | undefined;
   private connected = false;
+  private closing: Promise<void> | undefined;
 
   /** The options, and the secret in them, are not kept where they can be looked at. */
   constructor(options: GenRpcClientOptions | GenRpcSharedClientOptions) {
@@ -84,7 +85,8 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     // A node of others may stay connected, and a new one may be before the old one has closed.
     stopListening?.();
     this.tell(false);
-    if (this.source.owned) await node?.close();
+    if (this.source.owned) this.closing = Promise.all([this.closing, node?.close()]).then(() => {});
+    await this.closing;
   }
 
   /** From now on nodes of its own are made by `makeNode`; the one that it has is closed. @internal for test clusters */
