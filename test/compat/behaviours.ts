@@ -49,7 +49,7 @@ import {
   GenRpcServer,
 } from 'nestjs-gen-rpc';
 import { firstValueFrom, lastValueFrom, map, range, take, throwError, toArray, type Observable } from 'rxjs';
-import { freePort, SECRET } from './app.js';
+import { freePort, PATIENT, SECRET } from './app.js';
 
 const NAME = 'shop@127.0.0.1';
 
@@ -171,7 +171,7 @@ async function withShop(ask: (client: GenRpcClient, shop: Shop, port: number) =>
   class ShopModule {}
 
   const port = await freePort();
-  const strategy = new GenRpcServer({ name: NAME, secret: SECRET, listen: { port } });
+  const strategy = new GenRpcServer({ name: NAME, secret: SECRET, listen: { port }, ...PATIENT });
   const app = await NestFactory.createMicroservice<MicroserviceOptions>(ShopModule, { strategy, logger: false });
   await app.listen();
   const client = new GenRpcClient({ name: 'web@127.0.0.1', target: NAME, secret: SECRET, clientPort: port });
@@ -306,7 +306,10 @@ async function hybrid(): Promise<void> {
     @Module({
       imports: [
         GenRpcModule.forRootAsync({
-          useFactory: () => ({ name: 'web@127.0.0.1', secret: SECRET, listen: { port: own }, clientPort: port }),
+          useFactory: () => ({
+            ...{ name: 'web@127.0.0.1', secret: SECRET, clientPort: port },
+            ...{ listen: { port: own }, ...PATIENT },
+          }),
         }),
         ClientsModule.registerAsync([
           {
@@ -344,7 +347,7 @@ async function shutdown(): Promise<void> {
   @Module({ controllers: [Shop] })
   class ShopModule {}
 
-  const strategy = new GenRpcServer({ name: NAME, secret: SECRET, listen: { port } });
+  const strategy = new GenRpcServer({ name: NAME, secret: SECRET, listen: { port }, ...PATIENT });
   const app = await NestFactory.createMicroservice<MicroserviceOptions>(ShopModule, { strategy, logger: false });
   await app.listen();
   const shop = app.get(Shop);

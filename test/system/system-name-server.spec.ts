@@ -30,7 +30,8 @@ describe('a name server', () => {
       { address: '10.0.0.2', ttl: 0 },
     ]);
     await expect(names.aaaa(NAME, NEVER)).resolves.toEqual([{ address: 'fd00::1', ttl: 30 }]);
-    await expect(names.srv(NAME, NEVER)).resolves.toEqual([
+    // Node 24 names the type of each as well.
+    await expect(names.srv(NAME, NEVER)).resolves.toMatchObject([
       { name: 'One.Math.test', port: 5369, priority: 1, weight: 10 },
       { name: '', port: 0, priority: 2, weight: 0 },
     ]);
