@@ -238,8 +238,7 @@ export class GenRpcNode {
 
   /** What everything that calls is made of: `sink` hears of the reply, the result cancels. */
   request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): Cancel {
-    const followed = this.parts.options.tracing !== undefined;
-    return this.parts.calls.request(target, invocation, options, inItsContext(sink, followed));
+    return this.parts.calls.request(target, invocation, options, inItsContext(sink, this.parts.options.tracing));
   }
 
   /** What `asyncCall` is made of. `start` makes the request. */
