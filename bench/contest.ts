@@ -1,4 +1,5 @@
 /** Lets the systems of a workload take turns at every case. A system that fails is out; the others go on. */
+import { availableParallelism } from 'node:os';
 import { pick, WORKLOADS } from './catalog.js';
 import { SlowLink } from './link.js';
 import { MemoryWatch } from './memory-watch.js';
@@ -30,15 +31,23 @@ export class Contest {
 
   constructor(private readonly options: ContestOptions) {}
 
-  /** Starts the processes of every system; they stay for all cases. Safe to repeat. */
+  /** Starts the processes of every system, one for each core at once; they stay for all cases. Safe to repeat. */
   async open(workers: Workers, nodeArgs: NodeArgs): Promise<void> {
     const { systems, stage } = this.options;
     if (stage === 'slow link') this.link ??= SlowLink.open();
+    const waiting = systems.filter((system) => !this.contestants.has(system));
+    const opened = new Map<string, Contestant>();
+    const openThem = async (): Promise<void> => {
+      for (let system = waiting.shift(); system !== undefined; system = waiting.shift()) {
+        const name = system;
+        await this.attempt(name, async () => void opened.set(name, await this.contestantOf(workers, name, nodeArgs)));
+      }
+    };
+    await Promise.all(Array.from({ length: availableParallelism() }, openThem));
+    // They take turns in the order of their workload, not in that in which they were ready.
     for (const system of systems) {
-      if (this.contestants.has(system)) continue;
-      await this.attempt(system, async () => {
-        this.contestants.set(system, await this.contestantOf(workers, system, nodeArgs));
-      });
+      const contestant = opened.get(system);
+      if (contestant !== undefined) this.contestants.set(system, contestant);
     }
   }
 

@@ -128,7 +128,7 @@ function messageAt(place: string, driver: string, { code, message, details }: Ge
   switch (code) {
     case 'connection_lost':
       // The others know more than that it ended.
-      if (driver !== 'tcp' || details !== undefined) return undefined;
+      if (driver !== 'tcp' || (details as { cause?: string } | undefined)?.cause !== undefined) return undefined;
       return `${place} closed the connection before it said who it is: it may speak TLS, or let nobody in. Its log says why.`;
     case 'protocol_error':
     case 'wrong_node':

@@ -86,7 +86,8 @@ export class AcceptedTlsChannel implements Channel {
   fail(reason: GenRpcError): void {
     if (this.state.name !== 'securing') return;
     this.raw.destroy();
-    this.state = { name: 'closed', reason: this.reason ?? reason };
+    const heard = this.raw.bytesRead;
+    this.state = { name: 'closed', reason: this.reason ?? (heard === 0 ? lost(undefined, heard) : reason) };
     this.events?.closed(this.state.reason);
   }
 

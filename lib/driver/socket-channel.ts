@@ -154,15 +154,20 @@ export class SocketChannel implements Channel {
 
   /** A record of TLS that is broken is an error, and by itself not the end. */
   private onError(cause: Error): void {
-    this.reason ??= lost(cause);
+    this.reason ??= lost(cause, this.bytesHeard);
     this.socket.destroy();
+  }
+
+  /** Over TLS the peer has said much by now, which the socket does not count. */
+  private get bytesHeard(): number | undefined {
+    return this.certificate === undefined ? this.socket.bytesRead : undefined;
   }
 
   private onClose(): void {
     this.closed = true;
     this.ended = true;
     this.closeTimer?.cancel();
-    this.events?.closed(this.reason ?? lost());
+    this.events?.closed(this.reason ?? lost(undefined, this.bytesHeard));
   }
 }
 
@@ -171,8 +176,18 @@ export function addressOf(socket: Socket): string {
   return socket.remoteAddress?.replace(/^::ffff:(?=\d+\.)/i, '') ?? 'unknown';
 }
 
-export function lost(cause?: Error & { code?: string }): GenRpcError {
-  if (cause === undefined) return new GenRpcError('connection_lost', 'The peer closed the connection.');
-  const code = cause.code ?? cause.name;
-  return new GenRpcError('connection_lost', `The connection broke (${code}).`, { cause, details: { cause: code } });
+/** @param heard bytes that the peer has sent */
+export function lost(cause?: Error & { code?: string }, heard?: number): GenRpcError {
+  const code = cause?.code ?? cause?.name;
+  const details = { ...(code === undefined ? {} : { cause: code }), ...(heard === 0 ? { heard } : {}) };
+  const message = code === undefined ? 'The peer closed the connection.' : `The connection broke (${code}).`;
+  return new GenRpcError('connection_lost', message, {
+    cause,
+    details: Object.keys(details).length === 0 ? undefined : details,
+  });
+}
+
+/** Did the peer leave without a word, as whoever only looks whether a port is open? */
+export function saidNothing({ code, details }: GenRpcError): boolean {
+  return code === 'connection_lost' && (details as { heard?: number } | undefined)?.heard === 0;
 }

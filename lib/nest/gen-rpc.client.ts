@@ -23,7 +23,7 @@ import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { ClientErrors } from './gen-rpc.client-errors.js';
 import { ObserverSink } from './gen-rpc.observer-sink.js';
 import { ClientPackets } from './gen-rpc.packets.js';
-import { isRecord, type GenRpcDirections } from './gen-rpc.record-builder.js';
+import { bareOf, directionsOf, type GenRpcDirections } from './gen-rpc.record-builder.js';
 
 export type GenRpcClientStatus = 'connected' | 'disconnected';
 
@@ -33,7 +33,6 @@ export type GenRpcClientEvents = {
   disconnect: () => void;
 };
 
-const NO_DIRECTIONS: GenRpcDirections = {};
 const ACCEPTED = of(undefined);
 const NO_SOURCE: ItemSource = { used() {} };
 const MAX_NAMES = 10_000;
@@ -54,6 +53,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private makeNode: MakeNode | undefined;
   private stopListening: (() => void) | undefined;
   private connected = false;
+  private closing: Promise<void> | undefined;
 
   /** The options, and the secret in them, are not kept where they can be looked at. */
   constructor(options: GenRpcClientOptions | GenRpcSharedClientOptions) {
@@ -82,11 +82,11 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   override async close(): Promise<void> {
     const { node, stopListening } = this;
     this.node = undefined;
-    this.stopListening = undefined;
     // A node of others may stay connected, and a new one may be before the old one has closed.
     stopListening?.();
     this.tell(false);
-    if (this.source.owned) await node?.close();
+    if (this.source.owned) this.closing = Promise.all([this.closing, node?.close()]).then(() => {});
+    await this.closing;
   }
 
   /** From now on nodes of its own are made by `makeNode`; the one that it has is closed. @internal for test clusters */
@@ -151,7 +151,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
     if (isNil(pattern) || isNil(data)) return super.emit(pattern, data);
     try {
       const packet = this.createPacket(pattern, data);
-      const target = this.targetOf(directionsOf(packet));
+      const target = this.targetOf(directionsOf(packet.data));
       if (this.isDispatchedLater(target)) {
         const dispatched = this.dispatchEvent<TResult>(packet);
         dispatched.catch(() => {});
@@ -210,20 +210,19 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   }
 
   private call(node: GenRpcNode, packet: ReadPacket, sink: ReplySink, left?: number): Cancel {
-    const directions = directionsOf(packet);
+    const directions = directionsOf(packet.data);
     const invocation = this.invocationOf(node, packet, directions);
     const options = left === undefined ? directions : { ...directions, timeout: left };
     return node.request(this.targetOf(directions), invocation, options as CallOptions, sink);
   }
 
   private post(node: GenRpcNode, packet: ReadPacket, outcome?: CastOutcome): void {
-    const directions = directionsOf(packet);
+    const directions = directionsOf(packet.data);
     node.post(this.targetOf(directions), this.invocationOf(node, packet, directions), outcome);
   }
 
   private invocationOf(node: GenRpcNode, packet: ReadPacket, directions: GenRpcDirections): Invocation {
-    const data: unknown = packet.data;
-    const value: unknown = isRecord(data) ? data.data : data;
+    const value: unknown = bareOf(packet.data);
     const last: unknown = Array.isArray(value) ? value.at(-1) : value;
     const stream = isItemStream(last) ? last : undefined;
     const isList = stream !== undefined && Array.isArray(value);
@@ -294,12 +293,7 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 }
 
 function timeOf(node: GenRpcNode, packet: ReadPacket): CallTime {
-  return node.timeOf(directionsOf(packet) as CallOptions);
-}
-
-function directionsOf(packet: ReadPacket): GenRpcDirections {
-  const data: unknown = packet.data;
-  return isRecord(data) ? data.directions : NO_DIRECTIONS;
+  return node.timeOf(directionsOf(packet.data) as CallOptions);
 }
 
 function isNil(value: unknown): value is null | undefined {

@@ -71,6 +71,11 @@ export class GenRpcContext extends BaseRpcContext<[call: CallContext, pattern: s
     return new Observable<T>((observer) => paced.subscribe(observer as Observer));
   }
 
+  /** See `CallContext.hold`. @internal for serializers */
+  hold(): () => void {
+    return this.call.hold();
+  }
+
   private get call(): CallContext {
     return this.getArgByIndex(0);
   }

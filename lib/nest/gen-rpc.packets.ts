@@ -1,12 +1,12 @@
 /** Serializers and deserializers of the user, as Nest's own transports take them: what data becomes on its way. */
 import type { Deserializer, ReadPacket, Serializer } from '@nestjs/microservices';
-import { concatMap, from, type Observable } from 'rxjs';
+import { concatMap, from, map, type Observable } from 'rxjs';
 import type { Cancel, ItemSource, ReplySink } from '../client/pending-calls.js';
 import { isAsyncIterable, isItemStream } from '../node/call-options.js';
 import type { CallTime } from '../node/call-time.js';
 import type { GenRpcError } from '../protocol/errors.js';
 import type { GenRpcContext } from './gen-rpc.context.js';
-import { GenRpcRecord, isRecord } from './gen-rpc.record-builder.js';
+import { bareOf, GenRpcRecord, isRecord } from './gen-rpc.record-builder.js';
 import { isThenable } from './gen-rpc.stream-items.js';
 
 /**
@@ -42,7 +42,7 @@ export function packedHandler(handle: Handle, pattern: string, options: GenRpcPa
   return (data, context) => {
     const serialize = (response: unknown): MaybePromise<unknown> =>
       whenThere(whileWanted(serializer.serialize({ response }), context), responseOf);
-    return whenThere(read(data, context), (result) => serialized(result, serialize));
+    return whenThere(read(data, context), (result) => serialized(result, serialize, () => context.hold()));
   };
 }
 
@@ -97,7 +97,7 @@ export class ClientPackets {
   private outgoing(packet: ReadPacket): MaybePromise<ReadPacket> {
     const { serializer } = this.options;
     const data: unknown = packet.data;
-    const value: unknown = isRecord(data) ? data.data : data;
+    const value: unknown = bareOf(data);
     if (serializer === undefined || bringsStream(value)) return packet;
     const outgoing = serializer.serialize({ ...packet, data: value }) as MaybePromise<ReadPacket>;
     if (!isRecord(data)) return outgoing;
@@ -202,11 +202,23 @@ class SerializedItems implements AsyncIterableIterator<unknown> {
   }
 }
 
-function serialized(result: unknown, serialize: (response: unknown) => MaybePromise<unknown>): unknown {
+type Serialize = (response: unknown) => MaybePromise<unknown>;
+
+/** @param hold keeps a producer that can wait from making more, while an item is not serialized yet */
+function serialized(result: unknown, serialize: Serialize, hold: () => () => void): unknown {
   if (result === undefined) return result;
   if (isAsyncIterable(result)) return new SerializedItems(result[Symbol.asyncIterator](), serialize);
   if (!isItemStream(result)) return serialize(result);
-  return from(result as Observable<unknown>).pipe(concatMap(async (item) => serialize(item)));
+  return from(result as Observable<unknown>).pipe(
+    map((item) => ({ item, release: hold() })),
+    concatMap(async ({ item, release }) => {
+      try {
+        return await serialize(item);
+      } finally {
+        release();
+      }
+    }),
+  );
 }
 
 /** By itself, or as the last of a list. */

@@ -43,6 +43,17 @@ export function isRecord(value: unknown): value is GenRpcRecord {
   return typeof value === 'object' && value !== null && BRAND in value;
 }
 
+const NO_DIRECTIONS: GenRpcDirections = {};
+
+export function directionsOf(data: unknown): GenRpcDirections {
+  return isRecord(data) ? data.directions : NO_DIRECTIONS;
+}
+
+/** What is sent, without its directions. */
+export function bareOf(data: unknown): unknown {
+  return isRecord(data) ? data.data : data;
+}
+
 /** `client.send('math.add', new GenRpcRecordBuilder({ a: 1, b: 2 }).setTimeout(500).build())` */
 export class GenRpcRecordBuilder<TData = unknown> {
   private directions: GenRpcDirections = {};

@@ -68,8 +68,9 @@ export class Lifecycle {
   }
 
   async listen(): Promise<Endpoint | undefined> {
-    const { membership, connectTimeout } = this.parts.options;
-    if (membership.required) await this.parts.directory.read(connectTimeout);
+    const { server, directory, options } = this.parts;
+    server.assertOpen();
+    if (options.membership.required) await directory.read(options.connectTimeout);
     this.listening ??= this.startListening().catch((error: unknown) => {
       // What was in the way may be gone when somebody tries again.
       this.listening = undefined;
@@ -77,6 +78,7 @@ export class Lifecycle {
     });
     await this.listening;
     await this.join();
+    server.assertOpen();
     const [first] = this.places;
     return first === undefined ? undefined : { host: first.host, port: first.port };
   }

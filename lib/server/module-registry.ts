@@ -49,6 +49,8 @@ export interface CallContext {
   readonly ready: boolean;
   /** Runs `then` once there is room; also once nobody waits for items any more, which `signal` tells. */
   whenReady(then: () => void): void;
+  /** There is no room until what this returns is called, once: for an item that is still made ready to be sent. */
+  hold(): () => void;
   /** What `items` brings, to subscribe to: the next one is asked for when there is room for it. */
   paced(items: AsyncIterable<unknown>): Subscribable;
 }

@@ -73,6 +73,8 @@ export class RunningCall extends Abandonable implements CallContext, ParentCall,
   unread = false;
   /** Those who wait for room. */
   private waiting: (() => void)[] | undefined;
+  /** Items that are still made ready to be sent. */
+  private held = 0;
   /** How many bring items for it in between, and has all else of it ended? */
   private producers = 0;
   private over = false;
@@ -139,14 +141,22 @@ export class RunningCall extends Abandonable implements CallContext, ParentCall,
   }
 
   get ready(): boolean {
-    return this.answered || this.answers.isReady(this);
+    return this.answered || (this.held === 0 && this.answers.isReady(this));
   }
 
   whenReady(then: () => void): void {
     if (this.waiting !== undefined) return void this.waiting.push(then);
     if (this.ready) return then();
     this.waiting = [then];
-    this.answers.whenReady(this, () => this.tellWaiting());
+    this.awaitRoom();
+  }
+
+  hold(): () => void {
+    this.held += 1;
+    return () => {
+      this.held -= 1;
+      if (this.waiting !== undefined) this.awaitRoom();
+    };
   }
 
   paced(items: AsyncIterable<unknown>): Subscribable {
@@ -240,6 +250,13 @@ export class RunningCall extends Abandonable implements CallContext, ParentCall,
   private ended(): void {
     this.over = true;
     if (this.producers === 0) this.answers.ended(this);
+  }
+
+  /** Whoever is in the way says so again, when it is out of it. */
+  private awaitRoom(): void {
+    if (this.held > 0) return;
+    if (this.answers.isReady(this)) this.tellWaiting();
+    else this.answers.whenReady(this, () => this.held > 0 || this.tellWaiting());
   }
 
   private tellWaiting(): void {

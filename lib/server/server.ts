@@ -5,6 +5,7 @@ import type { Peer } from '../connection/wire.js';
 import { Idle } from '../connection/idle.js';
 import type { Occurrence } from '../connection/journal.js';
 import type { Channel, Driver, Endpoint, ListenAt, Listener } from '../driver/driver.js';
+import { saidNothing } from '../driver/socket-channel.js';
 import { tlsFailureOf } from '../driver/tls-failure.js';
 import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 import type { CastOrder } from '../protocol/frame.js';
@@ -96,6 +97,7 @@ export class Server {
 
   /** Resolves with the addresses once channels are accepted at all places. Rejects with the system's error, then at none. */
   async listen(places: readonly Place[]): Promise<Endpoint[]> {
+    this.assertOpen();
     const opened: Listener[] = [];
     try {
       for (const place of places) opened.push(await this.listenAt(place));
@@ -113,9 +115,15 @@ export class Server {
       (error) => this.options.journal.note('accept_failed', () => `Cannot accept: ${error.message}`),
     );
     this.listeners.add(listener);
-    if (!this.closing) return listener;
-    await listener.close();
-    throw new GenRpcError('cancelled', 'The node was closed while it began to listen.');
+    if (this.closing) await listener.close();
+    this.assertOpen();
+    return listener;
+  }
+
+  /** @throws GenRpcError once it was closed or drained: there is no way back. */
+  assertOpen(): void {
+    if (!this.closing) return;
+    throw new GenRpcError('cancelled', `${this.options.self.node} was closed, and listens no more.`);
   }
 
   private unlisten(listener: Listener): Promise<void> {
@@ -198,6 +206,8 @@ export class Server {
     const kind =
       (isGenRpcError(cause) ? tlsFailureOf(cause) : undefined) ?? OCCURRENCES.get(code) ?? 'handshake_failed';
     if (FAILED_PROOFS.has(kind)) this.admission.failed(address);
+    // Probes of load balancers do so every few seconds.
+    if (isGenRpcError(cause) && saidNothing(cause)) return this.options.journal.count(kind);
     const message = cause instanceof Error ? cause.message : 'unknown error';
     this.options.journal.note(kind, () => {
       return `Handshake with ${address} failed (${code}): ${printable(message, 200)}`;

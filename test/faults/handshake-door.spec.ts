@@ -4,7 +4,7 @@ import type { Channel, ChannelEvents } from '../../lib/driver/driver.js';
 import { HandshakeType } from '../../lib/protocol/handshake-frames.js';
 import { isNodeName } from '../../lib/protocol/node-name.js';
 import { Cluster, SECRET, SOCKET_DRIVERS } from '../support/cluster.js';
-import { CANARY_CALL, Door, greet, OTHER_SECRET, proofFrame } from '../support/door.js';
+import { CANARY_CALL, Door, greet, OTHER_SECRET, proofFrame, until } from '../support/door.js';
 import { bytesOf, helloFor, rawFrame, RawServer, serverHello } from '../support/raw-peer.js';
 
 const HANDSHAKE_TIMEOUT = 200;
@@ -278,5 +278,26 @@ describe.each(SOCKET_DRIVERS)('H-16 a name that is none, over %s', (driver) => {
     const peer = await door.dial();
     await peer.login(longest.toString(), door.name);
     expect(isNodeName(`${longest.toString()}s`)).toBe(false);
+  });
+});
+
+describe.each(SOCKET_DRIVERS)('a probe, over %s', (driver) => {
+  it('that only looks whether the port is open is counted, and not in the log', async () => {
+    await using door = await Door.open(driver);
+    for (let n = 1; n <= 2; n += 1) {
+      const probe = await door.dialPlain();
+      probe.destroy();
+      await until(() => door.counts.handshake_failed === n && door.node.stats().handshakes === 0);
+    }
+    expect(door.cluster.log.lines).toEqual([]);
+  });
+
+  it('that says something is in the log', async () => {
+    await using door = await Door.open(driver);
+    const stranger = await door.dialPlain();
+    stranger.send(Buffer.of(0));
+    await until(() => door.node.stats().handshakes === 1);
+    stranger.destroy();
+    await until(() => door.cluster.log.lines.length === 1);
   });
 });

@@ -83,9 +83,9 @@ describe('spans of a call', () => {
   it('end when the caller has had enough, there and here', async () => {
     await using spans = new Spans();
     await using nodes = await tracedNodes();
-    const late = nodes.a.call(C, 'math', 'never', [], { timeout: 50 });
+    await nodes.a.connect(C);
+    const late = nodes.a.call(C, 'math', 'never', [], { timeout: 1000 });
     await expect(late).rejects.toMatchObject({ code: 'timeout' });
-    const timeout = { failed: 'timeout', type: 'timeout' };
     expect(statusOf(await spans.one('CLIENT', 'math/never'))).toEqual({ failed: 'timeout', type: 'timeout' });
     // It hears of it from its caller, or finds out by itself.
     expect((await spans.one('SERVER', 'math/never')).attributes['rpc.status_code']).toMatch(/^(cancelled|timeout)$/);
@@ -174,8 +174,9 @@ describe('spans of a call', () => {
     });
     await expect(nodes.a.call(C, 'canary', 'sing', [], { idempotent: true })).resolves.toBe('tweet');
     const client = await spans.one('CLIENT', 'canary/sing');
-    const again = { 'server.address': '127.0.0.1', 'gen_rpc.peer.node': C, attempt: 2 };
-    expect(client.events).toMatchObject([{ name: 'gen_rpc.attempt', attributes: again }]);
+    // A second one may come before the connection can be made again.
+    expect([[2], [2, 3]]).toContainEqual(client.events.map(({ attributes }) => attributes?.['attempt']));
+    expect(client.events[0]).toMatchObject({ name: 'gen_rpc.attempt', attributes: { 'gen_rpc.peer.node': C } });
     expect(statusOf(client)).toBe('ok');
     const answered = (await spans.all(3)).filter((span) => isChildOf(span, client));
     expect(answered.map(statusOf)).toEqual([expect.objectContaining({ type: 'connection_lost' }), 'ok']);

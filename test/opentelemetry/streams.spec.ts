@@ -102,7 +102,7 @@ describe('the span of a stream', () => {
     await expect(readOf(nodes.a.stream(B, 'stock', 'breaks'))).resolves.toMatchObject({ error: 'handler_failed' });
     const failed = { failed: 'handler_failed', type: 'handler_failed' };
     expect((await spans.all(2)).map(statusOf)).toEqual([failed, failed]);
-    const iterator = nodes.a.stream(B, 'stock', 'ticks', [100], { timeout: 50 })[Symbol.asyncIterator]();
+    const iterator = nodes.a.stream(B, 'stock', 'ticks', [100], { timeout: 1000 })[Symbol.asyncIterator]();
     await iterator.next();
     await until(() => spans.ended.length === 4);
     expect(statusOf(await spans.one('CLIENT', 'stock/ticks'))).toEqual({ failed: 'timeout', type: 'timeout' });
