@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { inspect } from 'node:util';
 import { getHeapSnapshot } from 'node:v8';
 import { Controller } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
@@ -15,6 +14,7 @@ import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import { CapturedLogger, moduleOf, SERVER } from '../nest/support.js';
 import { Cluster, DRIVERS } from '../support/cluster.js';
+import { printed } from '../support/printed.js';
 import { RawPeer, RawServer } from '../support/raw-peer.js';
 
 // To print all of a node takes seconds.
@@ -33,31 +33,6 @@ const SHAPES = [COOKIE, OTHER].flatMap((cookie) => {
   const decimals = [...bytes].slice(0, 16).join(', ');
   return [cookie, cookie.slice(0, 12), bytes.toString('base64').slice(0, 32), hex, pairs.join(' '), decimals];
 });
-
-/**
- * Whatever of a value anyone could print: of each object that can be reached from it, once. In one piece a node is printed
- * thousands of times over, and `inspect` gives up before its end.
- */
-function printed(value: unknown): string {
-  // Longer than whatever has bytes of a peer in it, and shorter than tables of numbers.
-  const deep = { depth: Infinity, showHidden: true, maxArrayLength: 20_000, maxStringLength: Infinity };
-  const parts = [String(value)];
-  const met = new Set([value]);
-  let printing: unknown;
-  function later(this: unknown): unknown {
-    if (this === printing) return this;
-    met.add(this);
-    return '…';
-  }
-  Object.defineProperty(Object.prototype, inspect.custom, { value: later, configurable: true });
-  try {
-    for (printing of met) parts.push(inspect(printing, deep));
-  } finally {
-    Reflect.deleteProperty(Object.prototype, inspect.custom);
-  }
-  if (value instanceof Error) parts.push(value.message, value.stack ?? '', JSON.stringify(value), printed(value.cause));
-  return parts.join('\n');
-}
 
 function expectNoCookie(values: Readonly<Record<string, unknown>>): void {
   for (const [name, value] of Object.entries(values)) {
