@@ -19,6 +19,7 @@ import {
   type MakeNode,
   type NodeSource,
 } from './gen-rpc.client-options.js';
+import { watchTarget } from './gen-rpc.client-status.js';
 import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { ClientErrors } from './gen-rpc.client-errors.js';
 import { ObserverSink } from './gen-rpc.observer-sink.js';
@@ -260,28 +261,10 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
 
   private openNode(): GenRpcNode {
     const node = this.source.make(this.makeNode);
-    this.stopListening = this.watch(node);
+    this.stopListening = watchTarget(node, this.target, (connected) => this.tell(connected));
     // A node that others use too may have been connected before.
     this.tell(node.isConnected(this.target));
     return node;
-  }
-
-  /** Tells of the target from now on; returns what ends that. */
-  private watch(node: GenRpcNode): () => void {
-    const { target } = this;
-    if (choiceOf(target) === undefined) {
-      return node.onStatus((name, connected) => 'node' in target && name === target.node && this.tell(connected));
-    }
-    const look = (): void => {
-      if (this.node === node) this.tell(node.isConnected(target));
-    };
-    const stopStatus = node.onStatus(look);
-    // One by one: what one node loses, another may be about to get.
-    const stopMembership = node.onMembership(() => queueMicrotask(look));
-    return () => {
-      stopStatus();
-      stopMembership();
-    };
   }
 
   private tell(connected: boolean): void {

@@ -2,14 +2,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import type { ItemSource, ReplySink } from '../client/pending-calls.js';
 import type { GenRpcError } from '../protocol/errors.js';
+import type { Tracing } from '../ports/tracing.js';
 import { currentCalls, type Context } from '../server/current-call.js';
 
 /**
  * For sinks that call back. Those of promises need it not: who awaits one goes on in a context of his own.
- * @param followed does somebody follow calls, and keep contexts of its own for that?
+ * @param tracing keeps contexts of its own: then all of them are kept
  */
-export function inItsContext(sink: ReplySink, followed: boolean): ReplySink {
-  const context = followed ? (AsyncLocalStorage.snapshot() as Context) : currentCalls.snapshot();
+export function inItsContext(sink: ReplySink, tracing: Tracing | undefined): ReplySink {
+  const context = tracing === undefined ? currentCalls.snapshot() : (AsyncLocalStorage.snapshot() as Context);
   return context === undefined ? sink : new SinkInContext(sink, context);
 }
 

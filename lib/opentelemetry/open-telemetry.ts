@@ -3,6 +3,7 @@ import {
   context,
   isSpanContextValid,
   propagation,
+  ProxyTracerProvider,
   ROOT_CONTEXT,
   SpanKind,
   trace,
@@ -44,13 +45,17 @@ export function openTelemetry(options: OpenTelemetryOptions = {}): Tracing {
 class OpenTelemetryTracing implements Tracing {
   private readonly tracer: Tracer;
   private readonly baggage: boolean;
+  /** Is there a provider? An application may register one at any time. */
+  private provided: boolean;
 
   constructor({ baggage = false, tracerProvider }: OpenTelemetryOptions) {
     this.tracer = tracerProvider?.getTracer(SCOPE) ?? trace.getTracer(SCOPE);
     this.baggage = baggage;
+    this.provided = tracerProvider !== undefined;
   }
 
   outgoing(call: OutgoingCall): OutgoingTrace | undefined {
+    if (!this.isProvided()) return undefined;
     const here = context.active();
     const attributes = clientAttributes(call);
     const span = this.tracer.startSpan(spanNameOf(call), { kind: SpanKind.CLIENT, attributes }, here);
@@ -61,6 +66,7 @@ class OpenTelemetryTracing implements Tracing {
   }
 
   incoming(call: IncomingCall): IncomingTrace | undefined {
+    if (!this.isProvided()) return undefined;
     const { headers, kind } = call;
     // Not the context that this runs in: it may be that of whoever made the connection, or of the cast before.
     const sent = headers === undefined ? ROOT_CONTEXT : propagation.extract(ROOT_CONTEXT, headers, getter);
@@ -74,6 +80,14 @@ class OpenTelemetryTracing implements Tracing {
     const attributes = serverAttributes(call);
     const span = this.tracer.startSpan(name, { kind: SpanKind.SERVER, attributes, links }, parent);
     return isSpanContextValid(span.spanContext()) ? new ServerSpan(span, trace.setSpan(parent, span)) : undefined;
+  }
+
+  /** Costs less than a span that goes nowhere. */
+  private isProvided(): boolean {
+    if (this.provided) return true;
+    const provider = trace.getTracerProvider();
+    this.provided = !(provider instanceof ProxyTracerProvider) || provider.getDelegateTracer(SCOPE) !== undefined;
+    return this.provided;
   }
 
   private allowed(given: Context): Context {

@@ -77,7 +77,7 @@ interface Running {
   readonly works: Works;
   readonly node: GenRpcNode;
   readonly port: number;
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 type Start = (options: Partial<GenRpcOptions>) => Promise<Running>;

@@ -259,7 +259,10 @@ describe('the processing hooks of a message', () => {
       ...APP,
       packets: packetsOf(which, sticky),
       configure: (_, server) => {
-        server.setOnProcessingStartHook((__, ___, done) => (hooks.push('start'), done()));
+        server.setOnProcessingStartHook((__, ___, done) => {
+          hooks.push('start');
+          void done();
+        });
         server.setOnProcessingEndHook(() => hooks.push('end'));
       },
     });

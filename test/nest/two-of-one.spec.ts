@@ -73,7 +73,10 @@ describe('two servers of one options object', () => {
     const hooked: string[] = [];
     const [one, other] = await twins((app, server) => {
       app.registerPreRequestHook((_, next) => (hooked.push('before'), next() as Observable<unknown>));
-      server.setOnProcessingStartHook((_, __, done) => (hooked.push('start'), done()));
+      server.setOnProcessingStartHook((_, __, done) => {
+        hooked.push('start');
+        void done();
+      });
       server.setOnProcessingEndHook(() => hooked.push('end'));
     });
     await using _one = one;

@@ -37,7 +37,7 @@ describe('headers', () => {
     expect(spans.ended).toHaveLength(8);
   });
 
-  it('are left alone without the option, also those of a trace, and without an SDK', async () => {
+  it('are left alone without the option, also those of a trace, and until there is an SDK', async () => {
     await using spans = new Spans();
     await using plain = new Cluster();
     const b = await plain.start('b');
@@ -59,6 +59,9 @@ describe('headers', () => {
     await using nodes = await tracedNodes();
     await expect(nodes.a.call(C, 'math', 'headers')).resolves.toEqual({});
     await expect(nodes.a.call(C, 'math', 'headers', [], { headers: given })).resolves.toEqual(given);
+    await using late = new Spans();
+    await expect(nodes.a.call(C, 'math', 'headers')).resolves.toEqual({ traceparent: expect.any(String) });
+    await expect(late.all(2)).resolves.toHaveLength(2);
   });
 
   it('of a peer that has no tracing, but a trace, make its call the parent', async () => {

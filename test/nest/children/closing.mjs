@@ -14,7 +14,7 @@ const app = await NestFactory.createMicroservice(Empty, { strategy, logger: fals
 
 if (HOW === 'was listening still') app.listen().catch(() => {});
 else if (HOW !== 'never listened') await app.listen();
-if (HOW === 'was draining still') strategy.close();
+if (HOW === 'was draining still') void strategy.close();
 await Promise.all([app.close(), strategy.close()]);
 await app.close();
 console.log('closed');
