@@ -1,5 +1,5 @@
 /** Keeps whoever follows calls from harming them: what it throws is noted, and what it was to run is run all the same. */
-import { MAX_HEADERS_BYTES } from '../protocol/frame.js';
+import { encodeHeaders } from '../protocol/headers.js';
 import type { Headers } from '../protocol/invocation.js';
 import type {
   IncomingCall,
@@ -97,11 +97,10 @@ class GuardedIncoming implements IncomingTrace {
 
 /** Whoever called must not be refused for what was added to the headers. */
 function fits(headers: Headers): boolean {
-  let bytes = 0;
-  for (const [name, value] of headers) {
-    const length = Buffer.byteLength(name);
-    if (length === 0 || length > 255 || !name.isWellFormed() || !value.isWellFormed()) return false;
-    bytes += 3 + length + Buffer.byteLength(value);
+  try {
+    encodeHeaders(headers);
+    return true;
+  } catch {
+    return false;
   }
-  return bytes <= MAX_HEADERS_BYTES;
 }

@@ -1,4 +1,5 @@
 /** What every verb is made of: one call or one cast, to one target, which may be the own node. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Dispatcher } from '../client/dispatcher.js';
 import { PendingCall, tellFailure, type Cancel, type ReplySink } from '../client/pending-calls.js';
 import type { CastOutcome } from '../client/queued-cast.js';
@@ -60,7 +61,8 @@ export class Calls {
       return request.start((watched) => this.request(target, invocation, rest, watched));
     }
     const deadlineAt = this.parts.clock.now() + timeout;
-    const { waitForReady = false, onReplyHeaders } = options;
+    const { waitForReady = false } = options;
+    const onReplyHeaders = options.onReplyHeaders && AsyncLocalStorage.bind(options.onReplyHeaders);
     const request = { target, invocation, timeoutMs: timeout, deadlineAt, waitForReady, onReplyHeaders };
     if (!currentCalls.isInside) return this.make(request, options.idempotent, sink);
     const parent = options.detached === true ? undefined : currentCalls.get();
@@ -163,16 +165,6 @@ export class Calls {
   close(reason: GenRpcError): void {
     this.closed ??= reason;
     this.parts.waiting.close(reason);
-  }
-
-  /** Calls that wait to be made again. */
-  get waitingCalls(): number {
-    return this.parts.waiting.size;
-  }
-
-  /** Resolves once no call waits to be made again. */
-  async idle(): Promise<void> {
-    await this.parts.waiting.idle();
   }
 
   /** A call that a function makes ends with the call that the function runs for. */

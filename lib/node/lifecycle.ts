@@ -14,6 +14,7 @@ import type { Calls } from './calls.js';
 import type { Directory } from './directory.js';
 import type { LocalCalls } from './local-call.js';
 import type { ResolvedOptions } from './resolve-options.js';
+import type { WaitingCalls } from './waiting-calls.js';
 
 export interface LifecycleParts {
   readonly options: Omit<ResolvedOptions, 'secrets' | 'tls'>;
@@ -25,6 +26,7 @@ export interface LifecycleParts {
   readonly dispatcher: Dispatcher;
   readonly local: LocalCalls;
   readonly calls: Calls;
+  readonly waiting: WaitingCalls;
   readonly registry: ModuleRegistry;
   readonly directory: Directory;
   /** This process, as its handshakes tell it. */
@@ -177,16 +179,16 @@ export class Lifecycle {
 
   /** Functions that still run may call other nodes: those calls are the last to go. */
   private async finish(): Promise<void> {
-    const { server, dispatcher, local, calls, directory } = this.parts;
+    const { server, dispatcher, local, waiting, directory } = this.parts;
     local.drain();
     // Whoever is still sent here finds an open door.
     if (directory.isTold) await this.leave();
     await server.drain();
     await local.idle();
     do {
-      await calls.idle();
+      await waiting.idle();
       await dispatcher.drain();
-    } while (calls.waitingCalls > 0);
+    } while (waiting.size > 0);
   }
 
   private async closeParts(): Promise<void> {

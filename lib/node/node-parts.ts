@@ -3,14 +3,12 @@ import type { Buffers } from '../connection/buffers.js';
 import type { ModulePolicy } from '../server/module-policy.js';
 import type { Broadcasts } from './broadcasts.js';
 import type { LifecycleParts } from './lifecycle.js';
-import type { WaitingCalls } from './waiting-calls.js';
 
 export interface NodeParts extends LifecycleParts {
   readonly policy: ModulePolicy;
   readonly broadcasts: Broadcasts;
   readonly buffers: Buffers;
   readonly statusListeners: Set<StatusListener>;
-  readonly waiting: WaitingCalls;
 }
 
 /** Told whenever a node becomes connected from here, or no longer is. */

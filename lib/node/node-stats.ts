@@ -32,7 +32,7 @@ export function statsOf(
     server,
     journal,
     local,
-    calls,
+    waiting,
     buffers,
     certificates,
     directory,
@@ -41,7 +41,7 @@ export function statsOf(
 ): NodeStats {
   return {
     phase,
-    pendingCalls: dispatcher.pendingCalls + local.size + calls.waitingCalls,
+    pendingCalls: dispatcher.pendingCalls + local.size + waiting.size,
     runningCalls: server.running,
     stuckCalls: server.stuckCalls,
     connectedNodes: dispatcher.nodes().length,

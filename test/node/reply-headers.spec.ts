@@ -1,4 +1,5 @@
 /** What a function says beside its reply, and when its caller hears of it. */
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { EMPTY } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
@@ -109,6 +110,19 @@ describe.each(WAYS)('headers of a reply over $driver, of the own node: $own', (w
     await heard.reply(nodes.caller.call(B, 'stock', 'silent', [], heard.options));
     expect(heard.all).toEqual([1]);
     expect(await nodes.caller.call(B, 'stock', 'count', ['tea'])).toBe(40);
+  });
+
+  it('are heard of in the context of whoever called', async () => {
+    await using nodes = await callerAndCalled(way);
+    const whose = new AsyncLocalStorage<string>();
+    const heard: unknown[] = [];
+    const onReplyHeaders = (): void => void heard.push(whose.getStore());
+    await Promise.all(
+      ['one', 'other'].map((name) =>
+        whose.run(name, () => nodes.caller.call(B, 'stock', 'count', ['tea'], { onReplyHeaders })),
+      ),
+    );
+    expect(heard).toEqual(['one', 'other']);
   });
 
   it('that a listener throws at are noted, and the reply comes', async () => {
