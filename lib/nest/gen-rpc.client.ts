@@ -20,6 +20,7 @@ import {
   type NodeSource,
 } from './gen-rpc.client-options.js';
 import { watchTarget } from './gen-rpc.client-status.js';
+import { nestLog } from './gen-rpc.log.js';
 import { GenRpcAsyncCall } from './gen-rpc.async-call.js';
 import { ClientErrors } from './gen-rpc.client-errors.js';
 import { ObserverSink } from './gen-rpc.observer-sink.js';
@@ -270,8 +271,12 @@ export class GenRpcClient extends ClientProxy<GenRpcClientEvents, string> {
   private tell(connected: boolean): void {
     if (connected === this.connected) return;
     this.connected = connected;
-    this._status$.next(connected ? 'connected' : 'disconnected');
-    this.emitter.emit(connected ? 'connect' : 'disconnect');
+    try {
+      this._status$.next(connected ? 'connected' : 'disconnected');
+      this.emitter.emit(connected ? 'connect' : 'disconnect');
+    } catch (error) {
+      nestLog.error('A listener to the status of a client threw.', error);
+    }
   }
 }
 
