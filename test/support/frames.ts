@@ -12,7 +12,8 @@ export function framesIn(...pieces: readonly (Buffer | readonly Buffer[])[]): Fr
   const frames: Frame[] = [];
   const decoder = new FrameDecoder(4 * 1024 * 1024);
   const all = pieces.flat();
-  const memory = Buffer.alloc(Math.max(0, ...all.map(({ length }) => length)));
+  // Not spread: there may be more pieces than a call takes arguments.
+  const memory = Buffer.alloc(all.reduce((most, { length }) => Math.max(most, length), 0));
   for (const piece of all) {
     memory.set(piece);
     decoder.push(memory.subarray(0, piece.length), (frame) => {
