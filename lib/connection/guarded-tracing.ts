@@ -40,7 +40,7 @@ export class GuardedTracing implements Tracing {
   /** Those of the call itself, where what was made of them cannot travel. */
   headersOf(trace: OutgoingTrace, own: Headers | undefined): Headers | undefined {
     const headers = this.attempt(() => trace.headers);
-    if (headers === undefined || headers === own || this.attempt(() => fits(headers)) === true) return headers ?? own;
+    if (headers === undefined || headers === own || fits(headers)) return headers ?? own;
     this.journal.note('tracing_failed', () => 'The headers of what follows calls (tracing) were left out: too large.');
     return own;
   }

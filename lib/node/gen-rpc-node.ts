@@ -157,7 +157,10 @@ export class GenRpcNode {
     return this.asyncRequest((sink) => this.parts.calls.request(targetOf(target), invocation, options, sink));
   }
 
-  /** A module whose functions are methods of a type: `rpc.module<MathController>('math').at('math@10.0.0.2').add(1, 2)`. */
+  /**
+   * A module whose functions are methods, typed by the class that answers; `import type` of that is enough:
+   * `rpc.module<MathController>('math').at('math@10.0.0.2').add(1, 2)`.
+   */
   module<T extends object>(name: string, { version }: { readonly version?: string } = {}): TypedModule<T> {
     return new TypedModule<T>(this, version === undefined ? name : { module: name, version });
   }
@@ -223,7 +226,8 @@ export class GenRpcNode {
   }
 
   /**
-   * Resolves once there is a connection; not needed before calls. `timeout`: ms, default what one attempt may take.
+   * Resolves once there is a connection to the target; not needed before calls. `timeout`: ms, default as long as one
+   * attempt may take (`connectTimeout` and `handshakeTimeout`).
    * @throws GenRpcError (as a rejection) when it fails.
    */
   async connect(target: string | Target, { timeout }: { readonly timeout?: number } = {}): Promise<void> {
