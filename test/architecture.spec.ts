@@ -60,12 +60,12 @@ function sourceOf(path: string, text: string): Source {
   return { path, text, imports };
 }
 
-function readLib(): Source[] {
-  const lib = join(dirname(import.meta.dirname), 'lib');
-  return readdirSync(lib, { recursive: true, encoding: 'utf8' })
+function read(folder: 'lib' | 'bench'): Source[] {
+  const root = join(dirname(import.meta.dirname), folder);
+  return readdirSync(root, { recursive: true, encoding: 'utf8' })
     .map((path) => path.replaceAll('\\', '/'))
     .filter((path) => path.endsWith('.ts'))
-    .map((path) => sourceOf(path, readFileSync(join(lib, path), 'utf8')));
+    .map((path) => sourceOf(path, readFileSync(join(root, path), 'utf8')));
 }
 
 const roomOf = (path: string): string => path.split('/')[0] ?? path;
@@ -376,8 +376,12 @@ const rules: readonly Rule[] = [
 ];
 
 describe('the library', () => {
-  const lib = readLib();
+  const lib = read('lib');
   for (const { title, check } of rules) it(title, () => expect(check(lib)).toEqual([]));
+});
+
+describe('the benchmarks', () => {
+  it('have no import cycle', () => expect(cyclesOf(read('bench'))).toEqual([]));
 });
 
 describe('the checker sees an offender of the rule that the library', () => {
