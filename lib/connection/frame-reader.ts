@@ -52,6 +52,7 @@ export class FrameReader {
   private readonly assembler = new Assembler();
   private readonly window = new Window(CONNECTION_CREDIT);
   private readonly bandwidth: Bandwidth;
+  /** What has arrived on credit since bandwidth was last measured. */
   private unmeasured = 0;
   private readTimer: Timer | undefined;
   /** While a frame or message is half received: how many frames there were, and since when there is no other. */
@@ -60,6 +61,7 @@ export class FrameReader {
   private readonly onFrame = (frame: Frame): void => {
     if (frame.type === FrameType.Chunk) return this.onChunk(frame);
     if (frame.type === FrameType.Item) this.take(costOf(frame.payload.bytes.length));
+    if (frame.type === FrameType.Cast) this.unmeasured += costOf(frame.payload.bytes.length);
     if (this.assembler.size > 0) this.assembler.expectNone(frame);
     if (!('payload' in frame) || frame.total === undefined) return this.events.frame(frame);
     if (this.events.awaits(frame)) this.assembler.begin(frame, frame.total);
