@@ -25,7 +25,7 @@ export type CallNode = (request: Request, node: string, sink: ReplySink) => Canc
 
 /** What the function itself did not answer: the node, or the way to it, is to blame. */
 const NODE_FAILURES: ReadonlySet<GenRpcErrorCode> = new Set<GenRpcErrorCode>([
-  ...(['node_down', 'connection_lost', 'send_timeout', 'refused', 'shutting_down', 'timeout'] as const),
+  ...(['node_down', 'connection_lost', 'send_timeout', 'refused', 'shutting_down'] as const),
   ...(['wrong_node', 'invalid_cookie', 'version_mismatch', 'node_certificate_mismatch'] as const),
   ...(['external_source_error', 'protocol_error'] as const),
 ]);
@@ -42,6 +42,8 @@ const LOOK_AGAIN_MS = 1000;
 export class ChosenCall implements ReplySink {
   private readonly tried = new Set<string>();
   private node = '';
+  /** When it became the turn of the node. */
+  private askedAt = 0;
   private calls = 0;
   private delivered = false;
   private cancelCall: Cancel = () => false;
@@ -64,12 +66,13 @@ export class ChosenCall implements ReplySink {
   }
 
   item(value: unknown, cost: number, from: ItemSource): 'kept' | void {
+    if (!this.delivered) this.answered();
     this.delivered = true;
     return this.sink.item(value, cost, from);
   }
 
   done(value: unknown): void {
-    this.ports.ejections.succeeded(this.node);
+    this.answered();
     this.sink.done(value);
   }
 
@@ -85,18 +88,22 @@ export class ChosenCall implements ReplySink {
     this.fail(reason);
   }
 
-  /** A node that discovery has dropped meanwhile is nobody to keep in mind; what never got there says nothing of it. */
+  /** What never got there says nothing of the node. */
   private judge({ code, maybeExecuted }: GenRpcError): void {
-    const { ejections, directory } = this.ports;
-    if (directory.membership.get(this.node) === undefined) return;
-    if (NODE_FAILURES.has(code)) ejections.failed(this.node);
-    else if (maybeExecuted || !(code === 'cancelled' || CALLERS_FAULT.has(code))) ejections.succeeded(this.node);
+    const { node, askedAt, request } = this;
+    const { ejections } = this.ports;
+    if (code === 'timeout') ejections.timedOut(node, askedAt, request.deadlineAt);
+    else if (NODE_FAILURES.has(code)) ejections.failed(node);
+    else if (maybeExecuted || !(code === 'cancelled' || CALLERS_FAULT.has(code))) this.answered();
+  }
+
+  private answered(): void {
+    this.ports.ejections.answered(this.node, this.delivered ? undefined : this.askedAt);
   }
 
   /** It was not started there, nothing of it is gone, and there is time. */
   private mayGoOn({ code, maybeExecuted }: GenRpcError): boolean {
-    if (this.delivered || maybeExecuted || code === 'timeout' || this.request.invocation.stream !== undefined)
-      return false;
+    if (this.delivered || maybeExecuted || this.request.invocation.stream !== undefined) return false;
     return NODE_FAILURES.has(code) || STALE_RECORD.has(code);
   }
 
@@ -116,6 +123,7 @@ export class ChosenCall implements ReplySink {
     if (tried.size > 0) journal.count('call_failed_over');
     tried.add(node);
     this.node = node;
+    this.askedAt = clock.now();
     this.calls += 1;
     const { calls } = this;
     const cancel = this.callNode({ ...request, timeoutMs: Math.ceil(remaining), waitForReady: false }, node, this);

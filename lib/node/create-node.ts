@@ -134,7 +134,8 @@ function callsOf({ options, self, clock, journal, deadlines, tracing }: Shared, 
   const { name: node, callTimeout, connectTimeout, retry, ejection } = options;
   const { directory, dispatcher, local, waiting } = ways;
   const { random } = self;
-  const ejections = new Ejections(ejection, { clock, random, journal });
+  const isMember = (other: string): boolean => directory.membership.get(other) !== undefined;
+  const ejections = new Ejections(ejection, { clock, random, journal, isMember });
   directory.listeners.add(({ type, member }) => {
     if (type === 'down') ejections.forget(member.name);
   });
