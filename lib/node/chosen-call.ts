@@ -6,9 +6,11 @@ import type { Choice } from '../client/target.js';
 import type { Journal } from '../connection/journal.js';
 import type { Clock } from '../ports/clock.js';
 import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import { joinRoute } from '../protocol/invocation.js';
 import { CALLERS_FAULT } from './call-options.js';
 import type { Directory } from './directory.js';
 import type { Request } from './retry.js';
+import type { RetryBudget } from './retry-budget.js';
 import type { WaitingCalls } from './waiting-calls.js';
 
 export interface ChosenCallPorts {
@@ -18,6 +20,8 @@ export interface ChosenCallPorts {
   readonly ejections: Ejections;
   readonly directory: Directory;
   readonly waiting: WaitingCalls;
+  /** Of all calls of the node. */
+  readonly budget: RetryBudget;
 }
 
 /** Makes a call on one node. */
@@ -120,7 +124,10 @@ export class ChosenCall implements ReplySink {
       return this.fail(error as GenRpcError);
     }
     if (node === undefined) return this.nobodyLeft(failure ?? nobody(this.choice, this.ports.directory), remaining);
-    if (tried.size > 0) journal.count('call_failed_over');
+    if (failure !== undefined && tried.size > 0) {
+      if (!this.isAffordable(failure)) return this.nobodyLeft(failure, remaining);
+      journal.count('call_failed_over');
+    }
     tried.add(node);
     this.node = node;
     this.askedAt = clock.now();
@@ -129,6 +136,15 @@ export class ChosenCall implements ReplySink {
     const cancel = this.callNode({ ...request, timeoutMs: Math.ceil(remaining), waitForReady: false }, node, this);
     // A node that is known to be down says so at once: by now it may be another one's turn.
     if (calls === this.calls) this.cancelCall = cancel;
+  }
+
+  /** Nodes that have too much to do would all be asked in vain, and the busier they are, the more. */
+  private isAffordable(failure: GenRpcError): boolean {
+    const { budget, journal } = this.ports;
+    if (!isOverload(failure) || budget.spend()) return true;
+    const route = joinRoute(this.request.invocation.name);
+    journal.note('retry_budget_exhausted', () => `${route} does not go on to another node: too many calls fail.`);
+    return false;
   }
 
   /** Whoever waits for a node that is ready, or for the first word of discovery, has not lost yet. */
@@ -154,6 +170,11 @@ export class ChosenCall implements ReplySink {
   private fail(error: GenRpcError): void {
     tellFailure(this.sink, error, this.request.invocation, this.ports.journal);
   }
+}
+
+/** A node that refuses a call for another reason, because it is leaving say, names no limit. */
+function isOverload({ code, details }: GenRpcError): boolean {
+  return code === 'refused' && typeof details === 'object' && details !== null && 'limit' in details;
 }
 
 /** Why there is no node to call. */

@@ -4,6 +4,7 @@ import type { Target } from '../../lib/client/target.js';
 import type { NodeRecord } from '../../lib/discovery/discovery.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { Cluster, type ClusterSettings, type NodeSettings } from './cluster.js';
+import { until } from './door.js';
 import { recordOf, ToldDiscovery } from './told-discovery.js';
 
 export const WHO: Target = { module: 'who' };
@@ -29,8 +30,8 @@ export class Town implements AsyncDisposable {
     return town;
   }
 
-  async add(name: string, more: Partial<NodeRecord> = {}): Promise<GenRpcNode> {
-    const node = await this.cluster.start(name);
+  async add(name: string, more: Partial<NodeRecord> = {}, options: NodeSettings = {}): Promise<GenRpcNode> {
+    const node = await this.cluster.start(name, options);
     node.register('who', {
       am: () => {
         this.ran.push(node.name);
@@ -57,8 +58,23 @@ export class Town implements AsyncDisposable {
 
   private readonly records = new Map<string, NodeRecord>();
 
+  /** A node that runs one call at a time, and has begun one that does not end: it refuses all others. */
+  async addFull(name: string, more: Partial<NodeRecord> = {}): Promise<GenRpcNode> {
+    const node = await this.add(name, more, { concurrency: { calls: 1 } });
+    const filling = this.cluster.create(`fills-${name}`, { listen: false });
+    filling.call(node.name, 'who', 'never', [], { timeout: 3_600_000 }).catch(() => {});
+    await this.cluster.clock?.advance(100);
+    await until(() => node.stats().runningCalls === 1);
+    this.ran.length = 0;
+    return node;
+  }
+
   tell(): void {
     this.discovery.tell(...this.records.values());
+  }
+
+  recordOf(name: string): NodeRecord {
+    return this.records.get(name) ?? expect.fail(`no ${name}`);
   }
 
   /** It dies, and discovery has not heard of it. */
