@@ -301,6 +301,23 @@ describe('ejection', () => {
     expect(scene.ejections.has('n0@h')).toBe(false);
   });
 
+  it('remembers neither failures nor answers of a node that discovery has dropped', () => {
+    const scene = new Scene(...named(2));
+    const late = (): void => {
+      for (let time = 0; time < 3; time += 1) scene.ejections.timedOut('n0@h', -10, 1000);
+    };
+    scene.membership.members(named(2).slice(1));
+    failed(scene, 'n0@h', 3);
+    scene.ejections.answered('n0@h', 0);
+    scene.membership.members(named(2));
+    expect(scene.ejections.has('n0@h')).toBe(false);
+    late();
+    expect(scene.ejections.has('n0@h')).toBe(true);
+    scene.ejections.answered('n0@h', 0);
+    late();
+    expect(scene.ejections.has('n0@h')).toBe(false);
+  });
+
   it('never leaves nobody', () => {
     const scene = new Scene(...named(3));
     for (const name of ['n0@h', 'n1@h', 'n2@h']) failed(scene, name, 3);
