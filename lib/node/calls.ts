@@ -45,7 +45,7 @@ const NOBODY: ReadonlySet<string> = new Set();
 export class Calls {
   private closed: GenRpcError | undefined;
   private readonly signals = new WatchedSignals();
-  private readonly attempt = (request: Request, sink: ReplySink): Cancel => this.send(request, sink);
+  private readonly attempt = (request: Request, sink: ReplySink): Cancel => this.send(request, sink, false);
 
   constructor(private readonly parts: CallsParts) {}
 
@@ -188,17 +188,18 @@ export class Calls {
     const { name, stream } = request.invocation;
     // What a stream has brought is gone: it cannot be sent again.
     const once = retries === undefined || stream !== undefined || !retries.covers(name, idempotent);
-    return once ? this.send(request, sink) : retries.request(request, sink, this.attempt);
+    return once ? this.send(request, sink, true) : retries.request(request, sink, this.attempt);
   }
 
-  /** One attempt; of a call to whichever node will do, on some of these. */
-  private send(request: Request, sink: ReplySink): Cancel {
+  /** One attempt; of a call to whichever node will do, on some of these. @param isOnly it is not made again */
+  private send(request: Request, sink: ReplySink, isOnly: boolean): Cancel {
     const choice = choiceOf(request.target);
     if (choice === undefined) return this.sendTo(request.target as NodeTarget, request, sink);
     if (this.closed !== undefined) {
       tellFailure(sink, this.closed, request.invocation, this.parts.journal);
       return () => false;
     }
+    if (isOnly) this.parts.budget.earn();
     const wanted = versioned(choice, request.invocation.name);
     const callNode: CallNode = (attempt, node, to) => this.sendTo({ node, key: choice.key }, attempt, to);
     return new ChosenCall(wanted, request, sink, callNode, this.parts).start();

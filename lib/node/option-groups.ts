@@ -167,7 +167,7 @@ export class RetryOptions {
   @Count(1, 10)
   attempts?: number;
 
-  /** Retries for each first attempt, over all calls. Default 0.2. */
+  /** Retries for each first attempt of a call that is idempotent, or of a module; over all calls. Default 0.2. */
   @Optional()
   @Matches((value) => typeof value === 'number' && value >= 0 && value <= 1, 'a number from 0 to 1')
   ratio?: number;
