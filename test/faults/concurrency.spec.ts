@@ -161,6 +161,8 @@ describe('X-06 ordered casts of mixed sizes', () => {
       nodes.a.cast(target, 'order', 'none', [Buffer.alloc(bytes % 5000)]);
     }
     await until(() => nodes.ran.length === count);
+    // The last of the others is behind the last ordered one.
+    await until(() => nodes.b.stats().counts.cast_failed === count);
     expect(nodes.ran).toEqual(sizes.map((bytes, at) => ({ at, bytes, filled: true })));
     expect(nodes.atOnce()).toBe(1);
     const { counts } = nodes.b.stats();
