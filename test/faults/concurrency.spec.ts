@@ -285,7 +285,10 @@ describe('X-07 two processes with one configuration and one name', () => {
     const pending = older.call('waits');
     await until(() => cluster.b.stats().runningCalls === 1);
     expect(await newer.call('name')).toEqual({ value: X });
-    expect(await pending).toMatchObject({ code: 'connection_lost', maybeExecuted: true });
+    expect(await pending).toMatchObject({
+      ...{ code: 'connection_lost', maybeExecuted: true },
+      message: expect.stringContaining(`Another process with the name ${X} connected to ${B}`),
+    });
     expect(cluster.b.stats()).toMatchObject({ acceptedConnections: 1, runningCalls: 0, counts: { duplicate_node: 1 } });
     expect(await newer.call('name', 1)).toEqual({ value: X });
     expect(cluster.b.stats()).toMatchObject({ acceptedConnections: 2, counts: { duplicate_node: 1 } });
