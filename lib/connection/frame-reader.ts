@@ -52,6 +52,7 @@ export class FrameReader {
   private readonly assembler = new Assembler();
   private readonly window = new Window(CONNECTION_CREDIT);
   private readonly bandwidth: Bandwidth;
+  /** What has arrived on credit since bandwidth was last measured. */
   private unmeasured = 0;
   private readTimer: Timer | undefined;
   /** While a frame or message is half received: how many frames there were, and since when there is no other. */
@@ -60,6 +61,7 @@ export class FrameReader {
   private readonly onFrame = (frame: Frame): void => {
     if (frame.type === FrameType.Chunk) return this.onChunk(frame);
     if (frame.type === FrameType.Item) this.take(costOf(frame.payload.bytes.length));
+    if (frame.type === FrameType.Cast) this.unmeasured += costOf(frame.payload.bytes.length);
     if (this.assembler.size > 0) this.assembler.expectNone(frame);
     if (!('payload' in frame) || frame.total === undefined) return this.events.frame(frame);
     if (this.events.awaits(frame)) this.assembler.begin(frame, frame.total);
@@ -102,9 +104,7 @@ export class FrameReader {
 
   /** What arrived on a stream was used: the peer may send as much again. */
   free(id: number, window: Window, bytes: number): void {
-    if (!window.free(bytes)) return;
-    window.grow(this.bandwidth.target);
-    this.grant(id, window.claim());
+    if (window.free(bytes)) this.grant(id, window);
   }
 
   /** Nobody waits for the rest of this message. */
@@ -134,15 +134,17 @@ export class FrameReader {
   private take(bytes: number): void {
     if (!this.window.take(bytes)) throw violation('fc_violation', 'More was sent than there was credit for.');
     this.unmeasured += bytes;
-    if (!this.window.free(bytes)) return;
-    this.bandwidth.arrived(this.unmeasured);
-    this.unmeasured = 0;
-    this.window.grow(this.bandwidth.target);
-    this.grant(0, 0);
+    if (this.window.free(bytes)) this.grant(0);
   }
 
-  private grant(id: number, stream: number): void {
-    this.events.grant({ type: FrameType.Credit, id, connection: this.window.claim(), stream });
+  /** Of the connection, and of a stream of it whose turn it is: what one grant says need no other say. */
+  private grant(id: number, stream?: Window): void {
+    const { bandwidth, window } = this;
+    bandwidth.arrived(this.unmeasured);
+    this.unmeasured = 0;
+    window.grow(bandwidth.target);
+    stream?.grow(bandwidth.target);
+    this.events.grant({ type: FrameType.Credit, id, connection: window.claim(), stream: stream?.claim() ?? 0 });
   }
 
   /** A half frame has its time counted from its first byte, however often a byte of it trickles in. */

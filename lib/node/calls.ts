@@ -10,10 +10,9 @@ import { isArgumentList, type FunctionName, type FunctionNames, type Invocation 
 import { currentCalls, type ParentCall } from '../server/current-call.js';
 import {
   CALLERS_FAULT,
+  checkedTimeout,
   headersOf,
   invalidArguments,
-  invalidTimeout,
-  isTimeout,
   noStream,
   nothingLeft,
   orderedWithoutKey,
@@ -52,18 +51,17 @@ export class Calls {
 
   /** `sink` hears of the reply, the result cancels. @throws GenRpcError `invalid_argument` for the timeout. */
   request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): Cancel {
-    const timeout = options.timeout ?? this.parts.callTimeout;
-    if (!isTimeout(timeout)) throw invalidTimeout(timeout);
+    const timeoutMs = checkedTimeout(options.timeout ?? this.parts.callTimeout);
     currentCalls.expectCalls();
     if (options.signal !== undefined) {
       const { signal, ...rest } = options;
       const request = new EndableRequest(this.signals.of(signal), invocation, sink, this.parts.journal);
       return request.start((watched) => this.request(target, invocation, rest, watched));
     }
-    const deadlineAt = this.parts.clock.now() + timeout;
+    const deadlineAt = this.parts.clock.now() + timeoutMs;
     const { waitForReady = false } = options;
     const onReplyHeaders = options.onReplyHeaders && AsyncLocalStorage.bind(options.onReplyHeaders);
-    const request = { target, invocation, timeoutMs: timeout, deadlineAt, waitForReady, onReplyHeaders };
+    const request = { target, invocation, timeoutMs, deadlineAt, waitForReady, onReplyHeaders };
     if (!currentCalls.isInside) return this.make(request, options.idempotent, sink);
     const parent = options.detached === true ? undefined : currentCalls.get();
     return currentCalls.outside(() => {
@@ -104,7 +102,7 @@ export class Calls {
    */
   async connect(target: Target, timeout?: number): Promise<void> {
     if (this.closed !== undefined) throw this.closed;
-    if (timeout !== undefined && !isTimeout(timeout)) throw invalidTimeout(timeout);
+    if (timeout !== undefined) checkedTimeout(timeout);
     currentCalls.expectCalls();
     if (timeout === undefined) return this.connectToSome(target);
     const { clock } = this.parts;

@@ -12,7 +12,7 @@ import { Journal } from '../connection/journal.js';
 import { ExternalDiscovery } from '../discovery/external.discovery.js';
 import { StaticDiscovery } from '../discovery/static.discovery.js';
 import type { Driver } from '../driver/driver.js';
-import type { CertificateFiles } from '../driver/certificate-files.js';
+import type { CertificateFiles } from '../certificates/certificate-files.js';
 import { systemCalendar, systemClock, systemRandom, systemSignals } from '../system/system.js';
 import { systemFiles } from '../system/system-files.js';
 import { TcpDriver } from '../driver/tcp.driver.js';
