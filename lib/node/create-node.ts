@@ -234,6 +234,7 @@ function dispatcherOf(shared: Shared, directory: Directory): Dispatcher {
   const dialer = new Dialer({ self, addresses, drivers, journal, connectTimeout, handshakeTimeout });
   const keyCodec = new MsgpackrCodec();
   return new Dispatcher({
+    self: self.node,
     clock,
     journal,
     random: self.random,
