@@ -28,7 +28,12 @@ const COUNTED = new Map<GenRpcErrorCode, Occurrence>([
 
 /** An authenticated connection, and the place where it leads. */
 export interface Dialled extends Authenticated {
-  readonly location: Location;
+  readonly location: Reached;
+}
+
+/** With the address that its host turned out to have. */
+export interface Reached extends Location {
+  readonly address: string;
 }
 
 export class Dialer {
@@ -48,7 +53,8 @@ export class Dialer {
       const left = places.length - tried;
       try {
         const channel = await spending(left, (limit) => this.connectTo(node, location, limit));
-        return { ...(await this.prove(node, channel, location, signal)), location };
+        const authenticated = await this.prove(node, channel, location, signal);
+        return { ...authenticated, location: { ...location, address: channel.remoteAddress } };
       } catch (error) {
         if (left === 1 || signal.aborted) throw error;
       }

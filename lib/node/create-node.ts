@@ -165,7 +165,9 @@ function followerOf({ name: node, listen }: ResolvedOptions, tracing: Tracing): 
   return (call, known) => {
     const { kind, caller, headers, name } = call;
     const over = caller.address === 'local' ? undefined : remote;
-    return tracing.incoming({ kind, module: name.module, fn: name.fn, headers, node, known, caller, transport: over });
+    const { module, fn } = name;
+    const from = { caller, port: caller.localPort, transport: over };
+    return tracing.incoming({ kind, module, fn, headers, node, known, ...from });
   };
 }
 

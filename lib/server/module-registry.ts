@@ -11,6 +11,8 @@ import { byAge, isWanted } from '../protocol/versions.js';
 export interface Caller {
   readonly node: string;
   readonly address: string;
+  /** The port of this node that its connection came to; `undefined` on wires without, and for the own node. */
+  readonly localPort?: number | undefined;
   /** What it showed over TLS; `undefined` on other wires, and for the own node. */
   readonly certificate?: PeerCertificate | undefined;
 }
