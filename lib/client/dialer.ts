@@ -28,7 +28,12 @@ const COUNTED = new Map<GenRpcErrorCode, Occurrence>([
 
 /** An authenticated connection, and the place where it leads. */
 export interface Dialled extends Authenticated {
-  readonly location: Location;
+  readonly location: Reached;
+}
+
+/** With the address that its host turned out to have. */
+export interface Reached extends Location {
+  readonly address: string;
 }
 
 export class Dialer {
@@ -58,7 +63,8 @@ export class Dialer {
     const channel = await this.within(ms, signal, (limit) => this.connectTo(node, location, limit));
     const left = Math.max(1, Math.ceil(endsAt - self.clock.now()));
     const task = { channel, timeoutMs: Math.min(handshakeTimeout, left) };
-    return { ...(await this.prove(node, task, location, signal)), location };
+    const authenticated = await this.prove(node, task, location, signal);
+    return { ...authenticated, location: { ...location, address: channel.remoteAddress } };
   }
 
   private async prove(

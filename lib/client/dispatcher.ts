@@ -2,6 +2,7 @@
 import type { Location } from '../discovery/discovery.js';
 import type { GenRpcError } from '../protocol/errors.js';
 import { hostOf } from '../protocol/node-name.js';
+import type { Reached } from './dialer.js';
 import { Lane } from './lane.js';
 import type { LaneEvents, LaneName, LanePorts } from './lane-ports.js';
 import type { NodeTarget } from './target.js';
@@ -44,7 +45,7 @@ export class Dispatcher implements LaneEvents {
   }
 
   /** Where calls of the target go, over an open connection. */
-  locationOf(target: NodeTarget): Location | undefined {
+  locationOf(target: NodeTarget): Reached | undefined {
     return this.lanes.get(this.nameOf(target, 'call'))?.location;
   }
 

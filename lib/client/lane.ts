@@ -4,7 +4,7 @@ import type { Timer } from '../ports/clock.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Invocation } from '../protocol/invocation.js';
 import { Backoff } from '../ports/backoff.js';
-import type { Dialled } from './dialer.js';
+import type { Dialled, Reached } from './dialer.js';
 import type { LaneEvents, LanePorts } from './lane-ports.js';
 import type { PendingCall } from './pending-calls.js';
 import { QueuedCast, type CastOutcome } from './queued-cast.js';
@@ -13,7 +13,7 @@ import { Session, type SessionEvents } from './session.js';
 import { nodeDown, noteLoss, withNextAttempt } from './unreachable.js';
 import { WaitingLine, type Waiter } from './waiting-line.js';
 
-type Open = { name: 'open'; session: Session; since: number; location: Location };
+type Open = { name: 'open'; session: Session; since: number; location: Reached };
 
 type State =
   | { name: 'idle' }
@@ -52,7 +52,7 @@ export class Lane implements SessionEvents {
     this.backoff = new Backoff(ports.backoff, ports.random);
   }
 
-  get location(): Location | undefined {
+  get location(): Reached | undefined {
     return this.state.name === 'open' ? this.state.location : undefined;
   }
 

@@ -37,6 +37,11 @@ export type Cancel = () => boolean;
 /** Hears of what a function says beside its reply, before any of that comes; `node` is who says it. */
 export type OnReplyHeaders = (headers: Headers, node: string) => void;
 
+/** Keeps it until it is known whether that reply is the one: of a call that is made again it is not. Never throws. */
+export interface HeadersKeeper {
+  hold(...said: Parameters<OnReplyHeaders>): void;
+}
+
 /** What a call does once its bytes are on their way. */
 export interface CallCarrier {
   /** The call no longer waits. With `cancel` the peer is told. */
@@ -63,7 +68,7 @@ export class PendingCall extends Deadline implements ItemSource {
   intake: ItemIntake | undefined;
   /** Ends the argument that is a stream, while it is sent. */
   stopStream: Stop | undefined;
-  onHeaders: OnReplyHeaders | undefined;
+  headed: HeadersKeeper | undefined;
   private hasHeaders = false;
   /** Why the last attempt to reach the node failed, while the call waits for the next one. */
   private unreachable: GenRpcError | undefined;
@@ -96,11 +101,7 @@ export class PendingCall extends Deadline implements ItemSource {
     if (this.settled) return;
     if (this.hasHeaders || this.intake !== undefined) throw corrupt('headers of a reply that has begun');
     this.hasHeaders = true;
-    try {
-      this.onHeaders?.(headers, this.target);
-    } catch (error) {
-      noteThrown(this.journal, this.invocation, error);
-    }
+    this.headed?.hold(headers, this.target);
   }
 
   item(value: unknown, cost: number): void {
@@ -180,7 +181,7 @@ export function tellFailure(sink: ReplySink, error: GenRpcError, invocation: Inv
   }
 }
 
-function noteThrown(journal: Journal, { name }: Invocation, cause: unknown): void {
+export function noteThrown(journal: Journal, { name }: Invocation, cause: unknown): void {
   journal.note('listener_failed', () => `Who waited for ${printable(joinRoute(name))} threw at its reply.`, cause);
 }
 

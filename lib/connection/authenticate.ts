@@ -256,6 +256,7 @@ function connectionOf(
     incarnation,
     life: incarnation.slice(0, 2 * LIFE_BYTES),
     address: channel.remoteAddress,
+    localPort: channel.localPort,
     certificate: summaryOf(channel.certificate),
     maxMessageBytes: hello.maxMessageBytes,
   };

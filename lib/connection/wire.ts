@@ -15,6 +15,8 @@ export interface Peer {
   /** The part of it that processes serving one node together have in common. */
   readonly life: string;
   readonly address: string;
+  /** The port at this end of the connection; `undefined` on wires without. */
+  readonly localPort: number | undefined;
   /** `undefined` on wires without. */
   readonly certificate: PeerCertificate | undefined;
   /** Largest message that the peer accepts, in payload bytes. */

@@ -10,6 +10,7 @@ type State =
 
 export class AcceptedTlsChannel implements Channel {
   readonly remoteAddress: string;
+  readonly localPort: number | undefined;
   private state: State = { name: 'securing' };
   private events: ChannelEvents | undefined;
   private waiting: Uint8Array[] = [];
@@ -17,6 +18,7 @@ export class AcceptedTlsChannel implements Channel {
 
   constructor(private readonly raw: Socket) {
     this.remoteAddress = addressOf(raw);
+    this.localPort = raw.localPort;
     raw.on('error', () => {});
     // Whoever sets TLS up speaks behind this, if he has anything to say.
     raw.once('close', () => setImmediate(() => this.fail(lost())));

@@ -70,6 +70,8 @@ export interface Channel {
   readonly certificate: VerifiedCertificate | undefined;
   /** The peer's address, for logs and per-address limits. */
   readonly remoteAddress: string;
+  /** The port at this end; `undefined` on a wire that knows none. */
+  readonly localPort?: number | undefined;
   /** Bytes given to `send` that the system has not taken yet; after the end, those that it certainly never took. */
   readonly queuedBytes: number;
   /** Names the owner; bytes that arrived before wait for it. A later owner replaces the former. */

@@ -26,6 +26,7 @@ export class SocketChannel implements Channel {
   readonly channelBinding: Uint8Array;
   readonly certificate: VerifiedCertificate | undefined;
   readonly remoteAddress: string;
+  readonly localPort: number | undefined;
   private events: ChannelEvents | undefined;
   private reason: GenRpcError | undefined;
   private closed = false;
@@ -49,6 +50,7 @@ export class SocketChannel implements Channel {
     // Below its own mark a socket would not tell when it has room again.
     this.holdBytes = Math.max(HOLD_BYTES, socket.writableHighWaterMark);
     this.remoteAddress = addressOf(socket);
+    this.localPort = socket.localPort;
     // What comes before there is an owner is kept by the socket, as far as it has room.
     if (reads !== undefined) reads.onBytes = (bytes) => socket.push(Buffer.from(bytes));
     socket.on('error', (cause) => this.onError(cause));

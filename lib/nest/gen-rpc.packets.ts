@@ -136,6 +136,7 @@ class DeserializedReply implements ReplySink {
   item(value: unknown, cost: number, source: ItemSource): 'kept' | void {
     let kept: 'kept' | void = undefined;
     let waits = false;
+    this.time.isPending = true;
     waits = this.pass({ response: value }, (response) => {
       kept = this.sink.item(response, cost, source);
       if (waits && kept === undefined) source.used(cost);
@@ -144,11 +145,13 @@ class DeserializedReply implements ReplySink {
   }
 
   done(value: unknown): void {
+    this.time.isPending = false;
     const packet = value === undefined ? undefined : { response: value, isDisposed: true };
     this.pass(packet, (response) => this.sink.done(response));
   }
 
   failed(error: GenRpcError): void {
+    this.time.isPending = false;
     this.pass(undefined, () => this.sink.failed(error));
   }
 

@@ -53,8 +53,9 @@ export interface CallOptions extends Omit<CastOptions, 'ordered'> {
    */
   readonly detached?: boolean;
   /**
-   * Hears of the headers that the function has set for its reply (`CallContext.setReplyHeader`), before the first value
-   * or the error; not called where it has set none. Once for each node that is called, and for each attempt.
+   * Hears of the headers that the function has set for its reply (`CallContext.setReplyHeader`), just before the first
+   * value or the error; not called where it has set none. Once at most, of several nodes (`multicall`) for each: of a call
+   * that is made again, or on another node, it hears what the attempt said whose reply the caller gets.
    */
   readonly onReplyHeaders?: OnReplyHeaders;
 }

@@ -22,6 +22,8 @@ export interface Awaited {
 type Reject = (error: unknown) => void;
 
 export class CallTime extends Deadline implements WaitingCall {
+  /** Its reply has begun, and not ended. */
+  isPending = false;
   private readonly waits = new Map<Reject, Awaited>();
   private readonly deadlineAt: number;
   private readonly timeoutMs: number;

@@ -23,6 +23,7 @@ import {
   type ModuleRef,
 } from './call-options.js';
 import { ChosenCall, MOST_NODES, nobody, type CallNode, type ChosenCallPorts } from './chosen-call.js';
+import { HeadedReply } from './headed-reply.js';
 import type { LocalCalls } from './local-call.js';
 import type { Request, Retries } from './retry.js';
 import { EndableRequest, WatchedSignals } from './until-aborted.js';
@@ -184,11 +185,17 @@ export class Calls {
   }
 
   private make(request: Request, idempotent: boolean | undefined, sink: ReplySink): Cancel {
+    const { invocation, onReplyHeaders } = request;
+    if (onReplyHeaders === undefined) return this.makeAgain(request, idempotent, sink);
+    const reply = new HeadedReply(sink, onReplyHeaders, invocation, this.parts.journal);
+    return reply.start(() => this.makeAgain({ ...request, headed: reply }, idempotent, reply));
+  }
+
+  /** As often as it may be. */
+  private makeAgain(request: Request, idempotent: boolean | undefined, sink: ReplySink): Cancel {
     const { retries } = this.parts;
-    const { name, stream } = request.invocation;
-    // What a stream has brought is gone: it cannot be sent again.
-    const once = retries === undefined || stream !== undefined || !retries.covers(name, idempotent);
-    return once ? this.send(request, sink, true) : retries.request(request, sink, this.attempt);
+    if (retries?.covers(request.invocation, idempotent) !== true) return this.send(request, sink, true);
+    return retries.request(request, sink, this.attempt);
   }
 
   /** One attempt; of a call to whichever node will do, on some of these. @param isOnly it is not made again */
@@ -210,7 +217,7 @@ export class Calls {
     const { invocation, timeoutMs, deadlineAt, waitForReady } = request;
     invocation.follower?.sentTo(target.node);
     const call = new PendingCall(target.node, invocation, timeoutMs, deadlineAt, sink, deadlines, journal);
-    call.onHeaders = request.onReplyHeaders;
+    call.headed = request.headed?.forget();
     this.start(target, call, waitForReady);
     return () => call.cancel();
   }

@@ -89,6 +89,7 @@ export class ChosenCall implements ReplySink {
   /** The node closes while it waits. */
   end(reason: GenRpcError): void {
     this.stopWaiting();
+    this.request.headed?.forget();
     this.fail(reason);
   }
 

@@ -167,10 +167,11 @@ function followerOf({ name: node, listen }: ResolvedOptions, tracing: Tracing): 
   const [transport, ...others] = new Set(listen.map(({ driver }) => transportOf(driver)));
   const remote = others.length === 0 ? transport : undefined;
   return (call, known) => {
-    const { caller, headers, name } = call;
-    const kind = call.remainingMs() === Infinity ? 'cast' : 'call';
+    const { kind, caller, headers, name } = call;
     const over = caller.address === 'local' ? undefined : remote;
-    return tracing.incoming({ kind, module: name.module, fn: name.fn, headers, node, known, caller, transport: over });
+    const { module, fn } = name;
+    const from = { caller, port: caller.localPort, transport: over };
+    return tracing.incoming({ kind, module, fn, headers, node, known, ...from });
   };
 }
 

@@ -6,6 +6,10 @@ import type { LifecycleParts, NodePhase } from './lifecycle.js';
 /** What a node is doing now, and what has happened so far. */
 export interface NodeStats {
   readonly phase: NodePhase;
+  /**
+   * Made here, and not answered yet: they wait for a connection, a reply or the rest of it, another attempt, or for a
+   * serializer or deserializer of the user that takes its time. Each is one, whatever of it waits.
+   */
   readonly pendingCalls: number;
   readonly runningCalls: number;
   /** Of other nodes: those that run though nobody waits for them any more, also where the connection is gone. */
@@ -41,7 +45,7 @@ export function statsOf(
 ): NodeStats {
   return {
     phase,
-    pendingCalls: dispatcher.pendingCalls + local.size + waiting.size,
+    pendingCalls: dispatcher.pendingCalls + local.size + waiting.notPending,
     runningCalls: server.running,
     stuckCalls: server.stuckCalls,
     connectedNodes: dispatcher.nodes().length,

@@ -15,6 +15,7 @@ import { joinRoute, type FunctionName, type Invocation } from '../protocol/invoc
 import { SharedPayload } from '../protocol/payload.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import type { Random } from '../ports/random.js';
+import type { HeadedReply } from './headed-reply.js';
 import type { RetryBudget, RetryLimits } from './retry-budget.js';
 import type { WaitingCalls } from './waiting-calls.js';
 
@@ -43,6 +44,8 @@ export interface Request {
   readonly deadlineAt: number;
   readonly waitForReady: boolean;
   readonly onReplyHeaders: OnReplyHeaders | undefined;
+  /** Where the headers of all attempts go, if anybody listens. */
+  readonly headed?: HeadedReply;
 }
 
 type Attempt = (request: Request, sink: ReplySink) => Cancel;
@@ -68,7 +71,9 @@ export class Retries {
   ) {}
 
   /** May the function run twice? */
-  covers(name: FunctionName, idempotent: boolean | undefined): boolean {
+  covers({ name, stream }: Invocation, idempotent: boolean | undefined): boolean {
+    // What a stream has brought is gone: it cannot be sent again.
+    if (stream !== undefined) return false;
     if (idempotent !== undefined) return idempotent;
     if (this.rules.idempotent.length === 0) return false;
     let listed = this.listed.get(name);
@@ -147,6 +152,7 @@ class RepeatedCall implements ReplySink {
   end({ code, message }: GenRpcError): void {
     this.stopWaiting();
     const { sink, request, ports, maybeExecuted } = this;
+    request.headed?.forget();
     tellFailure(sink, new GenRpcError(code, message, { maybeExecuted }), request.invocation, ports.journal);
   }
 

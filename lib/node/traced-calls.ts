@@ -57,8 +57,8 @@ export class TracedCalls extends Calls {
     if (target.node === this.of.node) return undefined;
     const location = this.of.dispatcher.locationOf(target);
     if (location === undefined) return undefined;
-    const { driver, host, port } = location;
-    return { host, port, transport: transportOf(driver) };
+    const { driver, host, port, address } = location;
+    return { host, port, address, transport: transportOf(driver) };
   }
 }
 

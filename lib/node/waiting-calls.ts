@@ -3,6 +3,8 @@ import { Idle } from '../connection/idle.js';
 import type { GenRpcError } from '../protocol/errors.js';
 
 export interface WaitingCall {
+  /** Does it wait for more of its reply as well, so that it is counted where that is? */
+  readonly isPending?: boolean;
   /** The node closes. */
   end(reason: GenRpcError): void;
 }
@@ -14,6 +16,13 @@ export class WaitingCalls {
 
   get size(): number {
     return this.calls.size;
+  }
+
+  /** Those that are counted nowhere else. */
+  get notPending(): number {
+    let count = 0;
+    for (const { isPending = false } of this.calls) if (!isPending) count += 1;
+    return count;
   }
 
   /** After `close` it is ended at once. */

@@ -21,12 +21,18 @@ export function nodeAttributes(node: string): Attributes {
   return { 'server.address': hostOf(node), 'gen_rpc.peer.node': node };
 }
 
-export function placeAttributes({ host, port, transport }: TracedPlace): Attributes {
-  return { 'server.address': host, 'server.port': port, ...transportAttributes(transport) };
+export function placeAttributes({ host, port, address, transport }: TracedPlace): Attributes {
+  return {
+    'server.address': host,
+    'server.port': port,
+    'network.peer.address': address,
+    'network.peer.port': port,
+    ...transportAttributes(transport),
+  };
 }
 
 export function serverAttributes(call: IncomingCall): Attributes {
-  const { node, known, caller, transport } = call;
+  const { node, port, known, caller, transport } = call;
   const method = spanNameOf(call);
   return {
     'rpc.system.name': SYSTEM,
@@ -34,10 +40,16 @@ export function serverAttributes(call: IncomingCall): Attributes {
       ? { 'rpc.method': method }
       : { 'rpc.method': '_OTHER', 'rpc.method_original': method.slice(0, MAX_FOREIGN_NAME) }),
     'server.address': hostOf(node),
-    ...(caller.address === 'local' ? {} : { 'client.address': caller.address }),
+    ...(port === undefined ? {} : { 'server.port': port }),
+    ...callerAttributes(caller.address),
     'gen_rpc.peer.node': caller.node,
     ...transportAttributes(transport),
   };
+}
+
+/** The system tells of nobody behind whom it speaks to. */
+function callerAttributes(address: string): Attributes {
+  return address === 'local' ? {} : { 'client.address': address, 'network.peer.address': address };
 }
 
 function transportAttributes(transport: 'tcp' | undefined): Attributes {

@@ -27,6 +27,8 @@ export interface IncomingCall extends TracedCall {
   readonly known: boolean;
   /** Who calls, as its handshake proved it, and from where; this node itself from `local`. */
   readonly caller: { readonly node: string; readonly address: string };
+  /** The port of this node that it came to; `undefined` where there is none, of this node itself for one. */
+  readonly port: number | undefined;
   /** What it came over; `undefined` where that is not known, or nothing. */
   readonly transport: 'tcp' | undefined;
 }
@@ -35,6 +37,8 @@ export interface IncomingCall extends TracedCall {
 export interface TracedPlace {
   readonly host: string;
   readonly port: number;
+  /** That host, as the connection has found it. */
+  readonly address: string;
   readonly transport: 'tcp' | undefined;
 }
 

@@ -11,20 +11,19 @@ import {
   type CallFrame,
   type CastFrame,
   type EndFrame,
-  type ErrorFrame,
   type ItemFrame,
   type PayloadFrame,
 } from '../protocol/frame.js';
 import { corrupt, violationOf } from '../protocol/violation.js';
 import { argumentsOf, type Headers } from '../protocol/invocation.js';
-import { NO_PAYLOAD, type Payload } from '../protocol/payload.js';
+import { NO_PAYLOAD } from '../protocol/payload.js';
 import { CastIntake, type CastIntakePorts } from './cast-intake.js';
 import { ConnectionCalls, type ConnectionCallsPorts } from './connection-calls.js';
 import { Departure } from './departure.js';
 import type { Invoker } from './invoker.js';
 import { RequestStream, withStream } from './request-stream.js';
 import { RunningCall, type Answers, type CallPorts, type Receipt } from './running-call.js';
-import { congested, dropped, leaving } from './unanswered.js';
+import { congested, dropped, errorFrame, leaving } from './unanswered.js';
 
 export interface AcceptorPorts extends CallPorts, ConnectionCallsPorts, CastIntakePorts {
   readonly invoker: Invoker;
@@ -169,7 +168,7 @@ export class Acceptor implements ConnectionEvents, Answers {
 
   failed({ id, replies }: RunningCall, error: GenRpcError): void {
     if (replies === undefined) this.sendError(id, error);
-    else replies.fail(this.errorFrame(id, error));
+    else replies.fail(errorFrame(this.connection, id, error));
   }
 
   ended(call: RunningCall): void {
@@ -204,14 +203,14 @@ export class Acceptor implements ConnectionEvents, Answers {
       return this.connection.abort(new GenRpcError('protocol_error', `Call ${frame.id} was sent twice.`));
     }
     if (this.departure.refusing) {
-      this.sendError(frame.id, leaving());
+      this.turnAway(frame, leaving());
       return this.closeIfServed();
     }
-    if (this.connection.congested) return this.sendError(frame.id, congested());
+    if (this.connection.congested) return this.turnAway(frame, congested());
     const now = this.ports.clock.now();
     const refusal = this.calls.refuse(now, frame.deliver === true);
     if (refusal !== undefined) {
-      this.sendError(frame.id, refusal);
+      this.turnAway(frame, refusal);
       return !this.departure.begun && this.calls.flooded(refusal, now) ? this.drain() : undefined;
     }
     if (frame.deliver === true) return this.casts.runDelivered(frame, this.receiptOf(frame));
@@ -220,6 +219,11 @@ export class Acceptor implements ConnectionEvents, Answers {
     if (this.departure.begun) call.drain();
     this.calls.add(call);
     this.ports.invoker.run(call, () => this.argsOf(call, frame));
+  }
+
+  private turnAway(frame: CallFrame, error: GenRpcError): void {
+    this.ports.invoker.turnedAway(frame, this.peer, frame.deliver === true ? 'cast' : 'call', error);
+    this.sendError(frame.id, error);
   }
 
   private argsOf(call: RunningCall, frame: CallFrame): unknown {
@@ -261,8 +265,9 @@ export class Acceptor implements ConnectionEvents, Answers {
   private onCast(frame: CastFrame): void {
     this.inactivity.used();
     this.casts.take(frame);
-    if (this.departure.refusing) this.ports.journal.count('cast_failed');
-    else this.casts.run(frame);
+    if (!this.departure.refusing) return this.casts.run(frame);
+    this.ports.journal.count('cast_failed');
+    this.ports.invoker.turnedAway(frame, this.peer, 'cast', leaving());
   }
 
   private receiptOf({ id }: CallFrame): Receipt {
@@ -273,12 +278,7 @@ export class Acceptor implements ConnectionEvents, Answers {
   }
 
   private sendError(id: number, error: GenRpcError): void {
-    this.connection.send(this.errorFrame(id, error));
-  }
-
-  private errorFrame(id: number, error: GenRpcError): ErrorFrame {
-    const { code, message } = error;
-    return { type: FrameType.Error, id, code, message, payload: this.detailsOf(error) };
+    this.connection.send(errorFrame(this.connection, id, error));
   }
 
   /** An item that cannot be sent is the end of its stream. */
@@ -287,14 +287,5 @@ export class Acceptor implements ConnectionEvents, Answers {
     // What waits is not sent any more; and `refused` would say that nothing was started.
     call.abort(error);
     this.sendError(call.id, new GenRpcError('handler_failed', error.message));
-  }
-
-  /** Details that cannot be sent are left out: the error itself must arrive. */
-  private detailsOf(error: GenRpcError): Payload {
-    try {
-      return this.connection.encode(error.details);
-    } catch {
-      return NO_PAYLOAD;
-    }
   }
 }

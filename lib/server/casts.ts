@@ -8,6 +8,7 @@ import { CastQueue, type CastQueueLimits } from './cast-queue.js';
 import type { Invoker } from './invoker.js';
 import type { Caller } from './module-registry.js';
 import { RunningCall, type Answers, type CallPorts, type IncomingCall, type Receipt } from './running-call.js';
+import { leaving } from './unanswered.js';
 
 export interface CastPorts extends CallPorts {
   readonly invoker: Invoker;
@@ -82,13 +83,19 @@ export class Casts implements Answers {
   /** Tells those that run that the node ends, and waits for none of them any more. */
   abort(reason: GenRpcError): void {
     const casts = this.running.values();
-    for (const { receipt } of this.queue.clear()) {
+    for (const cast of this.queue.clear()) {
       this.ports.journal.count('cast_failed');
-      receipt?.refused(new GenRpcError('refused', 'The node is shutting down and did not start it.'));
+      this.turnAway(cast, leaving());
     }
     this.running = new CallTable();
     for (const cast of casts) cast.abort(reason);
     this.whenIdle.tell();
+  }
+
+  /** It is not started: all who want to know are told so, but for its source. */
+  turnAway({ what, caller, receipt }: IncomingCast, error: GenRpcError): void {
+    this.ports.invoker.turnedAway(what, caller, 'cast', error);
+    receipt?.refused(error);
   }
 
   item(cast: RunningCast): void {
@@ -145,11 +152,11 @@ export class Casts implements Answers {
     this.emptying = false;
   }
 
-  private shed({ caller, receipt, source, bytes, onEnd }: IncomingCast): void {
+  private shed(cast: IncomingCast): void {
     const message = 'Too many casts run, and too many wait (concurrency.casts, maxQueuedCasts). It was not started.';
-    this.ports.journal.note('cast_overload', () => `Dropped a cast of ${caller.node}: ${message}`);
-    receipt?.refused(new GenRpcError('refused', message));
-    source?.castEnded(bytes);
-    onEnd?.();
+    this.ports.journal.note('cast_overload', () => `Dropped a cast of ${cast.caller.node}: ${message}`);
+    this.turnAway(cast, new GenRpcError('refused', message));
+    cast.source?.castEnded(cast.bytes);
+    cast.onEnd?.();
   }
 }

@@ -6,10 +6,14 @@ import { isArgumentList, joinRoute, MAX_ARGUMENTS } from '../protocol/invocation
 import { printable } from '../protocol/node-name.js';
 import type { Clock } from '../ports/clock.js';
 import type { IncomingTrace } from '../ports/tracing.js';
+import { withoutCallKey } from '../protocol/call-key.js';
 import { currentCalls } from './current-call.js';
-import type { Callable, ModuleRegistry } from './module-registry.js';
+import type { Callable, Caller, ModuleRegistry } from './module-registry.js';
 import { streamReply } from './reply-stream.js';
-import type { RunningCall } from './running-call.js';
+import type { IncomingCall, RunningCall } from './running-call.js';
+
+/** What there is to follow of a call that has come here. */
+export type FollowedCall = Pick<RunningCall, 'kind' | 'name' | 'headers' | 'caller'>;
 
 export interface InvokerOptions {
   readonly registry: ModuleRegistry;
@@ -20,7 +24,7 @@ export interface InvokerOptions {
   /** Does what functions call end with the calls that they run for? */
   readonly inheritDeadlines: boolean;
   /** `undefined`: nobody follows calls. */
-  readonly follow?: ((call: RunningCall, known: boolean) => IncomingTrace | undefined) | undefined;
+  readonly follow?: ((call: FollowedCall, known: boolean) => IncomingTrace | undefined) | undefined;
 }
 
 const NO_LIST = `The arguments of a call must be a list of at most ${MAX_ARGUMENTS}.`;
@@ -45,6 +49,13 @@ export class Invoker {
     const { trace } = call;
     if (trace === undefined) this.start(call, callable, args);
     else trace.run(() => this.start(call, callable, args));
+  }
+
+  /** It came here and is not started: whoever follows calls is told why. */
+  turnedAway({ name, headers }: IncomingCall, caller: Caller, kind: FollowedCall['kind'], { code }: GenRpcError): void {
+    const { registry, follow } = this.options;
+    if (follow === undefined) return;
+    follow({ kind, name, headers: withoutCallKey(headers), caller }, registry.has(name))?.ended(code);
   }
 
   private start(call: RunningCall, callable: Callable, args: unknown): void {

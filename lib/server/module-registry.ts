@@ -11,6 +11,8 @@ import { byAge, isWanted } from '../protocol/versions.js';
 export interface Caller {
   readonly node: string;
   readonly address: string;
+  /** The port of this node that its connection came to; `undefined` on wires without, and for the own node. */
+  readonly localPort?: number | undefined;
   /** What it showed over TLS; `undefined` on other wires, and for the own node. */
   readonly certificate?: PeerCertificate | undefined;
 }
@@ -116,21 +118,31 @@ export class ModuleRegistry {
     if (!this.policy.allows(name.module)) {
       return new GenRpcError('unauthorized', `${joinRoute(name)} is not callable here.`);
     }
-    const versions = this.modules.get(name.module);
-    if (name.version === '') return newestWith(name.fn, versions) ?? this.undefinedFunction(name, versions);
-    return this.found.get(name) ?? this.resolveVersion(name, versions);
+    const versions = this.modules.get(name.module) ?? [];
+    return this.find(name, versions) ?? this.missing(name, versions);
   }
 
-  private resolveVersion(name: FunctionName, versions: readonly RegisteredModule[] = []): Callable | GenRpcError {
-    const wanted = versions.filter(({ version }) => isWanted(version, name.version));
-    if (wanted.length === 0) return incompatible(name, versions);
-    const callable = newestWith(name.fn, wanted);
-    if (callable === undefined) return this.undefinedFunction(name, wanted);
-    this.found.set(name, callable);
+  /** Would it be found? */
+  has(name: FunctionName): boolean {
+    return this.policy.allows(name.module) && this.find(name, this.modules.get(name.module) ?? []) !== undefined;
+  }
+
+  private find(name: FunctionName, versions: readonly RegisteredModule[]): Callable | undefined {
+    if (name.version === '') return newestWith(name.fn, versions);
+    const known = this.found.get(name);
+    if (known !== undefined) return known;
+    const callable = newestWith(name.fn, wantedOf(name, versions));
+    if (callable !== undefined) this.found.set(name, callable);
     return callable;
   }
 
-  private undefinedFunction(name: FunctionName, versions: readonly RegisteredModule[] = []): GenRpcError {
+  private missing(name: FunctionName, versions: readonly RegisteredModule[]): GenRpcError {
+    if (name.version === '') return this.undefinedFunction(name, versions);
+    const wanted = wantedOf(name, versions);
+    return wanted.length === 0 ? incompatible(name, versions) : this.undefinedFunction(name, wanted);
+  }
+
+  private undefinedFunction(name: FunctionName, versions: readonly RegisteredModule[]): GenRpcError {
     const functions = versions.flatMap((module) => [...module.functions.keys()]).slice(0, MAX_SUGGESTIONS);
     const near = nearestName(name.fn, functions);
     const meant = near === undefined ? this.nearModule(name) : joinRoute({ module: name.module, fn: near });
@@ -147,6 +159,10 @@ export class ModuleRegistry {
     const there = near === undefined ? undefined : newestWith(fn, this.modules.get(near));
     return near === undefined || there === undefined ? undefined : joinRoute({ module: near, fn });
   }
+}
+
+function wantedOf({ version: range }: FunctionName, versions: readonly RegisteredModule[]): RegisteredModule[] {
+  return versions.filter(({ version }) => isWanted(version, range));
 }
 
 function newestWith(fn: string, versions: readonly RegisteredModule[] = []): Callable | undefined {

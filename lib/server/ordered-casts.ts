@@ -1,8 +1,10 @@
 /** Casts that must not overtake each other: of one caller's lane, each begins when the one before has ended. */
 import { Fifo } from '../connection/fifo.js';
 import type { Journal } from '../connection/journal.js';
+import { GenRpcError } from '../protocol/errors.js';
 import type { CastOrder } from '../protocol/frame.js';
 import type { Casts, IncomingCast } from './casts.js';
+import { leaving } from './unanswered.js';
 
 export interface OrderedCastPorts {
   readonly casts: Casts;
@@ -40,17 +42,15 @@ export class OrderedCasts {
   run(from: string, order: CastOrder, cast: IncomingCast): void {
     const line = this.lineOf(`${from} ${order.lane}`);
     if (!this.inOrder(line, order.sequence)) {
-      cast.source?.castEnded(cast.bytes);
+      this.drop(cast, 'Ordered casts behind it have come before it: it was not started.');
       return this.ports.journal.count('ordered_cast_late');
     }
     const { maxQueuedCasts, maxQueuedBytes, journal } = this.ports;
     const full = line.waiting.length >= maxQueuedCasts || line.waitingBytes + cast.bytes > maxQueuedBytes;
     if (line.running && full) {
-      cast.source?.castEnded(cast.bytes);
-      return journal.note(
-        'ordered_cast_dropped',
-        () => `Too many ordered casts of ${cast.caller.node} wait their turn.`,
-      );
+      const message = `Too many ordered casts of ${cast.caller.node} wait their turn.`;
+      this.drop(cast, message);
+      return journal.note('ordered_cast_dropped', () => message);
     }
     line.waiting.push(cast);
     line.waitingBytes += cast.bytes;
@@ -62,10 +62,15 @@ export class OrderedCasts {
     for (const line of this.lines.values()) {
       if (line.waiting.length === 0) continue;
       this.ports.journal.count('ordered_cast_dropped', line.waiting.length);
-      line.waiting.clear();
+      for (const cast of line.waiting.clear()) this.ports.casts.turnAway(cast, leaving());
       line.waitingBytes = 0;
     }
     this.lines.clear();
+  }
+
+  private drop(cast: IncomingCast, message: string): void {
+    this.ports.casts.turnAway(cast, new GenRpcError('refused', message));
+    cast.source?.castEnded(cast.bytes);
   }
 
   /** Counts those that should have come before and have not: their connection was lost with them. */

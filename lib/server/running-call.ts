@@ -99,6 +99,11 @@ export class RunningCall extends Abandonable implements CallContext, ParentCall,
     return this.incoming.single;
   }
 
+  /** Does anybody wait for the end of it? */
+  get kind(): 'call' | 'cast' {
+    return this.deadlineAt === Infinity ? 'cast' : 'call';
+  }
+
   get headers(): Headers | undefined {
     return withoutCallKey(this.incoming.headers);
   }

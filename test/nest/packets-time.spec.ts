@@ -185,6 +185,65 @@ describe('what a client reads and writes', () => {
     await until(() => pair.app.get(Echo).counter.stopped === 1);
   });
 
+  describe.each(['another node', 'its own node'] as const)('N-74 of %s, in the count of pending calls', (whose) => {
+    async function pairWith(sticky: Sticky) {
+      const pair = await pairOf(APP, { ...packetsOf('deserializer', sticky), callTimeout: 600_000 });
+      if (whose === 'another node') return Object.assign(pair, { asked: pair.caller });
+      const own = { node: pair.node, target: SERVER, ...packetsOf('deserializer', sticky) };
+      return Object.assign(pair, { asked: new GenRpcClient(own) });
+    }
+
+    it('N-74 is one call while items of its stream are read, however many', async () => {
+      const sticky = new Sticky((value) => (value as Item).n >= 3);
+      await using pair = await pairWith(sticky);
+      const node = pair.asked.unwrap();
+      const reading = pair.asked.stream<Item>('items', {})[Symbol.asyncIterator]();
+      for (let n = 0; n < 3; n += 1) await reading.next();
+      await until(() => sticky.waiting > 1);
+      expect(node.stats().pendingCalls).toBe(1);
+      await reading.return?.();
+      expect(node.stats().pendingCalls).toBe(0);
+    });
+
+    it('N-74 is one call while its last items are read, when all of the reply has come', async () => {
+      const sticky = new Sticky((value) => value === 3);
+      await using pair = await pairWith(sticky);
+      const node = pair.asked.unwrap();
+      const items = collect(pair.asked.stream('observable', 9));
+      await until(() => sticky.waiting === 1 && pair.node.stats().runningCalls === 0);
+      expect(node.stats().pendingCalls).toBe(1);
+      sticky.release();
+      await expect(items).resolves.toHaveLength(9);
+      expect(node.stats().pendingCalls).toBe(0);
+    });
+
+    it('N-74 is one call while its only value is read', async () => {
+      const sticky = new Sticky();
+      await using pair = await pairWith(sticky);
+      const node = pair.asked.unwrap();
+      const values = ['stuck', 'stuck'].map((data) => firstValueFrom(pair.asked.send('echo', data)));
+      await until(() => sticky.waiting === 2);
+      expect(node.stats().pendingCalls).toBe(2);
+      sticky.release();
+      await Promise.all(values);
+      expect(node.stats().pendingCalls).toBe(0);
+    });
+  });
+
+  it('N-74 counts as one call while an item is read of a reply that has failed', async () => {
+    const sticky = new Sticky((value) => (value as Item).n === 3);
+    await using pair = await pairOf(APP, { ...packetsOf('deserializer', sticky), callTimeout: 600_000 });
+    const node = pair.caller.unwrap();
+    const lost = expect(collect(pair.caller.stream('items', {}))).rejects.toMatchObject({ code: 'shutting_down' });
+    await until(() => sticky.waiting === 1);
+    await pair.node.close();
+    await until(() => node.stats().openConnections === 0);
+    expect(node.stats().pendingCalls).toBe(1);
+    sticky.release();
+    await lost;
+    expect(node.stats().pendingCalls).toBe(0);
+  });
+
   it('N-74 leaves a handler the time that the serializer did not take', async () => {
     const serialize = (packet: Packet) => new Promise((resolve) => setTimeout(() => resolve(packet), 50));
     await using pair = await pairOf(APP, { serializer: { serialize }, callTimeout: 600_000 });

@@ -160,7 +160,7 @@ const REFUSED_THERE = { there: { cast_failed: 1, call_refused: 1 } };
 export const ROWS: readonly Row[] = [
   {
     ...{ gen: '{badrpc, timeout}', code: 'timeout', family: 'badrpc', maybeExecuted: true },
-    ...{ ground: () => rawPair(() => {}, { timeout: 60 }), what: ['math', 'add', [1, 2]], sbcast: 'bad', cast: {} },
+    ...{ ground: () => rawPair(() => {}, { timeout: 500 }), what: ['math', 'add', [1, 2]], sbcast: 'bad', cast: {} },
   },
   {
     ...{ gen: '{badrpc, nodedown}', code: 'node_down', family: 'badrpc', maybeExecuted: false },

@@ -99,6 +99,44 @@ describe('tracing', () => {
     expect(nodes.b.stats().counts).not.toHaveProperty('handler_failed');
   });
 
+  it.each<[string, Tracing]>([
+    ['when it is told of it', { outgoing: () => undefined, incoming: fail }],
+    ['when it is told of its end', tracingOf({}, { ended: fail })],
+  ])('that throws %s harms no call that is refused', async (_, tracing) => {
+    await using nodes = await nodesWith(tracing, { concurrency: { calls: 1 } });
+    let open: (() => void) | undefined;
+    nodes.b.register('gate', { pass: () => new Promise<void>((resolve) => (open = resolve)) });
+    const first = nodes.a.call(B, 'gate', 'pass');
+    await until(() => open !== undefined);
+    await expect(nodes.a.call(B, 'math', 'add', [1, 2])).rejects.toMatchObject({ code: 'refused' });
+    expect(nodes.b.stats().counts.tracing_failed).toBeGreaterThan(0);
+    open?.();
+    await first;
+  });
+
+  it('is not told of the key of a call that is refused, and runs nothing for it', async () => {
+    const told: unknown[] = [];
+    const tracing: Tracing = {
+      outgoing: () => undefined,
+      incoming: ({ kind, fn, known, headers }) => {
+        told.push([kind, fn, known, Object.fromEntries(headers ?? [])]);
+        return { run: () => told.push('ran'), ended: (code) => told.push(code) };
+      },
+    };
+    await using nodes = await nodesWith(tracing, { concurrency: { calls: 1 } });
+    let open: (() => void) | undefined;
+    nodes.b.register('gate', { pass: () => new Promise<void>((resolve) => (open = resolve)) });
+    const first = nodes.a.call(B, 'gate', 'pass');
+    await until(() => open !== undefined);
+    told.length = 0;
+    const repeated = nodes.create('caller', { listen: false, retry: { attempts: 1 } });
+    const options = { headers: { tenant: 'blue' }, idempotent: true };
+    await expect(repeated.call(B, 'math', 'add', [1, 2], options)).rejects.toMatchObject({ code: 'refused' });
+    expect(told).toEqual([['call', 'add', true, { tenant: 'blue' }], 'refused']);
+    open?.();
+    await first;
+  });
+
   it.each<[string, number]>([
     ['twice', 2],
     ['never', 0],

@@ -1,8 +1,8 @@
 /** Spans of calls: who is whose child, what they say, and how they end. Read where an exporter has them. */
-import { context, trace } from '@opentelemetry/api';
+import { context, SpanKind, trace } from '@opentelemetry/api';
 import { describe, expect, it } from 'vitest';
 import { openTelemetry } from '../../lib/opentelemetry.js';
-import { DRIVERS } from '../support/cluster.js';
+import { Cluster, DRIVERS, SOCKET_DRIVERS } from '../support/cluster.js';
 import { redirect, until } from '../support/door.js';
 import { Proxy } from '../support/proxy.js';
 import { isChildOf, Spans, statusOf } from '../support/spans.js';
@@ -31,22 +31,46 @@ describe('spans of a call', () => {
     await using spans = new Spans();
     await using nodes = await tracedNodes();
     await nodes.a.call(C, 'math', 'add', [123456, 654321]);
-    const common = { 'rpc.system.name': 'gen_rpc', 'rpc.method': 'math/add', 'rpc.status_code': 'ok' };
+    const port = nodes.discovery.locations.get(C)?.port;
+    const common = {
+      ...{ 'rpc.system.name': 'gen_rpc', 'rpc.method': 'math/add', 'rpc.status_code': 'ok' },
+      ...{ 'server.address': '127.0.0.1', 'server.port': port },
+      ...{ 'network.transport': 'tcp', 'network.peer.address': '127.0.0.1' },
+    };
     expect((await spans.one('CLIENT', 'math/add')).attributes).toEqual({
       ...common,
-      'server.address': '127.0.0.1',
-      'server.port': nodes.discovery.locations.get(C)?.port,
-      'network.transport': 'tcp',
+      'network.peer.port': port,
       'gen_rpc.peer.node': C,
     });
     expect((await spans.one('SERVER', 'math/add')).attributes).toEqual({
       ...common,
-      'server.address': '127.0.0.1',
       'client.address': '127.0.0.1',
-      'network.transport': 'tcp',
       'gen_rpc.peer.node': A,
     });
   });
+
+  it.each(SOCKET_DRIVERS)(
+    'say which of the ports of a node was called, and the address behind a name, over %s',
+    async (driver) => {
+      await using spans = new Spans();
+      await using cluster = new Cluster({ driver, options: { tracing: openTelemetry() } });
+      const b = await cluster.start('b', { listen: [{ port: 0 }, { port: 0 }] });
+      b.register('math', { add: ([x, y]: [number, number]) => x + y });
+      const ports = b.endpoints().map(({ port }) => port);
+      expect(new Set(ports).size).toBe(2);
+      for (const [at, port] of ports.entries()) {
+        cluster.discovery.locations.set(b.name, { driver, host: 'localhost', port });
+        await cluster.create(`caller-${at}`, { listen: false }).call(b.name, 'math', 'add', [1, 2]);
+      }
+      const [client, server] = (['CLIENT', 'SERVER'] as const).map((kind) => {
+        return spans.ended.filter((span) => span.kind === SpanKind[kind]).map(({ attributes }) => attributes);
+      });
+      expect(server?.map((attributes) => attributes['server.port'])).toEqual(ports);
+      expect(client?.map((attributes) => attributes['network.peer.port'])).toEqual(ports);
+      const found = { 'server.address': 'localhost', 'network.peer.address': '127.0.0.1' };
+      expect(client).toMatchObject([found, found]);
+    },
+  );
 
   it('tell the code of an error, and nothing that it says', async () => {
     await using spans = new Spans();

@@ -28,10 +28,28 @@ function registryOf(entries: readonly string[], control: ModuleControl = 'disabl
     const found = registry.resolve(nameOf(entry));
     return found instanceof GenRpcError ? found.code : undefined;
   };
-  return { add, resolve, codeOf };
+  const has = (entry: string): boolean => registry.has(nameOf(entry));
+  return { add, resolve, codeOf, has };
 }
 
 describe('a registry', () => {
+  it('has what it finds, and nothing else', () => {
+    const entries = ['math add', 'math@1.2.0 sub', 'math@2.0.0 mul', 'other add'];
+    const { has, codeOf } = registryOf(entries, 'blacklist', ['other']);
+    const asked = [
+      ...entries,
+      'math sub',
+      'math@^1.0.0 sub',
+      'math@^1.0.0 mul',
+      'math@^3.0.0 sub',
+      'math div',
+      'no add',
+    ];
+    // Twice: what was found for a range is remembered.
+    for (const entry of [...asked, ...asked]) expect([entry, has(entry)]).toEqual([entry, codeOf(entry) === undefined]);
+    expect(asked.filter(has)).toEqual([...entries.slice(0, 3), 'math sub', 'math@^1.0.0 sub']);
+  });
+
   it('finds functions by their whole names', () => {
     const { resolve, codeOf } = registryOf(['math add', 'math Add', ' add', 'math.add add']);
     for (const entry of ['math add', 'math Add', ' add', 'math.add add']) expect(resolve(entry)).toBe(entry);

@@ -17,6 +17,10 @@ export class ForwardingChannel implements Channel {
     return this.inner.remoteAddress;
   }
 
+  get localPort(): number | undefined {
+    return this.inner.localPort;
+  }
+
   get queuedBytes(): number {
     return this.inner.queuedBytes;
   }
