@@ -76,6 +76,10 @@ interface RegisteredModule {
   readonly functions: Map<string, Callable>;
 }
 
+const NOTHING_HERE =
+  ' No function at all is registered here: in a Nest application, connectGenRpc(app) and ' +
+  'app.startAllMicroservices() register those of its controllers.';
+
 /** Names that somebody may have meant, at most: whoever misspells must not cost much. */
 const MAX_SUGGESTIONS = 256;
 
@@ -123,7 +127,7 @@ export class ModuleRegistry {
 
   private resolveVersion(name: FunctionName, versions: readonly RegisteredModule[] = []): Callable | GenRpcError {
     const wanted = versions.filter(({ version }) => isWanted(version, name.version));
-    if (wanted.length === 0) return incompatible(name, versions);
+    if (wanted.length === 0) return this.incompatible(name, versions);
     const callable = newestWith(name.fn, wanted);
     if (callable === undefined) return this.undefinedFunction(name, wanted);
     this.found.set(name, callable);
@@ -134,9 +138,21 @@ export class ModuleRegistry {
     const functions = versions.flatMap((module) => [...module.functions.keys()]).slice(0, MAX_SUGGESTIONS);
     const near = nearestName(name.fn, functions);
     const meant = near === undefined ? this.nearModule(name) : joinRoute({ module: name.module, fn: near });
-    const hint = meant === undefined ? '' : ` Did you mean ${shown(meant)}?`;
+    const hint = meant === undefined ? this.emptiness() : ` Did you mean ${shown(meant)}?`;
     const where = name.version === '' ? 'here' : `in version ${shown(name.version)}`;
     return new GenRpcError('undefined_function', `There is no function ${shown(joinRoute(name))} ${where}.${hint}`);
+  }
+
+  private incompatible({ module, version }: FunctionName, versions: readonly RegisteredModule[]): GenRpcError {
+    const there = versions.map((one) => one.version || 'one without a version').join(', ');
+    const known = there === '' ? 'no version of it' : there;
+    const message = `There is no version ${shown(version)} of ${shown(module)} here, but ${shown(known)}.`;
+    return new GenRpcError('incompatible', `${message}${this.emptiness()}`);
+  }
+
+  /** What is not misspelt: nobody has registered anything. */
+  private emptiness(): string {
+    return this.modules.size === 0 ? NOTHING_HERE : '';
   }
 
   /** The same function in another module of nearly the same name. */
@@ -155,13 +171,6 @@ function newestWith(fn: string, versions: readonly RegisteredModule[] = []): Cal
     if (found !== undefined) return found;
   }
   return undefined;
-}
-
-function incompatible({ module, version }: FunctionName, versions: readonly RegisteredModule[]): GenRpcError {
-  const there = versions.map((one) => one.version || 'one without a version').join(', ');
-  const known = there === '' ? 'no version of it' : there;
-  const message = `There is no version ${shown(version)} of ${shown(module)} here, but ${shown(known)}.`;
-  return new GenRpcError('incompatible', message);
 }
 
 /** Names come from callers: what is repeated of one is short. */

@@ -3,13 +3,15 @@ import { Controller, Get, type INestApplication, type ModuleMetadata, type OnMod
 import { NestFactory } from '@nestjs/core';
 import { EventPattern, MessagePattern, Transport, type MicroserviceOptions } from '@nestjs/microservices';
 import { Test } from '@nestjs/testing';
+import { firstValueFrom } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import { connectGenRpc } from '../../lib/nest/gen-rpc.connect.js';
 import { RpcFunction, RpcModule } from '../../lib/nest/gen-rpc.decorators.js';
+import type { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { GenRpcModule } from '../../lib/nest/gen-rpc.module.js';
 import { GenRpcServer } from '../../lib/nest/gen-rpc.server.js';
-import { GEN_RPC_TRANSPORT, InjectGenRpc } from '../../lib/nest/gen-rpc.tokens.js';
-import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
+import { GEN_RPC_TRANSPORT, getGenRpcClientToken, InjectGenRpc } from '../../lib/nest/gen-rpc.tokens.js';
+import { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import { createTestCluster } from '../../lib/testing/create-test-cluster.js';
 import { CapturedLogger, moduleOf, SECRET, SERVER } from './support.js';
@@ -215,6 +217,55 @@ describe('nothing is said', () => {
     const cluster = await createTestCluster({ nodes: { stock } });
     await cluster.close();
     expect(logger.said('warn', 'no server')).toEqual([]);
+  });
+});
+
+describe('a call to the own node, of which the server', () => {
+  async function own(configure: (app: INestApplication) => unknown): Promise<[unknown, unknown, string[]]> {
+    const log = new CapturedLogger();
+    const clients = GenRpcModule.forFeature([{ name: 'self', target: SERVER }]);
+    const app = await NestFactory.create(rootOf(LISTENS, { imports: [clients], controllers: [Stock] }), {
+      logger: log,
+      abortOnError: false,
+    });
+    await configure(app);
+    await app.init();
+    const caught = (error: unknown): unknown => error;
+    try {
+      const called = await app.get(GenRpcNode).call(SERVER, 'stock', 'count').catch(caught);
+      const client = app.get<GenRpcClient>(getGenRpcClientToken('self'), { strict: false });
+      const sent = await firstValueFrom(client.send('stock.count', {})).catch(caught);
+      await firstValueFrom(client.send('stock.count', {})).catch(caught);
+      return [called, sent, log.said('warn', 'errors.md#undefined_function')];
+    } finally {
+      await app.close();
+    }
+  }
+  const SAID =
+    'There is no function stock.count here. No function at all is registered here: in a Nest application, ' +
+    'connectGenRpc(app) and app.startAllMicroservices() register those of its controllers.';
+
+  it.each([
+    ['was never connected', () => {}],
+    ['was never started', (app: INestApplication) => connectGenRpc(app)],
+  ])(
+    '%s: the error says what to call, and for a client that speaks as Nest does the log, once',
+    async (_, configure) => {
+      const [called, sent, warned] = await own(configure);
+      expect(called).toMatchObject({ code: 'undefined_function', message: SAID });
+      expect(sent).toBe('There is no matching message handler defined in the remote service.');
+      expect(warned).toEqual([
+        expect.stringMatching(/A call to the own node failed: "There is no function stock.count here. No .*See /),
+      ]);
+    },
+  );
+
+  it('listens, is answered', async () => {
+    const start = async (app: INestApplication): Promise<void> => {
+      connectGenRpc(app);
+      await app.startAllMicroservices();
+    };
+    await expect(own(start)).resolves.toEqual([40, 40, []]);
   });
 });
 
