@@ -7,7 +7,7 @@ import type { Workload } from './workload.js';
 import { add } from './workloads/add.js';
 import { besideBulk, besideBulkSlow } from './workloads/beside-bulk.js';
 import { broadcast } from './workloads/broadcast.js';
-import { buffers } from './workloads/buffers.js';
+import { buffers, buffersAsNodeComes } from './workloads/buffers.js';
 import { choose } from './workloads/choose.js';
 import { connect } from './workloads/connect.js';
 import { enhanced, requestScoped } from './workloads/enhanced.js';
@@ -61,6 +61,7 @@ export const WORKLOADS: ReadonlyMap<string, Workload> = new Map<string, Workload
   ['events', events],
   ['stream', stream],
   ['buffers', buffers],
+  ['buffers-as-node-comes', buffersAsNodeComes],
   ['beside-bulk', besideBulk],
   ['beside-bulk-slow', besideBulkSlow],
   ['not-reading', notReading],

@@ -20,6 +20,8 @@ export interface ContestOptions {
   readonly rounds: number;
   readonly seconds: number;
   readonly stage: Stage;
+  /** For every process. */
+  readonly nodeArgs: readonly string[];
   /** In front of the rounds of each case. 0: there is none. */
   readonly warmUpSeconds: number;
 }
@@ -73,9 +75,10 @@ export class Contest {
   }
 
   private async contestantOf(workers: Workers, system: string, nodeArgs: NodeArgs): Promise<Contestant> {
-    const { stage, callingProcesses } = this.options;
+    const { stage, callingProcesses, nodeArgs: ofAll } = this.options;
     if (stage === 'not reading') return new MemoryWatch(workers, system);
-    return await SystemProcesses.open(workers, system, callingProcesses, nodeArgs, this.link);
+    const argsOf: NodeArgs = (name) => [...ofAll, ...nodeArgs(name)];
+    return await SystemProcesses.open(workers, system, callingProcesses, argsOf, this.link);
   }
 
   /** Resolves with those that take part. */

@@ -35,14 +35,14 @@ function isPossible(workload: string): boolean {
 
 /** What the options leave of a workload; `undefined`: none of its systems. */
 function contestOf(options: BenchOptions, workload: string): ContestOptions | undefined {
-  const { pace, callingProcesses, stage = 'loopback', systems: its } = pick(WORKLOADS, workload);
+  const { pace, callingProcesses, stage = 'loopback', nodeArgs = [], systems: its } = pick(WORKLOADS, workload);
   const systems = its.filter((system) => options.systems.includes(system));
   const seconds = Number((options.seconds * pace).toPrecision(3));
   const warmUp = Math.min(options.seconds * Math.max(pace / 2, LEAST_WARM_UP), MAX_WARM_UP_SECONDS);
   // Processes that are new in each round are as cold in the next.
   const warmUpSeconds = stage === 'not reading' ? 0 : warmUp;
   if (systems.length === 0) return undefined;
-  return { systems, callingProcesses, stage, rounds: options.rounds, seconds, warmUpSeconds };
+  return { systems, callingProcesses, stage, nodeArgs, rounds: options.rounds, seconds, warmUpSeconds };
 }
 
 /** Workloads that compare the same systems share a contest; tables appear as they are finished. */

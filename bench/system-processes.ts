@@ -2,7 +2,7 @@
 import type { SlowLink } from './link.js';
 import type { Case, Load } from './workload.js';
 import type { WorkerProcess, Workers } from './worker-process.js';
-import type { Run } from './worker.js';
+import type { Run } from './worker-messages.js';
 
 /** One round of one system. */
 export interface Sample extends Run {

@@ -1,5 +1,4 @@
 /** What a system has to bring to be measured: a server and a client of the same few functions. */
-import type { Command } from './worker.js';
 
 /** The functions that workloads call. A new workload adds what it needs here; systems offer what they can. */
 export interface Operations {
@@ -39,12 +38,16 @@ export interface BenchClient extends Partial<Operations> {
   close(): Promise<void> | void;
 }
 
+/** A process that serves beside the server, and is measured with it. */
+export interface Helper {
+  ask(command: { readonly name: 'mark' | 'cpu' }): Promise<unknown>;
+}
+
 /** The answering side. */
 export interface BenchServer {
   /** A free port of the loopback interface. */
   readonly port: number;
-  /** Processes beside this one that serve. */
-  readonly helpers?: readonly { ask(command: Command): Promise<unknown> }[];
+  readonly helpers?: readonly Helper[];
   /** Ends now. */
   close(): Promise<void> | void;
 }

@@ -3,7 +3,7 @@ import { fork, type ChildProcess } from 'node:child_process';
 import { setTimeout as wait } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { Place } from './link.js';
-import type { Answer, Command } from './worker.js';
+import type { Answer, Command } from './worker-messages.js';
 
 const WORKER = fileURLToPath(new URL('worker.js', import.meta.url));
 const START_SECONDS = 30;

@@ -1,28 +1,14 @@
 /** One process of a system: its server or its client. Does what the harness asks, one thing after another. */
 import './application-heap.js';
 import { pick, SYSTEMS, WORKLOADS } from './catalog.js';
-import type { BenchClient, BenchServer, Operations } from './system.js';
-import type { Case, Load, Outcome } from './workload.js';
-
-/** What may be asked of a worker. The first answer comes unasked, once the process is ready: a server's is its port. */
-export type Command =
-  | { readonly name: 'supports'; readonly workload: string }
-  | { readonly name: 'mark' }
-  | { readonly name: 'run'; readonly workload: string; readonly its: Case; readonly load: Load }
-  | { readonly name: 'cpu' }
-  | { readonly name: 'end' };
-
-export type Answer = { readonly value: unknown } | { readonly error: string };
-
-/** What one round took, as its client saw it. */
-export interface Run extends Outcome {
-  readonly seconds: number;
-}
+import type { BenchClient, Helper, Operations } from './system.js';
+import type { Answer, Command, Run } from './worker-messages.js';
+import type { Case, Load } from './workload.js';
 
 /** The answers that only one of the roles can give. */
 interface Role {
   readonly ready: unknown;
-  readonly helpers: NonNullable<BenchServer['helpers']>;
+  readonly helpers: readonly Helper[];
   supports(workload: string): boolean;
   run(workload: string, its: Case, load: Load): Promise<Run>;
   close(): Promise<void> | void;
@@ -67,18 +53,19 @@ function fail(error: unknown): void {
 /** Answers until it is told to end, or the harness is gone. */
 function obey(role: Role): void {
   let marked = process.cpuUsage();
-  const help = (command: Command): Promise<unknown[]> => Promise.all(role.helpers.map((helper) => helper.ask(command)));
+  const help = (name: 'mark' | 'cpu'): Promise<unknown[]> =>
+    Promise.all(role.helpers.map((helper) => helper.ask({ name })));
   const answers: { [Name in Command['name']]: (command: Extract<Command, { name: Name }>) => unknown } = {
     supports: ({ workload }) => role.supports(workload),
-    mark: async (command) => {
-      await help(command);
+    mark: async () => {
+      await help('mark');
       globalThis.gc?.();
       marked = process.cpuUsage();
     },
     run: ({ workload, its, load }) => role.run(workload, its, load),
-    cpu: async (command) => {
+    cpu: async () => {
       const { user, system } = process.cpuUsage(marked);
-      const helped = (await help(command)) as number[];
+      const helped = (await help('cpu')) as number[];
       return helped.reduce((sum, micros) => sum + micros, user + system);
     },
     end: () => role.close(),

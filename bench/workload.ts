@@ -44,6 +44,8 @@ export interface Workload<Needed extends keyof Operations = keyof Operations, It
   readonly columns: readonly (keyof Its & string)[];
   /** Default: `loopback`. */
   readonly stage?: Stage;
+  /** Arguments of Node for the processes of all systems. Default: none. */
+  readonly nodeArgs?: readonly string[];
   /** What its table shows instead of operations a second, by name; the first is what is compared. */
   readonly figures?: readonly string[];
   /** What to know in front of its figures. */

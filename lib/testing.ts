@@ -2,8 +2,8 @@
  * For tests: a cluster of Nest applications in memory, and, without Nest, a network in memory, a clock that waits for the
  * test, randomness from a seed, certificates of one's own.
  */
-export { CertificateAuthority, selfSigned } from './certificates/certificate-authority.js';
-export { writeCertificate, type CertificatePaths } from './certificates/certificate-writer.js';
+export { CertificateAuthority, selfSigned } from './authority/certificate-authority.js';
+export { writeCertificate, type CertificatePaths } from './authority/certificate-writer.js';
 export type {
   AlternativeNames,
   AuthorityOptions,
@@ -11,7 +11,7 @@ export type {
   IssuedCertificate,
   IssueOptions,
   KeyKind,
-} from './certificates/issue-options.js';
+} from './authority/issue-options.js';
 export { MemoryLink, MemoryNetwork, type MemoryNetworkOptions } from './driver/memory.driver.js';
 export { createTestCluster } from './testing/create-test-cluster.js';
 export { SeededRandom } from './testing/seeded-random.js';

@@ -7,9 +7,9 @@ import { describe, expect, it } from 'vitest';
 /** Rooms of one floor do not know each other. Files directly in lib/ are the doors, each a room of its own. */
 const FLOORS: readonly (readonly string[])[] = [
   ['protocol', 'ports'],
-  ['system', 'options'],
-  ['driver', 'discovery'],
-  ['connection', 'certificates'],
+  ['system', 'options', 'certificates'],
+  ['driver', 'discovery', 'authority'],
+  ['connection'],
   ['client', 'server'],
   ['node'],
   ['nest', 'cli', 'opentelemetry'],
@@ -60,12 +60,12 @@ function sourceOf(path: string, text: string): Source {
   return { path, text, imports };
 }
 
-function readLib(): Source[] {
-  const lib = join(dirname(import.meta.dirname), 'lib');
-  return readdirSync(lib, { recursive: true, encoding: 'utf8' })
+function read(folder: 'lib' | 'bench'): Source[] {
+  const root = join(dirname(import.meta.dirname), folder);
+  return readdirSync(root, { recursive: true, encoding: 'utf8' })
     .map((path) => path.replaceAll('\\', '/'))
     .filter((path) => path.endsWith('.ts'))
-    .map((path) => sourceOf(path, readFileSync(join(lib, path), 'utf8')));
+    .map((path) => sourceOf(path, readFileSync(join(root, path), 'utf8')));
 }
 
 const roomOf = (path: string): string => path.split('/')[0] ?? path;
@@ -173,6 +173,9 @@ function nestLoadedBy(door: string, sources: readonly Source[]): string[] {
   return found;
 }
 
+/** What is an address, and what can OpenSSL use? Node answers both beside its sockets. */
+const ASKS_WITHOUT_SOCKETS = new Set(['certificates/certificate-names.ts', 'certificates/certificate-draft.ts']);
+
 const NEST = /^(@nestjs\/|rxjs(\/|$)|reflect-metadata$)/;
 
 const rules: readonly Rule[] = [
@@ -227,12 +230,17 @@ const rules: readonly Rule[] = [
   },
   {
     title: 'knows sockets in driver/ only',
-    check: eachImport(({ path }, to) => /^(node:)?(net|tls)$/.test(to.specifier) && roomOf(path) !== 'driver'),
+    check: eachImport(
+      ({ path }, to) =>
+        /^(node:)?(net|tls)$/.test(to.specifier) && roomOf(path) !== 'driver' && !ASKS_WITHOUT_SOCKETS.has(path),
+    ),
     offender: {
       'driver/tcp.ts': `import net from 'node:net';`,
+      'certificates/certificate-names.ts': `import { isIP } from 'node:net';`,
+      'certificates/chain.ts': `import { TLSSocket } from 'node:tls';`,
       'client/dial.ts': `import { connect } from 'node:tls';`,
     },
-    verdict: ['client/dial.ts:1 imports node:tls'],
+    verdict: ['certificates/chain.ts:1 imports node:tls', 'client/dial.ts:1 imports node:tls'],
   },
   {
     title: 'knows Nest and RxJS in nest/, testing/ and index.ts only',
@@ -241,7 +249,7 @@ const rules: readonly Rule[] = [
         NEST.test(to.specifier) &&
         !['nest', 'testing', 'index.ts'].includes(roomOf(path)) &&
         // What writes certificates needs it too, and is loaded only by whoever makes some.
-        !(to.specifier === 'reflect-metadata' && path === 'certificates/x509.ts'),
+        !(to.specifier === 'reflect-metadata' && path === 'authority/x509.ts'),
     ),
     offender: {
       'nest/module.ts': `import { Module } from '@nestjs/common';`,
@@ -267,6 +275,24 @@ const rules: readonly Rule[] = [
       'nest/server.ts': `import { Server } from '@nestjs/microservices';`,
     },
     verdict: ['core.ts loads rxjs by node/node.ts', 'testing.ts loads rxjs by testing/options.ts'],
+  },
+  {
+    title: 'makes certificates for tests and the command line only, which alone need what writes them',
+    check: eachImport(({ path }, { specifier, target }) => {
+      const isMaker = roomOf(path) === 'authority';
+      if (specifier === '@peculiar/x509') return !isMaker;
+      if (target === undefined || roomOf(target) !== 'authority') return false;
+      return !isMaker && !['testing.ts', 'testing', 'cli'].includes(roomOf(path));
+    }),
+    offender: {
+      'authority/x509.ts': `const library = import('@peculiar/x509');`,
+      'authority/authority.ts': `import { load } from './x509.js';`,
+      'testing.ts': `export { Authority } from './authority/authority.js';`,
+      'cli/certs.ts': `import { Authority } from '../authority/authority.js';`,
+      'certificates/chain.ts': `import { X509Certificate } from '@peculiar/x509';`,
+      'node/node.ts': `import type { Authority } from '../authority/authority.js';`,
+    },
+    verdict: ['certificates/chain.ts:1 imports @peculiar/x509', 'node/node.ts:1 imports ../authority/authority.js'],
   },
   {
     title: 'knows OpenTelemetry in opentelemetry/ only, which knows nothing but the port for it',
@@ -350,8 +376,12 @@ const rules: readonly Rule[] = [
 ];
 
 describe('the library', () => {
-  const lib = readLib();
+  const lib = read('lib');
   for (const { title, check } of rules) it(title, () => expect(check(lib)).toEqual([]));
+});
+
+describe('the benchmarks', () => {
+  it('have no import cycle', () => expect(cyclesOf(read('bench'))).toEqual([]));
 });
 
 describe('the checker sees an offender of the rule that the library', () => {

@@ -1,6 +1,6 @@
 /** A certificate as people read it. */
 import type { X509Certificate } from 'node:crypto';
-import { hasUsage, issuerOf, subjectOf, validFrom, validTo } from '../driver/certificate-chain.js';
+import { hasUsage, issuerOf, subjectOf, validFrom, validTo } from '../certificates/certificate-chain.js';
 
 const DAY_MS = 86_400_000;
 

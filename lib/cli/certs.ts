@@ -2,10 +2,10 @@
 import type { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { InvalidArgumentError, type Command } from 'commander';
-import { CertificateAuthority } from '../certificates/certificate-authority.js';
-import { certificatePaths, writeCertificate } from '../certificates/certificate-writer.js';
-import type { AlternativeNames } from '../certificates/issue-options.js';
-import { certificatesIn, validTo } from '../driver/certificate-chain.js';
+import { CertificateAuthority } from '../authority/certificate-authority.js';
+import { certificatePaths, writeCertificate } from '../authority/certificate-writer.js';
+import type { AlternativeNames } from '../authority/issue-options.js';
+import { certificatesIn, validTo } from '../certificates/certificate-chain.js';
 import { systemCalendar } from '../system/system.js';
 import { isNodeName, NODE_NAME_RULE } from '../protocol/node-name.js';
 import { describe } from './certificate-text.js';

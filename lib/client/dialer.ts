@@ -1,5 +1,5 @@
 /** From a node's name to an authenticated connection: resolve, connect, prove. */
-import { initiate, type Authenticated, type Identity } from '../connection/authenticate.js';
+import { initiate, type Authenticated, type HandshakeTask, type Identity } from '../connection/authenticate.js';
 import type { Journal, Occurrence } from '../connection/journal.js';
 import type { AddressBook } from '../discovery/address-book.js';
 import type { Location } from '../discovery/discovery.js';
@@ -13,9 +13,9 @@ export interface DialerOptions {
   readonly addresses: Pick<AddressBook, 'resolve' | 'nearest'>;
   readonly drivers: ReadonlyMap<string, Driver>;
   readonly journal: Journal;
-  /** ms for discovery and connect together; of several places, each has its share of what is left. */
+  /** ms for everything; of several places, each has its share of what is left. */
   readonly connectTimeout: number;
-  /** ms for the handshake. */
+  /** ms for the handshake at one place, where less is left for that it is less. */
   readonly handshakeTimeout: number;
 }
 
@@ -39,19 +39,14 @@ export class Dialer {
 
   /** The first of the node's places where it answers. @throws GenRpcError (as a rejection) the failure of the last one. */
   async dial(node: string, signal: AbortSignal): Promise<Dialled> {
-    const { clock } = this.options.self;
-    let budget = this.options.connectTimeout;
-    const spending = async <T>(share: number, work: (limit: AbortSignal) => Promise<T>): Promise<T> => {
-      const before = clock.now();
-      const result = this.within(Math.max(1, budget / share), signal, work);
-      return result.finally(() => (budget -= clock.now() - before));
-    };
-    const places = await spending(1, (limit) => this.locate(node, limit));
+    const { self, connectTimeout } = this.options;
+    const endsAt = self.clock.now() + connectTimeout;
+    const places = await this.within(connectTimeout, signal, (limit) => this.locate(node, limit));
     for (const [tried, location] of places.entries()) {
       const left = places.length - tried;
+      const share = Math.max(1, (endsAt - self.clock.now()) / left);
       try {
-        const channel = await spending(left, (limit) => this.connectTo(node, location, limit));
-        return { ...(await this.prove(node, channel, location, signal)), location };
+        return await this.reach(node, location, share, signal);
       } catch (error) {
         if (left === 1 || signal.aborted) throw this.explained(node, error);
       }
@@ -68,12 +63,28 @@ export class Dialer {
     return new GenRpcError(error.code, message, { cause: error.cause, details: error.details });
   }
 
-  private async prove(node: string, channel: Channel, location: Location, signal: AbortSignal): Promise<Authenticated> {
-    const { self, handshakeTimeout, journal } = this.options;
+  /** Whatever accepts there and says nothing costs no more than what reaches nobody. */
+  private async reach(node: string, location: Location, ms: number, signal: AbortSignal): Promise<Dialled> {
+    const { self, handshakeTimeout } = this.options;
+    const endsAt = self.clock.now() + ms;
+    const channel = await this.within(ms, signal, (limit) => this.connectTo(node, location, limit));
+    const left = Math.max(1, Math.ceil(endsAt - self.clock.now()));
+    const task = { channel, timeoutMs: Math.min(handshakeTimeout, left) };
+    return { ...(await this.prove(node, task, location, signal)), location };
+  }
+
+  private async prove(
+    node: string,
+    task: HandshakeTask,
+    location: Location,
+    signal: AbortSignal,
+  ): Promise<Authenticated> {
+    const { self, journal } = this.options;
+    const { channel } = task;
     const giveUp = (): void => channel.abort(new GenRpcError('cancelled', 'The node closed while it was connecting.'));
     signal.addEventListener('abort', giveUp, { once: true });
     try {
-      return await initiate(self, node, { channel, timeoutMs: handshakeTimeout });
+      return await initiate(self, node, task);
     } catch (error) {
       const kind = isGenRpcError(error) ? COUNTED.get(error.code) : undefined;
       if (kind !== undefined) journal.count(kind);

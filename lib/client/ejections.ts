@@ -2,6 +2,7 @@
 import type { Journal } from '../connection/journal.js';
 import type { Clock } from '../ports/clock.js';
 import type { Random } from '../ports/random.js';
+import { AnswerTimes } from './answer-times.js';
 
 export interface EjectionRules {
   /** Failures in a row. */
@@ -15,6 +16,8 @@ export interface EjectionPorts {
   readonly clock: Clock;
   readonly random: Random;
   readonly journal: Journal;
+  /** A node that discovery has dropped meanwhile is nobody to keep in mind. */
+  readonly isMember: (node: string) => boolean;
 }
 
 interface Record {
@@ -26,6 +29,7 @@ interface Record {
 
 export class Ejections {
   private readonly failing = new Map<string, Record>();
+  private readonly answers = new AnswerTimes();
 
   /** @param rules `undefined`: nobody is ever ejected */
   constructor(
@@ -39,14 +43,23 @@ export class Ejections {
     return until > this.ports.clock.now();
   }
 
-  succeeded(node: string): void {
+  /** @param askedAt when the node got the call; `undefined`: it has begun to answer before, and only goes on. */
+  answered(node: string, askedAt: number | undefined): void {
+    const { rules, ports } = this;
+    if (rules === undefined || !ports.isMember(node)) return;
+    this.answers.add(node, askedAt, ports.clock.now());
     if (this.failing.size > 0) this.failing.delete(node);
+  }
+
+  /** A failure only where the node had time to answer, and has answered nobody meanwhile. */
+  timedOut(node: string, askedAt: number, deadlineAt: number): void {
+    if (this.answers.isOverdue(node, askedAt, deadlineAt)) this.failed(node);
   }
 
   /** Once its time is over, one more failure is enough. */
   failed(node: string): void {
     const { rules, ports } = this;
-    if (rules === undefined || this.has(node)) return;
+    if (rules === undefined || !ports.isMember(node) || this.has(node)) return;
     const record = this.failing.get(node) ?? { failures: 0, ejected: 0, until: 0 };
     this.failing.set(node, record);
     record.failures += 1;
@@ -62,5 +75,6 @@ export class Ejections {
   /** Discovery knows it no more. */
   forget(node: string): void {
     this.failing.delete(node);
+    this.answers.forget(node);
   }
 }

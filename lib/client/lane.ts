@@ -8,8 +8,9 @@ import type { Dialled } from './dialer.js';
 import type { LaneEvents, LanePorts } from './lane-ports.js';
 import type { PendingCall } from './pending-calls.js';
 import { QueuedCast, type CastOutcome } from './queued-cast.js';
+import { isReplaced } from './replaced.js';
 import { Session, type SessionEvents } from './session.js';
-import { nodeDown, withNextAttempt } from './unreachable.js';
+import { nodeDown, noteLoss, withNextAttempt } from './unreachable.js';
 import { WaitingLine, type Waiter } from './waiting-line.js';
 
 type Open = { name: 'open'; session: Session; since: number; location: Location };
@@ -168,9 +169,7 @@ export class Lane implements SessionEvents {
   ended(session: Session, reason: GenRpcError): void {
     if (this.drainingSessions.delete(session)) return this.forgetIfUnused();
     if (this.state.name === 'closed') return;
-    if (!session.draining) {
-      this.ports.journal.note('connection_lost', () => `Lost the connection to ${this.node}: ${reason.message}`);
-    }
+    if (!session.draining) noteLoss(this.ports.journal, this.node, reason);
     if (this.state.name === 'open') this.leave(this.state, reason);
   }
 
@@ -180,9 +179,10 @@ export class Lane implements SessionEvents {
     if (idle && !this.isOrdered) this.events.unused(this);
   }
 
-  /** The session takes no more calls. One that answered nothing and did not last counts as a failed attempt. */
+  /** The session takes no more calls. One that answered nothing and did not last is a failed attempt; so is one replaced. */
   private leave({ session, since }: Open, reason: GenRpcError, unmissed = false): void {
-    if (unmissed || session.proven || this.ports.clock.now() - since >= STABLE_AFTER_MS) {
+    const isGood = session.proven || this.ports.clock.now() - since >= STABLE_AFTER_MS;
+    if (unmissed || (isGood && !isReplaced(reason))) {
       this.backoff.reset();
       this.state = { name: 'idle' };
     } else {

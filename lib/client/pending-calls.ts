@@ -5,6 +5,7 @@ import type { ItemIntake } from '../connection/item-intake.js';
 import type { Stop } from '../connection/item-stream.js';
 import type { Journal } from '../connection/journal.js';
 import { GenRpcError } from '../protocol/errors.js';
+import { MAX_CALL_ID } from '../protocol/frame.js';
 import { joinRoute, type Headers, type Invocation } from '../protocol/invocation.js';
 import { printable } from '../protocol/node-name.js';
 import { corrupt } from '../protocol/violation.js';
@@ -188,8 +189,6 @@ function noteThrown(journal: Journal, { name }: Invocation, cause: unknown): voi
   journal.note('listener_failed', () => `Who waited for ${printable(joinRoute(name))} threw at its reply.`, cause);
 }
 
-const MAX_ID = 0xffffffff;
-
 /** The calls of one connection, by number. */
 export class PendingCalls {
   private readonly calls = new CallTable<PendingCall>();
@@ -198,7 +197,7 @@ export class PendingCalls {
   /** Numbers go from 1 to `maxId` and begin behind `lastId`. */
   constructor(
     private lastId = 0,
-    private readonly maxId = MAX_ID,
+    private readonly maxId = MAX_CALL_ID,
   ) {}
 
   get size(): number {
@@ -233,8 +232,8 @@ export class PendingCalls {
     this.calls.delete(call);
   }
 
-  /** Fails those that `which` picks, one after the other; what a caller does about it harms none of the others. */
-  failAll(which: (call: PendingCall) => boolean, errorOf: (call: PendingCall) => GenRpcError): void {
-    for (const call of this.calls.values()) if (which(call)) call.fail(errorOf(call));
+  /** Fails those that wait now, one after the other; what a caller does about it harms none of the others. */
+  failAll(errorOf: (call: PendingCall) => GenRpcError): void {
+    for (const call of this.calls.values()) call.fail(errorOf(call));
   }
 }

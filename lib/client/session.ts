@@ -10,6 +10,7 @@ import {
   CAST_STREAM,
   FrameType,
   GOAWAY_NOTHING_REFUSED,
+  GOAWAY_REPLACED,
   type CallFrame,
   type CastOrder,
   type ErrorFrame,
@@ -23,9 +24,12 @@ import type { Clock } from '../ports/clock.js';
 import { OutgoingCasts } from './outgoing-casts.js';
 import { PendingCalls, type CallCarrier, type PendingCall } from './pending-calls.js';
 import { remoteError } from './remote-error.js';
+import { replaced } from './replaced.js';
 import { sendItems } from './request-items.js';
 
 export interface SessionPorts {
+  /** The name of this node. */
+  readonly self: string;
   readonly clock: Clock;
   readonly journal: Journal;
   /** ms without a call or cast, after which the connection is closed; never while one is pending. */
@@ -164,15 +168,12 @@ export class Session implements ConnectionEvents, CallCarrier {
     this.inactivity.stop();
     this.events.ended(this, reason);
     this.countDroppedCasts();
-    this.pending.failAll(
-      () => true,
-      (call) => {
-        const maybeExecuted = this.mayHaveStarted(call);
-        const message = `The connection to ${this.node} ended before ${joinRoute(call.invocation.name)} replied: ${cause}`;
-        const code = reason.code === 'send_timeout' ? 'send_timeout' : 'connection_lost';
-        return new GenRpcError(code, message, { maybeExecuted, details: reason.details, cause: reason });
-      },
-    );
+    this.pending.failAll((call) => {
+      const maybeExecuted = this.mayHaveStarted(call);
+      const message = `The connection to ${this.node} ended before ${joinRoute(call.invocation.name)} replied: ${cause}`;
+      const code = reason.code === 'send_timeout' ? 'send_timeout' : 'connection_lost';
+      return new GenRpcError(code, message, { maybeExecuted, details: reason.details, cause: reason });
+    });
   }
 
   /** Takes no more calls; the connection closes once the pending ones have settled. Safe to repeat. */
@@ -184,10 +185,9 @@ export class Session implements ConnectionEvents, CallCarrier {
 
   /** Ends now: pending calls are failed with `reason`, queued frames still leave. Safe to repeat. */
   close(reason: GenRpcError): Promise<void> {
-    this.pending.failAll(
-      () => true,
-      (call) => new GenRpcError(reason.code, reason.message, { maybeExecuted: this.mayHaveStarted(call) }),
-    );
+    const errorOf = (call: PendingCall): GenRpcError =>
+      new GenRpcError(reason.code, reason.message, { maybeExecuted: this.mayHaveStarted(call) });
+    this.pending.failAll(errorOf);
     this.connection.close();
     return this.connection.ended;
   }
@@ -222,6 +222,7 @@ export class Session implements ConnectionEvents, CallCarrier {
   }
 
   private onGoAway(lastId: number): void {
+    if (lastId === GOAWAY_REPLACED) return this.connection.abort(replaced(this.ports.self, this.node));
     if (lastId > this.startedUpTo) {
       const message = `${this.node} takes back that it did not start calls above ${this.startedUpTo}.`;
       return this.connection.abort(new GenRpcError('protocol_error', message));

@@ -10,8 +10,7 @@ const LEAST_SAMPLE_MS = 20;
 const LEAST_ROUND_TRIP_MS = 5;
 
 export class Bandwidth {
-  /** Bytes that should be on the way at most; never less than before. */
-  target = 0;
+  private most = 0;
   private bytes = 0;
   private since: number;
   private roundTripMs: number;
@@ -20,6 +19,8 @@ export class Bandwidth {
     private readonly clock: Clock,
     roundTripMs: number,
     private readonly max: number,
+    /** In ms: a shorter one counts as this. */
+    private readonly leastRoundTrip = LEAST_ROUND_TRIP_MS,
   ) {
     this.since = clock.now();
     this.roundTripMs = roundTripMs;
@@ -30,15 +31,19 @@ export class Bandwidth {
     this.roundTripMs = Math.min(this.roundTripMs, ms);
   }
 
-  /** So many bytes have arrived since the last time. */
   arrived(bytes: number): void {
     this.bytes += bytes;
+  }
+
+  /** Bytes that should be on the way at most; never less than before. */
+  target(): number {
     const now = this.clock.now();
     const ms = now - this.since;
-    const roundTripMs = Math.max(LEAST_ROUND_TRIP_MS, this.roundTripMs);
-    if (ms < Math.max(LEAST_SAMPLE_MS, roundTripMs)) return;
-    this.target = Math.min(this.max, Math.max(this.target, (2 * this.bytes * roundTripMs) / ms));
+    const roundTripMs = Math.max(this.leastRoundTrip, this.roundTripMs);
+    if (ms < Math.max(LEAST_SAMPLE_MS, roundTripMs)) return this.most;
+    this.most = Math.min(this.max, Math.max(this.most, (2 * this.bytes * roundTripMs) / ms));
     this.bytes = 0;
     this.since = now;
+    return this.most;
   }
 }

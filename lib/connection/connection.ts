@@ -2,7 +2,7 @@
 import type { Channel } from '../driver/driver.js';
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { deflated, inflated } from '../protocol/compression.js';
-import { FrameType, type EndFrame, type Frame, type PayloadFrame } from '../protocol/frame.js';
+import { FrameType, type EndFrame, type Frame, type GoAwayFrame, type PayloadFrame } from '../protocol/frame.js';
 import { checkSize, decodePayload, encodePayload, type Payload, type SharedPayload } from '../protocol/payload.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import type { Buffered } from './buffers.js';
@@ -16,11 +16,13 @@ import type { ConnectionSettings, Peer, Wire } from './wire.js';
 
 type State = 'open' | 'closing' | 'closed';
 
+/** More than this is not left to a peer that is dismissed. */
+const MAX_DISMISSED_BYTES = 256 * 1024;
 /** How long a connection that is being closed waits for its peer to take more of what is left. */
 const CLOSE_TIMEOUT_MS = 5000;
 
 export class Connection implements Buffered {
-  /** Resolves when no frame comes or goes any more. */
+  /** Resolves when nothing comes or goes any more. */
   readonly ended: Promise<void>;
   private state: State = 'open';
   private resolveEnded: () => void = () => {};
@@ -200,6 +202,16 @@ export class Connection implements Buffered {
     });
   }
 
+  /** As `abort`, but for a last frame that the peer may still take: the owner is told now, `ended` resolves behind that. */
+  dismiss(last: GoAwayFrame, reason: GenRpcError): void {
+    if (this.state !== 'open' || this.channel.queuedBytes > MAX_DISMISSED_BYTES) return this.abort(reason);
+    this.state = 'closing';
+    this.writer.send(last);
+    this.writer.flush();
+    this.stop(reason);
+    this.channel.close();
+  }
+
   /** Ends now; the owner is told `reason`. Safe to repeat. */
   abort(reason: GenRpcError): void {
     if (this.state === 'closed') return;
@@ -213,7 +225,7 @@ export class Connection implements Buffered {
   }
 
   private write(frame: Parameters<FrameWriter['send']>[0]): void {
-    if (this.state !== 'closed') this.writer.send(frame);
+    if (this.endedBy === undefined) this.writer.send(frame);
   }
 
   private noteBuffers(): void {
@@ -221,7 +233,7 @@ export class Connection implements Buffered {
   }
 
   private onData(bytes: Buffer): void {
-    if (this.state === 'closed') return;
+    if (this.endedBy !== undefined) return;
     this.liveness.heard();
     try {
       this.reader.push(bytes);
@@ -269,15 +281,20 @@ export class Connection implements Buffered {
   }
 
   private onClosed(reason: GenRpcError): void {
-    if (this.state === 'closed') return;
     this.state = 'closed';
+    this.settings.buffers.forget(this);
+    this.resolveEnded();
+    this.stop(reason);
+  }
+
+  /** Nothing more is read or written here. */
+  private stop(reason: GenRpcError): void {
+    if (this.endedBy !== undefined) return;
     this.endedBy = reason;
     this.closeTimer?.cancel();
     this.reader.stop();
     this.writer.stop();
     this.liveness.stop();
-    this.settings.buffers.forget(this);
-    this.resolveEnded();
     this.events?.closed(reason);
   }
 }

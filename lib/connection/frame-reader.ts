@@ -1,8 +1,10 @@
 /** The incoming half of a connection: bytes to whole messages, and credit back to whoever sends them. */
 import type { GenRpcError } from '../protocol/errors.js';
 import {
+  CAST_STREAM,
   CONNECTION_CREDIT,
   FrameType,
+  ITEM_OVERHEAD,
   STREAM_CREDIT,
   type ChunkFrame,
   type CreditFrame,
@@ -14,6 +16,9 @@ import type { Clock, Timer } from '../ports/clock.js';
 import { Assembler } from './assembler.js';
 import { Bandwidth } from './bandwidth.js';
 import { costOf, Window } from './credit.js';
+
+/** No more small casts than may run at once (`concurrency.casts`): those above that and the queue would be dropped. */
+const MAX_CAST_WINDOW = 10_000 * ITEM_OVERHEAD;
 
 /** How bytes become frames. */
 export interface Decoder {
@@ -52,7 +57,8 @@ export class FrameReader {
   private readonly assembler = new Assembler();
   private readonly window = new Window(CONNECTION_CREDIT);
   private readonly bandwidth: Bandwidth;
-  private unmeasured = 0;
+  /** Of casts alone: how fast other things come says nothing of how fast functions end. */
+  private readonly castBandwidth: Bandwidth;
   private readTimer: Timer | undefined;
   /** While a frame or message is half received: how many frames there were, and since when there is no other. */
   private framesThen = -1;
@@ -60,6 +66,7 @@ export class FrameReader {
   private readonly onFrame = (frame: Frame): void => {
     if (frame.type === FrameType.Chunk) return this.onChunk(frame);
     if (frame.type === FrameType.Item) this.take(costOf(frame.payload.bytes.length));
+    if (frame.type === FrameType.Cast) this.castBandwidth.arrived(costOf(frame.payload.bytes.length));
     if (this.assembler.size > 0) this.assembler.expectNone(frame);
     if (!('payload' in frame) || frame.total === undefined) return this.events.frame(frame);
     if (this.events.awaits(frame)) this.assembler.begin(frame, frame.total);
@@ -73,6 +80,7 @@ export class FrameReader {
     private readonly events: ReaderEvents,
   ) {
     this.bandwidth = new Bandwidth(clock, roundTripMs, settings.maxWindow);
+    this.castBandwidth = new Bandwidth(clock, roundTripMs, Math.min(settings.maxWindow, MAX_CAST_WINDOW), 0);
   }
 
   /** Bytes that wait for the rest of their message. */
@@ -93,6 +101,7 @@ export class FrameReader {
 
   roundTrip(ms: number): void {
     this.bandwidth.roundTrip(ms);
+    this.castBandwidth.roundTrip(ms);
   }
 
   /** A window for a stream of items, or of casts, that the peer sends. */
@@ -102,9 +111,7 @@ export class FrameReader {
 
   /** What arrived on a stream was used: the peer may send as much again. */
   free(id: number, window: Window, bytes: number): void {
-    if (!window.free(bytes)) return;
-    window.grow(this.bandwidth.target);
-    this.grant(id, window.claim());
+    if (window.free(bytes)) this.grant(id, window);
   }
 
   /** Nobody waits for the rest of this message. */
@@ -133,16 +140,16 @@ export class FrameReader {
   /** Takes the price of what has arrived, and gives it back: what bounds memory is the credit of streams. */
   private take(bytes: number): void {
     if (!this.window.take(bytes)) throw violation('fc_violation', 'More was sent than there was credit for.');
-    this.unmeasured += bytes;
-    if (!this.window.free(bytes)) return;
-    this.bandwidth.arrived(this.unmeasured);
-    this.unmeasured = 0;
-    this.window.grow(this.bandwidth.target);
-    this.grant(0, 0);
+    this.bandwidth.arrived(bytes);
+    if (this.window.free(bytes)) this.grant(0);
   }
 
-  private grant(id: number, stream: number): void {
-    this.events.grant({ type: FrameType.Credit, id, connection: this.window.claim(), stream });
+  /** Of the connection, and of a stream of it whose turn it is: what one grant says need no other say. */
+  private grant(id: number, stream?: Window): void {
+    const { bandwidth, castBandwidth, window } = this;
+    window.grow(bandwidth.target());
+    stream?.grow((id === CAST_STREAM ? castBandwidth : bandwidth).target());
+    this.events.grant({ type: FrameType.Credit, id, connection: window.claim(), stream: stream?.claim() ?? 0 });
   }
 
   /** A half frame has its time counted from its first byte, however often a byte of it trickles in. */

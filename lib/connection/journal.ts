@@ -29,6 +29,7 @@ export type Occurrence =
   | 'dial_failed'
   | 'connected'
   | 'connection_lost'
+  | 'connection_replaced'
   | 'protocol_error'
   | 'fc_violation'
   | 'credit_flood'

@@ -1,6 +1,6 @@
 /** A peer's certificate, as far as anybody here asks of it. */
 import type { X509Certificate } from 'node:crypto';
-import { alternativeNames, nameMismatch, type NameRules } from './certificate-names.js';
+import { alternativeNames, nameMismatch, type NameRules } from '../certificates/certificate-names.js';
 import type { VerifiedCertificate } from './driver.js';
 
 export class PeersCertificate implements VerifiedCertificate {

@@ -12,8 +12,8 @@ import {
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock } from '../ports/clock.js';
 import { AcceptedTlsChannel } from './accepted-tls-channel.js';
-import type { NameRules } from './certificate-names.js';
-import type { Credentials, TlsMaterial, TlsRole } from './credentials.js';
+import type { NameRules } from '../certificates/certificate-names.js';
+import type { Credentials, TlsMaterial, TlsRole } from '../certificates/credentials.js';
 import { DialledTlsChannel } from './dialled-tls-channel.js';
 import type { Channel, Driver, Endpoint, ListenAt, Listener } from './driver.js';
 import { PeersCertificate } from './peer-certificate.js';

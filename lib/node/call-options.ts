@@ -78,14 +78,12 @@ export const CALLERS_FAULT: ReadonlySet<GenRpcErrorCode> = new Set<GenRpcErrorCo
   ...(['invalid_argument', 'encode_error', 'message_too_large'] as const),
 ]);
 
-/** Node fires timers that are longer at once. Text would be added to the clock as text. */
-export function isTimeout(timeout: unknown): boolean {
-  return typeof timeout === 'number' && timeout > 0 && timeout <= MAX_TIMER_MS;
-}
-
-export function invalidTimeout(timeout: unknown): GenRpcError {
+/** ms for a call. @throws GenRpcError `invalid_argument`. */
+export function checkedTimeout(timeout: unknown): number {
+  // Node fires timers that are longer at once. Text would be added to the clock as text.
+  if (typeof timeout === 'number' && timeout > 0 && timeout <= MAX_TIMER_MS) return timeout;
   const message = `The timeout of a call must be more than 0 and at most ${MAX_TIMER_MS} ms, got ${String(timeout)}.`;
-  return new GenRpcError('invalid_argument', message);
+  throw new GenRpcError('invalid_argument', message);
 }
 
 export function nothingLeft({ name }: Invocation): GenRpcError {

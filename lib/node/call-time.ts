@@ -3,7 +3,7 @@ import { Deadline, type Deadlines } from '../connection/deadlines.js';
 import type { Clock } from '../ports/clock.js';
 import { GenRpcError } from '../protocol/errors.js';
 import { currentCalls } from '../server/current-call.js';
-import { invalidTimeout, isTimeout, type CallOptions } from './call-options.js';
+import { checkedTimeout, type CallOptions } from './call-options.js';
 import type { WaitingCall, WaitingCalls } from './waiting-calls.js';
 
 export interface CallTimePorts {
@@ -32,8 +32,7 @@ export class CallTime extends Deadline implements WaitingCall {
     private readonly ports: CallTimePorts,
   ) {
     super();
-    this.timeoutMs = timeout ?? ports.options.callTimeout;
-    if (!isTimeout(this.timeoutMs)) throw invalidTimeout(timeout);
+    this.timeoutMs = checkedTimeout(timeout ?? ports.options.callTimeout);
     currentCalls.expectCalls();
     const most = detached === true ? undefined : currentCalls.get()?.remainingMs();
     this.deadlineAt = ports.clock.now() + Math.min(this.timeoutMs, most ?? Infinity);

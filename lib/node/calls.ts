@@ -10,10 +10,9 @@ import { isArgumentList, type FunctionName, type FunctionNames, type Invocation 
 import { currentCalls, type ParentCall } from '../server/current-call.js';
 import {
   CALLERS_FAULT,
+  checkedTimeout,
   headersOf,
   invalidArguments,
-  invalidTimeout,
-  isTimeout,
   noStream,
   nothingLeft,
   orderedWithoutKey,
@@ -46,24 +45,23 @@ const NOBODY: ReadonlySet<string> = new Set();
 export class Calls {
   private closed: GenRpcError | undefined;
   private readonly signals = new WatchedSignals();
-  private readonly attempt = (request: Request, sink: ReplySink): Cancel => this.send(request, sink);
+  private readonly attempt = (request: Request, sink: ReplySink): Cancel => this.send(request, sink, false);
 
   constructor(private readonly parts: CallsParts) {}
 
   /** `sink` hears of the reply, the result cancels. @throws GenRpcError `invalid_argument` for the timeout. */
   request(target: Target, invocation: Invocation, options: CallOptions, sink: ReplySink): Cancel {
-    const timeout = options.timeout ?? this.parts.callTimeout;
-    if (!isTimeout(timeout)) throw invalidTimeout(timeout);
+    const timeoutMs = checkedTimeout(options.timeout ?? this.parts.callTimeout);
     currentCalls.expectCalls();
     if (options.signal !== undefined) {
       const { signal, ...rest } = options;
       const request = new EndableRequest(this.signals.of(signal), invocation, sink, this.parts.journal);
       return request.start((watched) => this.request(target, invocation, rest, watched));
     }
-    const deadlineAt = this.parts.clock.now() + timeout;
+    const deadlineAt = this.parts.clock.now() + timeoutMs;
     const { waitForReady = false } = options;
     const onReplyHeaders = options.onReplyHeaders && AsyncLocalStorage.bind(options.onReplyHeaders);
-    const request = { target, invocation, timeoutMs: timeout, deadlineAt, waitForReady, onReplyHeaders };
+    const request = { target, invocation, timeoutMs, deadlineAt, waitForReady, onReplyHeaders };
     if (!currentCalls.isInside) return this.make(request, options.idempotent, sink);
     const parent = options.detached === true ? undefined : currentCalls.get();
     return currentCalls.outside(() => {
@@ -104,7 +102,7 @@ export class Calls {
    */
   async connect(target: Target, timeout?: number): Promise<void> {
     if (this.closed !== undefined) throw this.closed;
-    if (timeout !== undefined && !isTimeout(timeout)) throw invalidTimeout(timeout);
+    if (timeout !== undefined) checkedTimeout(timeout);
     currentCalls.expectCalls();
     if (timeout === undefined) return this.connectToSome(target);
     const { clock } = this.parts;
@@ -190,17 +188,18 @@ export class Calls {
     const { name, stream } = request.invocation;
     // What a stream has brought is gone: it cannot be sent again.
     const once = retries === undefined || stream !== undefined || !retries.covers(name, idempotent);
-    return once ? this.send(request, sink) : retries.request(request, sink, this.attempt);
+    return once ? this.send(request, sink, true) : retries.request(request, sink, this.attempt);
   }
 
-  /** One attempt; of a call to whichever node will do, on some of these. */
-  private send(request: Request, sink: ReplySink): Cancel {
+  /** One attempt; of a call to whichever node will do, on some of these. @param isOnly it is not made again */
+  private send(request: Request, sink: ReplySink, isOnly: boolean): Cancel {
     const choice = choiceOf(request.target);
     if (choice === undefined) return this.sendTo(request.target as NodeTarget, request, sink);
     if (this.closed !== undefined) {
       tellFailure(sink, this.closed, request.invocation, this.parts.journal);
       return () => false;
     }
+    if (isOnly) this.parts.budget.earn();
     const wanted = versioned(choice, request.invocation.name);
     const callNode: CallNode = (attempt, node, to) => this.sendTo({ node, key: choice.key }, attempt, to);
     return new ChosenCall(wanted, request, sink, callNode, this.parts).start();

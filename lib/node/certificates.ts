@@ -1,8 +1,8 @@
 /** What a node proves itself with over TLS, from its options, or one error that names every problem. */
 import type { Journal } from '../connection/journal.js';
-import { CertificateFiles, type CertificateEvents } from '../driver/certificate-files.js';
-import { nameMismatch } from '../driver/certificate-names.js';
-import type { TlsRole } from '../driver/credentials.js';
+import { CertificateFiles, type CertificateEvents } from '../certificates/certificate-files.js';
+import { nameMismatch } from '../certificates/certificate-names.js';
+import type { TlsRole } from '../certificates/credentials.js';
 import type { Calendar } from '../ports/calendar.js';
 import type { Clock } from '../ports/clock.js';
 import type { Files } from '../ports/files.js';

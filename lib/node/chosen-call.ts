@@ -6,9 +6,11 @@ import type { Choice } from '../client/target.js';
 import type { Journal } from '../connection/journal.js';
 import type { Clock } from '../ports/clock.js';
 import { GenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
+import { joinRoute } from '../protocol/invocation.js';
 import { CALLERS_FAULT } from './call-options.js';
 import type { Directory } from './directory.js';
 import type { Request } from './retry.js';
+import type { RetryBudget } from './retry-budget.js';
 import type { WaitingCalls } from './waiting-calls.js';
 
 export interface ChosenCallPorts {
@@ -18,6 +20,8 @@ export interface ChosenCallPorts {
   readonly ejections: Ejections;
   readonly directory: Directory;
   readonly waiting: WaitingCalls;
+  /** Of all calls of the node. */
+  readonly budget: RetryBudget;
 }
 
 /** Makes a call on one node. */
@@ -25,7 +29,7 @@ export type CallNode = (request: Request, node: string, sink: ReplySink) => Canc
 
 /** What the function itself did not answer: the node, or the way to it, is to blame. */
 const NODE_FAILURES: ReadonlySet<GenRpcErrorCode> = new Set<GenRpcErrorCode>([
-  ...(['node_down', 'connection_lost', 'send_timeout', 'refused', 'shutting_down', 'timeout'] as const),
+  ...(['node_down', 'connection_lost', 'send_timeout', 'refused', 'shutting_down'] as const),
   ...(['wrong_node', 'invalid_cookie', 'version_mismatch', 'node_certificate_mismatch'] as const),
   ...(['external_source_error', 'protocol_error'] as const),
 ]);
@@ -42,6 +46,8 @@ const LOOK_AGAIN_MS = 1000;
 export class ChosenCall implements ReplySink {
   private readonly tried = new Set<string>();
   private node = '';
+  /** When it became the turn of the node. */
+  private askedAt = 0;
   private calls = 0;
   private delivered = false;
   private cancelCall: Cancel = () => false;
@@ -64,12 +70,13 @@ export class ChosenCall implements ReplySink {
   }
 
   item(value: unknown, cost: number, from: ItemSource): 'kept' | void {
+    if (!this.delivered) this.answered();
     this.delivered = true;
     return this.sink.item(value, cost, from);
   }
 
   done(value: unknown): void {
-    this.ports.ejections.succeeded(this.node);
+    this.answered();
     this.sink.done(value);
   }
 
@@ -85,18 +92,22 @@ export class ChosenCall implements ReplySink {
     this.fail(reason);
   }
 
-  /** A node that discovery has dropped meanwhile is nobody to keep in mind; what never got there says nothing of it. */
+  /** What never got there says nothing of the node. */
   private judge({ code, maybeExecuted }: GenRpcError): void {
-    const { ejections, directory } = this.ports;
-    if (directory.membership.get(this.node) === undefined) return;
-    if (NODE_FAILURES.has(code)) ejections.failed(this.node);
-    else if (maybeExecuted || !(code === 'cancelled' || CALLERS_FAULT.has(code))) ejections.succeeded(this.node);
+    const { node, askedAt, request } = this;
+    const { ejections } = this.ports;
+    if (code === 'timeout') ejections.timedOut(node, askedAt, request.deadlineAt);
+    else if (NODE_FAILURES.has(code)) ejections.failed(node);
+    else if (maybeExecuted || !(code === 'cancelled' || CALLERS_FAULT.has(code))) this.answered();
+  }
+
+  private answered(): void {
+    this.ports.ejections.answered(this.node, this.delivered ? undefined : this.askedAt);
   }
 
   /** It was not started there, nothing of it is gone, and there is time. */
   private mayGoOn({ code, maybeExecuted }: GenRpcError): boolean {
-    if (this.delivered || maybeExecuted || code === 'timeout' || this.request.invocation.stream !== undefined)
-      return false;
+    if (this.delivered || maybeExecuted || this.request.invocation.stream !== undefined) return false;
     return NODE_FAILURES.has(code) || STALE_RECORD.has(code);
   }
 
@@ -113,14 +124,27 @@ export class ChosenCall implements ReplySink {
       return this.fail(error as GenRpcError);
     }
     if (node === undefined) return this.nobodyLeft(failure ?? nobody(this.choice, this.ports.directory), remaining);
-    if (tried.size > 0) journal.count('call_failed_over');
+    if (failure !== undefined && tried.size > 0) {
+      if (!this.isAffordable(failure)) return this.nobodyLeft(failure, remaining);
+      journal.count('call_failed_over');
+    }
     tried.add(node);
     this.node = node;
+    this.askedAt = clock.now();
     this.calls += 1;
     const { calls } = this;
     const cancel = this.callNode({ ...request, timeoutMs: Math.ceil(remaining), waitForReady: false }, node, this);
     // A node that is known to be down says so at once: by now it may be another one's turn.
     if (calls === this.calls) this.cancelCall = cancel;
+  }
+
+  /** Nodes that have too much to do would all be asked in vain, and the busier they are, the more. */
+  private isAffordable(failure: GenRpcError): boolean {
+    const { budget, journal } = this.ports;
+    if (!isOverload(failure) || budget.spend()) return true;
+    const route = joinRoute(this.request.invocation.name);
+    journal.note('retry_budget_exhausted', () => `${route} does not go on to another node: too many calls fail.`);
+    return false;
   }
 
   /** Whoever waits for a node that is ready, or for the first word of discovery, has not lost yet. */
@@ -146,6 +170,11 @@ export class ChosenCall implements ReplySink {
   private fail(error: GenRpcError): void {
     tellFailure(this.sink, error, this.request.invocation, this.ports.journal);
   }
+}
+
+/** A node that refuses a call for another reason, because it is leaving say, names no limit. */
+function isOverload({ code, details }: GenRpcError): boolean {
+  return code === 'refused' && typeof details === 'object' && details !== null && 'limit' in details;
 }
 
 /** Why there is no node to call. */

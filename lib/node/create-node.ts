@@ -12,7 +12,7 @@ import { Journal } from '../connection/journal.js';
 import { ExternalDiscovery } from '../discovery/external.discovery.js';
 import { StaticDiscovery } from '../discovery/static.discovery.js';
 import type { Driver } from '../driver/driver.js';
-import type { CertificateFiles } from '../driver/certificate-files.js';
+import type { CertificateFiles } from '../certificates/certificate-files.js';
 import { systemCalendar, systemClock, systemRandom, systemSignals } from '../system/system.js';
 import { systemFiles } from '../system/system-files.js';
 import { TcpDriver } from '../driver/tcp.driver.js';
@@ -40,11 +40,13 @@ import { certificatesOf } from './certificates.js';
 import { Directory, type DirectoryParts } from './directory.js';
 import { GenRpcNode } from './gen-rpc-node.js';
 import { LocalCalls } from './local-call.js';
+import { DEFAULT_RETRY } from './option-groups.js';
 import type { GenRpcOptions } from './options.js';
 import type { StatusListener } from './node-parts.js';
 import { resolveOptions, type ResolvedOptions } from './resolve-options.js';
 import type { ResolvedTls } from './resolve-tls.js';
 import { Retries } from './retry.js';
+import { RetryBudget } from './retry-budget.js';
 import { TracedCalls, transportOf } from './traced-calls.js';
 import { WaitingCalls } from './waiting-calls.js';
 
@@ -134,7 +136,8 @@ function callsOf({ options, self, clock, journal, deadlines, tracing }: Shared, 
   const { name: node, callTimeout, connectTimeout, retry, ejection } = options;
   const { directory, dispatcher, local, waiting } = ways;
   const { random } = self;
-  const ejections = new Ejections(ejection, { clock, random, journal });
+  const isMember = (other: string): boolean => directory.membership.get(other) !== undefined;
+  const ejections = new Ejections(ejection, { clock, random, journal, isMember });
   directory.listeners.add(({ type, member }) => {
     if (type === 'down') ejections.forget(member.name);
   });
@@ -144,10 +147,11 @@ function callsOf({ options, self, clock, journal, deadlines, tracing }: Shared, 
     loadOf: (other) => (other === node ? local.size : dispatcher.loadOf(other)),
     isDown: (other) => other !== node && dispatcher.isDown(other),
   });
+  const budget = new RetryBudget(clock, retry ?? DEFAULT_RETRY);
   const parts: CallsParts = {
-    ...{ node, callTimeout, connectTimeout, clock, journal, deadlines, picker, ejections, ...ways },
+    ...{ node, callTimeout, connectTimeout, clock, journal, deadlines, picker, ejections, budget, ...ways },
     names: new FunctionNames(),
-    retries: retry === undefined ? undefined : new Retries(retry, { clock, random, journal, waiting }),
+    retries: retry === undefined ? undefined : new Retries(retry, { clock, random, journal, waiting, budget }),
   };
   return tracing === undefined ? new Calls(parts) : new TracedCalls(parts, tracing);
 }
@@ -230,6 +234,7 @@ function dispatcherOf(shared: Shared, directory: Directory): Dispatcher {
   const dialer = new Dialer({ self, addresses, drivers, journal, connectTimeout, handshakeTimeout });
   const keyCodec = new MsgpackrCodec();
   return new Dispatcher({
+    self: self.node,
     clock,
     journal,
     random: self.random,

@@ -227,7 +227,7 @@ export class GenRpcNode {
 
   /**
    * Resolves once there is a connection to the target; not needed before calls. `timeout`: ms, default as long as one
-   * attempt may take (`connectTimeout` and `handshakeTimeout`).
+   * attempt may take (`connectTimeout`), of a module up to three.
    * @throws GenRpcError (as a rejection) when it fails.
    */
   async connect(target: string | Target, { timeout }: { readonly timeout?: number } = {}): Promise<void> {

@@ -2,7 +2,7 @@
 import type { Dispatcher } from '../client/dispatcher.js';
 import type { Deadlines } from '../connection/deadlines.js';
 import type { Journal } from '../connection/journal.js';
-import type { CertificateFiles } from '../driver/certificate-files.js';
+import type { CertificateFiles } from '../certificates/certificate-files.js';
 import type { Driver, Endpoint } from '../driver/driver.js';
 import { GenRpcError } from '../protocol/errors.js';
 import type { Clock } from '../ports/clock.js';

@@ -3,7 +3,7 @@ import { IsBoolean } from 'class-validator';
 import type { NodeLocationOptions } from '../options/node-location-options.js';
 import {
   Count,
-  isHost,
+  Host,
   isText,
   Matches,
   Milliseconds,
@@ -11,6 +11,7 @@ import {
   Optional,
   Port,
 } from '../options/option-rules.js';
+import { ShareOptions } from '../options/share-options.js';
 
 /** Where this node accepts connections. */
 export class ListenOptions {
@@ -21,7 +22,7 @@ export class ListenOptions {
 
   /** Address to bind, IPv4 or IPv6. Default `127.0.0.1`. Any other than loopback needs TLS or `allowPlaintext`. (gen_rpc: `socket_ip`) */
   @Optional()
-  @Matches(isHost, 'a host name or address')
+  @Host()
   host?: string;
 
   /** Default 5369, over TLS 5370; 0: any free port. (gen_rpc: `tcp_server_port`, `ssl_server_port`) */
@@ -108,26 +109,16 @@ export class MembershipOptions {
 }
 
 /** What a node tells others of itself, where its discovery lets it. Its modules and their versions are told too. */
-export class AdvertiseOptions {
+export class AdvertiseOptions extends ShareOptions {
   /** Default: the host in its name. */
   @Optional()
-  @Matches(isHost, 'a host name or address')
+  @Host()
   host?: string;
 
   /** For nodes behind another port than they listen on, at the first place of `listen`. Default: where it listens. */
   @Optional()
   @Port(1)
   port?: number;
-
-  /** Calls of a module go to nodes of the lowest number that can be reached. Default 0. (RFC 2782: priority) */
-  @Optional()
-  @Count(0, 65_535)
-  priority?: number;
-
-  /** Share of the calls of a module, among nodes of one priority; 0: hardly any. Default 1. (RFC 2782: weight) */
-  @Optional()
-  @Count(0, 65_535)
-  weight?: number;
 }
 
 /** When a node gets no calls of modules for a while: never the last one, and keys stay where they are. */
@@ -176,7 +167,7 @@ export class RetryOptions {
   @Count(1, 10)
   attempts?: number;
 
-  /** Retries for each first attempt, over all calls. Default 0.2. */
+  /** Retries for each first attempt of a call that is idempotent, or of a module; over all calls. Default 0.2. */
   @Optional()
   @Matches((value) => typeof value === 'number' && value >= 0 && value <= 1, 'a number from 0 to 1')
   ratio?: number;

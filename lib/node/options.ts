@@ -141,12 +141,18 @@ export class GenRpcOptions {
   @MillisecondsOrInfinity()
   asyncCallInactivityTimeout?: number;
 
-  /** For finding and reaching a node. Default 5,000. (gen_rpc: `connect_timeout`) */
+  /**
+   * For an attempt to connect: to find a node, reach it and prove who is who, at all of its places together. Default
+   * 5,000. (gen_rpc: `connect_timeout`)
+   */
   @Optional()
   @Milliseconds()
   connectTimeout?: number;
 
-  /** For a whole handshake, counted from accept. Default 5,000. (gen_rpc: `authentication_timeout`) */
+  /**
+   * For a whole handshake, counted from accept; where this node dials, as far as `connectTimeout` leaves so much. Default
+   * 5,000. (gen_rpc: `authentication_timeout`)
+   */
   @Optional()
   @Milliseconds()
   handshakeTimeout?: number;

@@ -15,7 +15,7 @@ import { joinRoute, type FunctionName, type Invocation } from '../protocol/invoc
 import { SharedPayload } from '../protocol/payload.js';
 import type { Clock, Timer } from '../ports/clock.js';
 import type { Random } from '../ports/random.js';
-import { RetryBudget, type RetryLimits } from './retry-budget.js';
+import type { RetryBudget, RetryLimits } from './retry-budget.js';
 import type { WaitingCalls } from './waiting-calls.js';
 
 export interface RetryPorts {
@@ -23,6 +23,8 @@ export interface RetryPorts {
   readonly random: Random;
   readonly journal: Journal;
   readonly waiting: WaitingCalls;
+  /** Of all calls of the node. */
+  readonly budget: RetryBudget;
 }
 
 export interface RetryRules extends RetryLimits {
@@ -57,16 +59,13 @@ const BACKOFF = { min: 50, max: 1000 } as const;
 const KEY_BYTES = 8;
 
 export class Retries {
-  private readonly budget: RetryBudget;
   /** What the routes say of a name. */
   private readonly listed = new WeakMap<FunctionName, boolean>();
 
   constructor(
     private readonly rules: RetryRules,
     private readonly ports: RetryPorts,
-  ) {
-    this.budget = new RetryBudget(ports.clock, rules);
-  }
+  ) {}
 
   /** May the function run twice? */
   covers(name: FunctionName, idempotent: boolean | undefined): boolean {
@@ -87,10 +86,9 @@ export class Retries {
     const call = new RepeatedCall({ ...request, invocation: { ...request.invocation, headers, shared } }, sink, {
       ...this.ports,
       attempts: this.rules.attempts,
-      budget: this.budget,
       attempt,
     });
-    this.budget.earn();
+    this.ports.budget.earn();
     return call.start();
   }
 
@@ -101,7 +99,6 @@ export class Retries {
 
 interface RepeatedCallPorts extends RetryPorts {
   readonly attempts: number;
-  readonly budget: RetryBudget;
   readonly attempt: Attempt;
 }
 

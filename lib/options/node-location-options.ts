@@ -1,14 +1,15 @@
 /** What a user writes of one other node, in the option `nodes` or in a file. */
-import { Count, isHost, isText, Matches, Optional, Port } from './option-rules.js';
+import { Host, isText, Matches, Optional, Port } from './option-rules.js';
+import { ShareOptions } from './share-options.js';
 
 /** A module; or one version of it. */
 export type WrittenModule = string | { readonly module: string; readonly version: string };
 
 /** Where one other node is, as far as that is not told by its name. (gen_rpc: `client_config_per_node`) */
-export class NodeLocationOptions {
+export class NodeLocationOptions extends ShareOptions {
   /** Default: the host in its name. */
   @Optional()
-  @Matches(isHost, 'a host name or address')
+  @Host()
   host?: string;
 
   /** Default: `clientPort`; without one, the port of the driver. */
@@ -25,16 +26,6 @@ export class NodeLocationOptions {
   @Optional()
   @WrittenModules()
   modules?: readonly WrittenModule[];
-
-  /** Calls of a module go to nodes of the lowest number that can be reached. Default 0. (RFC 2782: priority) */
-  @Optional()
-  @Count(0, 65_535)
-  priority?: number;
-
-  /** Share of the calls of a module, among nodes of one priority; 0: hardly any. Default 1. (RFC 2782: weight) */
-  @Optional()
-  @Count(0, 65_535)
-  weight?: number;
 }
 
 export function WrittenModules(): PropertyDecorator {

@@ -23,6 +23,10 @@ export function MillisecondsOrInfinity(): PropertyDecorator {
   return Matches((value) => value === Infinity || (inRange(value) && Number(value) <= MAX_TIMER_MS), rule);
 }
 
+export function Host(): PropertyDecorator {
+  return Matches(isHost, 'a host name or address');
+}
+
 export function Port(least: 0 | 1): PropertyDecorator {
   const rule = `a whole number from ${least} to 65535`;
   return Matches((value) => Number.isInteger(value) && Number(value) >= least && Number(value) <= 65535, rule);

@@ -154,6 +154,10 @@ export interface EndFrame {
 
 /** `lastId` of a server that refuses nothing, but asks the client to take its next calls elsewhere. */
 export const GOAWAY_NOTHING_REFUSED = 0xffffffff;
+/** `lastId` of a server that closes the connection, because another process of the client's name has connected. */
+export const GOAWAY_REPLACED = 0xfffffffe;
+/** The highest number that a client gives a call: those above say something else in a GOAWAY. */
+export const MAX_CALL_ID = 0xfffffffd;
 
 /** The sender will not start calls with an id above `lastId`. */
 export interface GoAwayFrame {

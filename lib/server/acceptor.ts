@@ -50,10 +50,8 @@ export class Acceptor implements ConnectionEvents, Answers {
   ) {
     connection.keepAlive(false);
     this.casts = new CastIntake(connection, ports);
-    this.departure = new Departure(connection, ports.clock, {
-      lastId: () => this.lastId,
-      seen: () => this.closeIfServed(),
-    });
+    const events = { lastId: () => this.lastId, seen: () => this.closeIfServed() };
+    this.departure = new Departure(connection, ports.clock, events);
     this.calls = new ConnectionCalls(connection.peer.node, ports);
     this.inactivity = this.whenUnused(ports.inactivityTimeout, () => this.retire());
   }
@@ -126,6 +124,12 @@ export class Acceptor implements ConnectionEvents, Answers {
 
   abort(reason: GenRpcError): void {
     this.connection.abort(reason);
+  }
+
+  /** As `abort`, but a client that reads is told that it was replaced. Resolves once it is gone. */
+  replace(reason: GenRpcError): Promise<void> {
+    this.departure.replace(reason);
+    return this.connection.ended;
   }
 
   item(call: RunningCall, value: unknown): void {

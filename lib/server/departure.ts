@@ -1,6 +1,7 @@
 /** How a server takes leave of a client: asks it to call elsewhere, and later refuses what still comes. */
 import type { Connection } from '../connection/connection.js';
-import { FrameType, GOAWAY_NOTHING_REFUSED } from '../protocol/frame.js';
+import { FrameType, GOAWAY_NOTHING_REFUSED, GOAWAY_REPLACED } from '../protocol/frame.js';
+import type { GenRpcError } from '../protocol/errors.js';
 import type { Clock } from '../ports/clock.js';
 
 /** How long a client may take to see that it was asked, before it is told which calls come too late. */
@@ -40,6 +41,12 @@ export class Departure {
     this.begun = true;
     this.suggest();
     this.afterNotice(() => this.refuse());
+  }
+
+  /** Another process of the client's name has its place: ends now, and says so where no lower number was said before. */
+  replace(reason: GenRpcError): void {
+    if (this.refusing) this.connection.abort(reason);
+    else this.connection.dismiss({ type: FrameType.GoAway, lastId: GOAWAY_REPLACED }, reason);
   }
 
   private refuse(): void {

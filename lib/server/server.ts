@@ -50,6 +50,8 @@ const FAILED_PROOFS: ReadonlySet<Occurrence> = new Set(['auth_failed', 'certific
 export class Server {
   private readonly listeners = new Set<Listener>();
   private readonly acceptors = new Set<Acceptor>();
+  /** Those whose place another life has taken, until they are gone. */
+  private readonly replaced = new Map<Acceptor, Promise<void>>();
   private readonly unproven = new Set<Channel>();
   private readonly admission: Admission;
   private readonly concurrency: Concurrency;
@@ -146,7 +148,7 @@ export class Server {
     const alone = this.dropUnproven();
     if (this.acceptors.size > 0) await this.whenIdle.next();
     await this.casts.idle();
-    await Promise.all([listening, alone]);
+    await Promise.all([listening, alone, ...this.replaced.values()]);
   }
 
   /** Ends everything now. Safe to repeat, and during `drain`. */
@@ -155,7 +157,7 @@ export class Server {
     this.concurrency.stop();
     const alone = this.dropUnproven();
     this.abortCasts(reason);
-    const ended = [...this.acceptors].map((acceptor) => acceptor.close(reason));
+    const ended = [...this.acceptors, ...this.replaced.keys()].map((acceptor) => acceptor.close(reason));
     await Promise.all([alone, ...ended, ...[...this.listeners].map((listener) => listener.close())]);
   }
 
@@ -165,7 +167,7 @@ export class Server {
     this.concurrency.stop();
     void this.dropUnproven();
     this.abortCasts(reason);
-    for (const acceptor of [...this.acceptors]) acceptor.abort(reason);
+    for (const acceptor of [...this.acceptors, ...this.replaced.keys()]) acceptor.abort(reason);
     for (const listener of this.listeners) void listener.close();
   }
 
@@ -237,14 +239,18 @@ export class Server {
       connection.abort(error);
       throw error;
     }
-    for (const namesake of this.namesakesOf(peer)) {
-      const message = `${peer.node} connected again, from ${peer.address}: its older connection is closed.`;
-      this.options.journal.note('duplicate_node', () => message);
-      namesake.abort(new GenRpcError('connection_lost', message));
-    }
+    for (const namesake of this.namesakesOf(peer)) this.replace(namesake, peer);
     const acceptor = new Acceptor(connection, this.acceptorPorts, (ended) => this.forget(ended));
     this.acceptors.add(acceptor);
     connection.open(acceptor);
+  }
+
+  private replace(older: Acceptor, { node, address }: Peer): void {
+    const message = `${node} connected again, from ${address}: its older connection, from ${older.peer.address}, is closed.`;
+    this.options.journal.note('duplicate_node', () => message);
+    const gone = older.replace(new GenRpcError('connection_lost', message));
+    this.replaced.set(older, gone);
+    void gone.then(() => this.replaced.delete(older));
   }
 
   private forget(acceptor: Acceptor): void {

@@ -1,8 +1,14 @@
 /** A module in several versions on one node: each caller says which will do. */
-import { Inject, Injectable, Module } from '@nestjs/common';
+import { Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { ClientsModule } from '@nestjs/microservices';
-import { GenRpcClient, GenRpcModule, GenRpcNode, GenRpcRecordBuilder, InjectGenRpc } from 'nestjs-gen-rpc';
+import {
+  GenRpcClient,
+  GenRpcModule,
+  GenRpcNode,
+  GenRpcRecordBuilder,
+  InjectGenRpc,
+  InjectGenRpcClient,
+} from 'nestjs-gen-rpc';
 import { firstValueFrom } from 'rxjs';
 import { secret } from '../secret.js';
 import { serve } from '../serve.js';
@@ -16,7 +22,7 @@ const greeter = await serve(GreeterModule);
 class Visitors {
   constructor(
     @InjectGenRpc() private readonly rpc: GenRpcNode,
-    @Inject('GREETER') private readonly client: GenRpcClient,
+    @InjectGenRpcClient('GREETER') private readonly client: GenRpcClient,
   ) {}
 
   async tryVersions(): Promise<void> {
@@ -63,13 +69,7 @@ class Visitors {
       listen: false,
       nodes: { [GREETER]: { port: greeter.port } },
     }),
-    ClientsModule.registerAsync([
-      {
-        name: 'GREETER',
-        inject: [GenRpcNode],
-        useFactory: (node: GenRpcNode) => ({ customClass: GenRpcClient, options: { node, target: GREETER } }),
-      },
-    ]),
+    GenRpcModule.forFeature([{ name: 'GREETER', target: GREETER }]),
   ],
   providers: [Visitors],
 })

@@ -1,8 +1,7 @@
 /** Calls that run at once, and whose result is fetched later: by promises, and as an Observable. */
-import { Inject, Injectable, Module } from '@nestjs/common';
+import { Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { ClientsModule } from '@nestjs/microservices';
-import { AsyncCall, GenRpcClient, GenRpcModule, GenRpcNode, InjectGenRpc } from 'nestjs-gen-rpc';
+import { AsyncCall, GenRpcClient, GenRpcModule, GenRpcNode, InjectGenRpc, InjectGenRpcClient } from 'nestjs-gen-rpc';
 import { firstValueFrom, forkJoin, lastValueFrom, map, takeUntil, timer } from 'rxjs';
 import { secret } from '../secret.js';
 import { serve } from '../serve.js';
@@ -16,7 +15,7 @@ const reports = await serve(ReportsModule);
 class Office {
   constructor(
     @InjectGenRpc() private readonly rpc: GenRpcNode,
-    @Inject('REPORTS') private readonly client: GenRpcClient,
+    @InjectGenRpcClient('REPORTS') private readonly client: GenRpcClient,
   ) {}
 
   async fetchLater(): Promise<void> {
@@ -70,13 +69,7 @@ class Office {
       listen: false,
       nodes: { [REPORTS]: { port: reports.port } },
     }),
-    ClientsModule.registerAsync([
-      {
-        name: 'REPORTS',
-        inject: [GenRpcNode],
-        useFactory: (node: GenRpcNode) => ({ customClass: GenRpcClient, options: { node, target: REPORTS } }),
-      },
-    ]),
+    GenRpcModule.forFeature([{ name: 'REPORTS', target: REPORTS }]),
   ],
   providers: [Office],
 })

@@ -1,10 +1,9 @@
 /** Replies and arguments that are streams: whoever reads sets the pace, and whoever has enough leaves. */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Inject, Injectable, Module } from '@nestjs/common';
+import { Injectable, Module } from '@nestjs/common';
 import { NestFactory } from '@nestjs/core';
-import { ClientsModule } from '@nestjs/microservices';
-import { GenRpcClient, GenRpcModule, GenRpcNode, InjectGenRpc } from 'nestjs-gen-rpc';
+import { GenRpcClient, GenRpcModule, GenRpcNode, InjectGenRpc, InjectGenRpcClient } from 'nestjs-gen-rpc';
 import { firstValueFrom, lastValueFrom, map, of, take, toArray } from 'rxjs';
 import { secret } from '../secret.js';
 import { serve } from '../serve.js';
@@ -18,7 +17,7 @@ const stock = await serve(StockModule);
 class Clerk {
   constructor(
     @InjectGenRpc() private readonly rpc: GenRpcNode,
-    @Inject('STOCK') private readonly client: GenRpcClient,
+    @InjectGenRpcClient('STOCK') private readonly client: GenRpcClient,
   ) {}
 
   async readAll(): Promise<void> {
@@ -95,13 +94,7 @@ class Clerk {
       listen: false,
       nodes: { [STOCK]: { port: stock.port } },
     }),
-    ClientsModule.registerAsync([
-      {
-        name: 'STOCK',
-        inject: [GenRpcNode],
-        useFactory: (node: GenRpcNode) => ({ customClass: GenRpcClient, options: { node, target: STOCK } }),
-      },
-    ]),
+    GenRpcModule.forFeature([{ name: 'STOCK', target: STOCK }]),
   ],
   providers: [Clerk],
 })

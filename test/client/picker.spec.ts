@@ -41,7 +41,10 @@ class Scene {
 
   readonly ejections = new Ejections(
     { failures: 3, min: 1000, max: 8000 },
-    { clock: this.clock, random: this.random, journal: this.journal },
+    {
+      ...{ clock: this.clock, random: this.random, journal: this.journal },
+      isMember: (node) => this.membership.get(node) !== undefined,
+    },
   );
 
   readonly picker = new Picker({
@@ -269,7 +272,7 @@ describe('ejection', () => {
   it('is for those that fail so often in a row, for a while; then one more failure is enough, for longer', async () => {
     const scene = new Scene(...named(2));
     failed(scene, 'n0@h', 2);
-    scene.ejections.succeeded('n0@h');
+    scene.ejections.answered('n0@h', scene.clock.now());
     failed(scene, 'n0@h', 2);
     expect(scene.ejections.has('n0@h')).toBe(false);
     failed(scene, 'n0@h', 1);
@@ -298,6 +301,23 @@ describe('ejection', () => {
     expect(scene.ejections.has('n0@h')).toBe(false);
   });
 
+  it('remembers neither failures nor answers of a node that discovery has dropped', () => {
+    const scene = new Scene(...named(2));
+    const late = (): void => {
+      for (let time = 0; time < 3; time += 1) scene.ejections.timedOut('n0@h', -10, 1000);
+    };
+    scene.membership.members(named(2).slice(1));
+    failed(scene, 'n0@h', 3);
+    scene.ejections.answered('n0@h', 0);
+    scene.membership.members(named(2));
+    expect(scene.ejections.has('n0@h')).toBe(false);
+    late();
+    expect(scene.ejections.has('n0@h')).toBe(true);
+    scene.ejections.answered('n0@h', 0);
+    late();
+    expect(scene.ejections.has('n0@h')).toBe(false);
+  });
+
   it('never leaves nobody', () => {
     const scene = new Scene(...named(3));
     for (const name of ['n0@h', 'n1@h', 'n2@h']) failed(scene, name, 3);
@@ -307,7 +327,7 @@ describe('ejection', () => {
   it('ends with the first success', async () => {
     const scene = new Scene(...named(2));
     failed(scene, 'n0@h', 3);
-    scene.ejections.succeeded('n0@h');
+    scene.ejections.answered('n0@h', scene.clock.now());
     expect(scene.ejections.has('n0@h')).toBe(false);
   });
 });

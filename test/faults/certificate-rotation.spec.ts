@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { pathToFileURL } from 'node:url';
 import { describe, expect, it } from 'vitest';
-import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
+import { CertificateAuthority } from '../../lib/authority/certificate-authority.js';
 import type { Occurrence } from '../../lib/connection/journal.js';
 import { systemFiles } from '../../lib/system/system-files.js';
 import { systemSignals } from '../../lib/system/system.js';

@@ -1,7 +1,7 @@
 /** A peer that is gone, comes back as another life of itself, refuses, or lets one in and throws one out again. */
 import { describe, expect, it } from 'vitest';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
-import { FrameType, type Frame } from '../../lib/protocol/frame.js';
+import { FrameType, GOAWAY_REPLACED, type Frame } from '../../lib/protocol/frame.js';
 import { proveServer } from '../../lib/protocol/handshake.js';
 import { handshakeFrame, HandshakeType } from '../../lib/protocol/handshake-frames.js';
 import { Cluster, SOCKET_DRIVERS, twoNodes } from '../support/cluster.js';
@@ -93,7 +93,7 @@ describe.each(SOCKET_DRIVERS)('R-03 a peer that restarts, over %s', (driver) => 
     answers[0]?.('to the old life');
     answers[1]?.('to the new life');
     await lives[1].until(() => lives[1].frames.length > 0);
-    expect(lives[0].frames).toEqual([]);
+    expect(lives[0].frames).toEqual([{ type: FrameType.GoAway, lastId: GOAWAY_REPLACED }]);
     expect(lives[1].frames).toMatchObject([
       { type: FrameType.Result, id: 1, payload: { bytes: Buffer.from('\xafto the new life', 'latin1') } },
     ]);

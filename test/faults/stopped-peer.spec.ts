@@ -10,7 +10,7 @@ const QUICK = { idle: 200, interval: 200, count: 1 };
 /** Everything about connections is over soon, calls have their time. */
 const IMPATIENT = {
   keepalive: QUICK,
-  ...{ connectTimeout: 300, handshakeTimeout: 300, callTimeout: 60_000 },
+  ...{ connectTimeout: 600, handshakeTimeout: 300, callTimeout: 60_000 },
   reconnect: { min: 10, max: 100 },
 };
 

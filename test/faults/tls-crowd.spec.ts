@@ -1,7 +1,7 @@
 /** Many strangers at the door of TLS, and many that fail there: S-12, K-07. */
 import { Server } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { CertificateAuthority, selfSigned } from '../../lib/certificates/certificate-authority.js';
+import { CertificateAuthority, selfSigned } from '../../lib/authority/certificate-authority.js';
 import { DEFAULT_ADMISSION } from '../../lib/node/option-groups.js';
 import { Cluster } from '../support/cluster.js';
 import { crowd, strangersPossible, type Mute } from '../support/crowd.js';

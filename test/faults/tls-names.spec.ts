@@ -1,6 +1,6 @@
 /** Whom a certificate speaks for, as nodes hold each other to it: L-01, L-02, L-03, L-14. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import type { IssueOptions } from '../../lib/certificates/issue-options.js';
+import type { IssueOptions } from '../../lib/authority/issue-options.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { TlsOptions } from '../../lib/node/tls-options.js';
 import { HandshakeType, RejectReason } from '../../lib/protocol/handshake-frames.js';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { CertificateAuthority, selfSigned } from '../../lib/certificates/certificate-authority.js';
+import { CertificateAuthority, selfSigned } from '../../lib/authority/certificate-authority.js';
 import { GenRpcConfigError } from '../../lib/options/config-error.js';
 import { createNode } from '../../lib/node/create-node.js';
 import { Cluster, SECRET } from '../support/cluster.js';

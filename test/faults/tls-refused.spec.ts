@@ -1,8 +1,8 @@
 /** Certificates that will not do, at both ends, and who gets to know why: L-04, L-05. */
 import { describe, expect, it } from 'vitest';
-import { CertificateAuthority, selfSigned } from '../../lib/certificates/certificate-authority.js';
-import type { IssuedCertificate } from '../../lib/certificates/issue-options.js';
-import type { TlsRole } from '../../lib/driver/credentials.js';
+import { CertificateAuthority, selfSigned } from '../../lib/authority/certificate-authority.js';
+import type { IssuedCertificate } from '../../lib/authority/issue-options.js';
+import type { TlsRole } from '../../lib/certificates/credentials.js';
 import { Cluster, TestLog } from '../support/cluster.js';
 import { Door, until } from '../support/door.js';
 import { tlsVisit } from '../support/tls-peer.js';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
+import { CertificateAuthority } from '../../lib/authority/certificate-authority.js';
 import type { GenRpcOptions } from '../../lib/node/options.js';
 import { machineNow } from '../support/net-process.js';
 import { HostNode, type End, type Places, type TrafficCall } from './host-node.js';

@@ -1,22 +1,14 @@
 /** Handlers that call other applications: guards, pipes and interceptors in between do not hide whose call it is. */
-import {
-  Controller,
-  Injectable,
-  UseGuards,
-  UseInterceptors,
-  type CallHandler,
-  type CanActivate,
-  type ExecutionContext,
-  type NestInterceptor,
-} from '@nestjs/common';
+import { Controller } from '@nestjs/common';
 import { Ctx, MessagePattern, Payload } from '@nestjs/microservices';
-import { firstValueFrom, from, lastValueFrom, mergeMap, NEVER, switchMap, tap, type Observable } from 'rxjs';
+import { firstValueFrom, lastValueFrom, mergeMap, NEVER, type Observable } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { GenRpcContext } from '../../lib/nest/gen-rpc.context.js';
 import { GenRpcRecordBuilder } from '../../lib/nest/gen-rpc.record-builder.js';
 import { until } from '../support/door.js';
 import { Proxy } from '../support/proxy.js';
+import { SlowEnhancers } from './slow-enhancers.js';
 import { App } from './support.js';
 
 const TIMEOUT = 5_000;
@@ -49,32 +41,12 @@ class LastController {
   }
 }
 
-@Injectable()
-class SlowGuard implements CanActivate {
-  async canActivate(): Promise<boolean> {
-    await new Promise((resolve) => setImmediate(resolve));
-    return true;
-  }
-}
-
-@Injectable()
-class SlowInterceptor implements NestInterceptor {
-  intercept(_: ExecutionContext, next: CallHandler): Observable<unknown> {
-    const later = new Promise((resolve) => setImmediate(resolve));
-    return from(later).pipe(
-      switchMap(() => next.handle()),
-      tap(() => {}),
-    );
-  }
-}
-
 class Middle {
   static client: GenRpcClient;
 }
 
 @Controller()
-@UseGuards(SlowGuard)
-@UseInterceptors(SlowInterceptor)
+@SlowEnhancers()
 class MiddleController {
   @MessagePattern('middle.promise')
   async promise(): Promise<unknown> {

@@ -4,7 +4,7 @@ import { NestFactory } from '@nestjs/core';
 import { type AsyncMicroserviceOptions, Ctx, EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import { firstValueFrom, type Observable, range } from 'rxjs';
 import { describe, expect, it } from 'vitest';
-import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
+import { CertificateAuthority } from '../../lib/authority/certificate-authority.js';
 import type { Endpoint } from '../../lib/driver/driver.js';
 import type { GenRpcContext } from '../../lib/nest/gen-rpc.context.js';
 import { RpcFunction, RpcModule } from '../../lib/nest/gen-rpc.decorators.js';

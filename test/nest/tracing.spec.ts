@@ -1,18 +1,9 @@
 /** A trace through Nest applications: guards, interceptors and handlers are inside of the span, and so is what they send. */
-import {
-  Controller,
-  Injectable,
-  UseGuards,
-  UseInterceptors,
-  type CallHandler,
-  type CanActivate,
-  type ExecutionContext,
-  type NestInterceptor,
-} from '@nestjs/common';
+import { Controller } from '@nestjs/common';
 import { Ctx, EventPattern, MessagePattern, Payload } from '@nestjs/microservices';
 import { SpanKind, trace } from '@opentelemetry/api';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace-base';
-import { defer, delay, from, lastValueFrom, mergeMap, of, switchMap, tap, throwError, type Observable } from 'rxjs';
+import { defer, delay, lastValueFrom, mergeMap, of, tap, throwError, type Observable } from 'rxjs';
 import { describe, expect, it } from 'vitest';
 import type { GenRpcClient } from '../../lib/nest/gen-rpc.client.js';
 import { GenRpcContext } from '../../lib/nest/gen-rpc.context.js';
@@ -20,39 +11,19 @@ import { GenRpcRecordBuilder } from '../../lib/nest/gen-rpc.record-builder.js';
 import { openTelemetry } from '../../lib/opentelemetry.js';
 import { until } from '../support/door.js';
 import { isChildOf, Spans, statusOf } from '../support/spans.js';
+import { SlowEnhancers } from './slow-enhancers.js';
 import { App, itemsOf, pairOf } from './support.js';
 
 /** Which span was active, by the part of the application that asked. */
 const seen = new Map<string, string | undefined>();
 const look = (who: string): void => void seen.set(who, trace.getActiveSpan()?.spanContext().spanId);
 
-@Injectable()
-class SlowGuard implements CanActivate {
-  async canActivate(): Promise<boolean> {
-    await new Promise((resolve) => setImmediate(resolve));
-    look('guard');
-    return true;
-  }
-}
-
-@Injectable()
-class SlowInterceptor implements NestInterceptor {
-  intercept(_: ExecutionContext, next: CallHandler): Observable<unknown> {
-    look('interceptor');
-    return from(new Promise((resolve) => setImmediate(resolve))).pipe(
-      switchMap(() => next.handle()),
-      tap(() => look('behind the interceptor')),
-    );
-  }
-}
-
 class Middle {
   static client: GenRpcClient;
 }
 
 @Controller()
-@UseGuards(SlowGuard)
-@UseInterceptors(SlowInterceptor)
+@SlowEnhancers(look)
 class MiddleController {
   @MessagePattern('middle.promise')
   async promise(): Promise<unknown> {

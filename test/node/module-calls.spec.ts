@@ -1,84 +1,11 @@
 /** Calls of a module: whoever has it, and somebody else where that one did not start them. */
 import { describe, expect, it } from 'vitest';
-import type { NodeRecord } from '../../lib/discovery/discovery.js';
-import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import type { Target } from '../../lib/client/target.js';
-import { Cluster, DRIVERS, type ClusterSettings, type NodeSettings } from '../support/cluster.js';
+import { Cluster, DRIVERS } from '../support/cluster.js';
 import { until } from '../support/door.js';
 import { RawServer } from '../support/raw-peer.js';
 import { recordOf, ToldDiscovery } from '../support/told-discovery.js';
-
-const WHO: Target = { module: 'who' };
-const modules = [{ name: 'who', versions: [''] }];
-
-/** Nodes that say who they are, and `caller`, whose discovery tells of them. */
-class Town implements AsyncDisposable {
-  readonly discovery = new ToldDiscovery();
-  readonly nodes = new Map<string, GenRpcNode>();
-  readonly ran: string[] = [];
-  readonly caller: GenRpcNode;
-
-  private constructor(
-    readonly cluster: Cluster,
-    options: NodeSettings,
-  ) {
-    this.caller = cluster.create('caller', { listen: false, discovery: this.discovery, ...options });
-  }
-
-  static async of(names: readonly string[], settings: ClusterSettings = {}, options: NodeSettings = {}): Promise<Town> {
-    const town = new Town(new Cluster(settings), options);
-    for (const name of names) await town.add(name);
-    return town;
-  }
-
-  async add(name: string, more: Partial<NodeRecord> = {}): Promise<GenRpcNode> {
-    const node = await this.cluster.start(name);
-    node.register('who', {
-      am: () => {
-        this.ran.push(node.name);
-        return name;
-      },
-      never: () => {
-        this.ran.push(node.name);
-        return new Promise(() => {});
-      },
-      told: ([text]: [string]) => void this.ran.push(`${name} ${text}`),
-      count: async function* () {
-        for (let n = 0; ; n += 1) yield `${name} ${n}`;
-      },
-    });
-    this.nodes.set(name, node);
-    this.records.set(name, recordOf(node, { modules, ...more }));
-    this.tell();
-    return node;
-  }
-
-  private readonly records = new Map<string, NodeRecord>();
-
-  tell(): void {
-    this.discovery.tell(...this.records.values());
-  }
-
-  /** It dies, and discovery has not heard of it. */
-  kill(name: string): void {
-    this.node(name).abort();
-  }
-
-  node(name: string): GenRpcNode {
-    return this.nodes.get(name) ?? expect.fail(`no ${name}`);
-  }
-
-  /** Who answers so many calls, one after the other. */
-  async askAll(times: number, target = WHO): Promise<Set<string>> {
-    const answers = new Set<string>();
-    for (let time = 0; time < times; time += 1) answers.add(await this.caller.call<string>(target, 'who', 'am'));
-    return answers;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.cluster[Symbol.asyncDispose]();
-  }
-}
+import { modules, Town, WHO } from '../support/town.js';
 
 describe.each(DRIVERS)('a call of a module, over %s', (driver) => {
   it('goes to all that have it, and to no others', async () => {

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { connect, type AddressInfo } from 'node:net';
 import { connect as connectTls, createServer, type TlsOptions } from 'node:tls';
 import { describe, expect, it } from 'vitest';
-import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
+import { CertificateAuthority } from '../../lib/authority/certificate-authority.js';
 import type { GenRpcNode } from '../../lib/node/gen-rpc-node.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';
 import { Cluster, twoNodes } from '../support/cluster.js';

@@ -2,13 +2,9 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
-import {
-  certificatePaths,
-  writeCertificate,
-  type CertificatePaths,
-} from '../../lib/certificates/certificate-writer.js';
-import type { IssuedCertificate, IssueOptions } from '../../lib/certificates/issue-options.js';
+import { CertificateAuthority } from '../../lib/authority/certificate-authority.js';
+import { certificatePaths, writeCertificate, type CertificatePaths } from '../../lib/authority/certificate-writer.js';
+import type { IssuedCertificate, IssueOptions } from '../../lib/authority/issue-options.js';
 
 export class CertificateDirectory implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), 'gen-rpc-certificates-'));

@@ -3,9 +3,9 @@ import {
   CertificateFiles,
   type CertificateEvents,
   type CertificateFilesParts,
-} from '../../lib/driver/certificate-files.js';
-import { nameMismatch } from '../../lib/driver/certificate-names.js';
-import type { CredentialProblem } from '../../lib/driver/credential-options.js';
+} from '../../lib/certificates/certificate-files.js';
+import { nameMismatch } from '../../lib/certificates/certificate-names.js';
+import type { CredentialProblem } from '../../lib/certificates/credential-options.js';
 import type { Files, Watch } from '../../lib/ports/files.js';
 import type { ProcessSignals } from '../../lib/ports/process-signals.js';
 import { VirtualClock } from '../../lib/testing/virtual-clock.js';

@@ -1,6 +1,6 @@
 /** Makes, once for a whole run, the certificates that tests share: that is too slow to be done in every file. */
 import type { TestProject } from 'vitest/node';
-import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
+import { CertificateAuthority } from '../../lib/authority/certificate-authority.js';
 
 export interface SharedCertificates {
   /** The authority of all of them, PEM. */

@@ -1,8 +1,8 @@
 /** What tests need that are about TLS: certificates, drivers that show them, and sockets that know nothing of nodes. */
 import { inject } from 'vitest';
-import { CertificateAuthority } from '../../lib/certificates/certificate-authority.js';
-import type { IssueOptions } from '../../lib/certificates/issue-options.js';
-import type { Credentials, TlsMaterial } from '../../lib/driver/credentials.js';
+import { CertificateAuthority } from '../../lib/authority/certificate-authority.js';
+import type { IssueOptions } from '../../lib/authority/issue-options.js';
+import type { Credentials, TlsMaterial } from '../../lib/certificates/credentials.js';
 import { systemClock } from '../../lib/system/system.js';
 import { TlsDriver, type TlsRules } from '../../lib/driver/tls.driver.js';
 import type { Clock } from '../../lib/ports/clock.js';

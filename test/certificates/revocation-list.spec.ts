@@ -2,7 +2,7 @@
 import { X509Certificate } from 'node:crypto';
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isListOf, revocationListsIn } from '../../lib/driver/revocation-list.js';
+import { isListOf, revocationListsIn } from '../../lib/certificates/revocation-list.js';
 import { CertificateAuthority } from '../../lib/testing.js';
 
 const root = await CertificateAuthority.create({ commonName: 'root' });

@@ -1,9 +1,14 @@
 /** For which nodes a certificate speaks, by what is in it. */
 import { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
-import { selfSigned } from '../../lib/certificates/certificate-authority.js';
-import type { AlternativeNames, IssueOptions } from '../../lib/certificates/issue-options.js';
-import { alternativeNames, nameMismatch, normalHost, type NameRules } from '../../lib/driver/certificate-names.js';
+import { selfSigned } from '../../lib/authority/certificate-authority.js';
+import type { AlternativeNames, IssueOptions } from '../../lib/authority/issue-options.js';
+import {
+  alternativeNames,
+  nameMismatch,
+  normalHost,
+  type NameRules,
+} from '../../lib/certificates/certificate-names.js';
 
 const STRICT: NameRules = { allowWildcards: false, allowCommonName: false };
 

@@ -1,7 +1,7 @@
 /** Certificates that files hold: what is said about bad ones, and what happens when they are replaced. */
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import type { CredentialOptions } from '../../lib/driver/credential-options.js';
+import type { CredentialOptions } from '../../lib/certificates/credential-options.js';
 import { CertificateAuthority, selfSigned } from '../../lib/testing.js';
 import { DAY_MS, NODE, StoreOnTest } from '../support/certificate-store.js';
 

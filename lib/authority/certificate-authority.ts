@@ -1,6 +1,6 @@
 /** Makes certificates of nodes for development and tests, by an authority of one's own. */
 import { createPrivateKey, X509Certificate, type webcrypto } from 'node:crypto';
-import { normalHost } from '../driver/certificate-names.js';
+import { normalHost } from '../certificates/certificate-names.js';
 import { systemCalendar } from '../system/system.js';
 import { hostOf } from '../protocol/node-name.js';
 import type {
