@@ -10,7 +10,7 @@ import { printable } from '../protocol/node-name.js';
 
 export interface DialerOptions {
   readonly self: Identity;
-  readonly addresses: Pick<AddressBook, 'resolve'>;
+  readonly addresses: Pick<AddressBook, 'resolve' | 'nearest'>;
   readonly drivers: ReadonlyMap<string, Driver>;
   readonly journal: Journal;
   /** ms for everything; of several places, each has its share of what is left. */
@@ -25,6 +25,9 @@ const COUNTED = new Map<GenRpcErrorCode, Occurrence>([
   ['wrong_node', 'wrong_node'],
   ['node_certificate_mismatch', 'peer_certificate_mismatch'],
 ]);
+
+/** Nobody is there, or somebody else. */
+const NOT_THERE: ReadonlySet<GenRpcErrorCode> = new Set<GenRpcErrorCode>(['node_down', 'wrong_node']);
 
 /** An authenticated connection, and the place where it leads. */
 export interface Dialled extends Authenticated {
@@ -50,10 +53,19 @@ export class Dialer {
       try {
         return await this.reach(node, location, share, signal);
       } catch (error) {
-        if (left === 1 || signal.aborted) throw error;
+        if (left === 1 || signal.aborted) throw this.explained(node, error);
       }
     }
     throw new GenRpcError('external_source_error', `Discovery knows no place of ${node}.`);
+  }
+
+  /** A name that nobody has told of leads to whatever host it has: it may be misspelt. */
+  private explained(node: string, error: unknown): unknown {
+    if (!isGenRpcError(error) || !NOT_THERE.has(error.code)) return error;
+    const near = this.options.addresses.nearest(node);
+    if (near === undefined) return error;
+    const message = `${error.message} No node of this name is known here: did you mean ${near}?`;
+    return new GenRpcError(error.code, message, { cause: error.cause, details: error.details });
   }
 
   /** Whatever accepts there and says nothing costs no more than what reaches nobody. */

@@ -70,6 +70,8 @@ export class PendingCall extends Deadline implements ItemSource {
   stopStream: Stop | undefined;
   headed: HeadersKeeper | undefined;
   private hasHeaders = false;
+  /** Of its reply, so far. */
+  private items = 0;
   /** Why the last attempt to reach the node failed, while the call waits for the next one. */
   private unreachable: GenRpcError | undefined;
 
@@ -106,6 +108,7 @@ export class PendingCall extends Deadline implements ItemSource {
 
   item(value: unknown, cost: number): void {
     if (this.settled) return;
+    this.items += 1;
     let kept: 'kept' | void = undefined;
     try {
       kept = this.sink.item(value, cost, this);
@@ -158,7 +161,9 @@ export class PendingCall extends Deadline implements ItemSource {
       return new GenRpcError(code, `${waited}: ${message}`, { details, cause: unreachable });
     }
     const maybeExecuted = carrier?.mayHaveStarted(this) ?? false;
-    return new GenRpcError('timeout', `${what} did not reply within ${this.timeoutMs} ms.`, { maybeExecuted });
+    const sent = `sent ${this.items} ${this.items === 1 ? 'item' : 'items'} and did not end`;
+    const message = `${what} ${this.items === 0 ? 'did not reply' : sent} within ${this.timeoutMs} ms.`;
+    return new GenRpcError('timeout', message, { maybeExecuted });
   }
 
   private settle(cancel: boolean): boolean {

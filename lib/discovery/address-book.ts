@@ -1,6 +1,7 @@
 /** Where a node is, by everything that is known here: the table, the source, and what the node was started with. */
 import { GenRpcError, isGenRpcError } from '../protocol/errors.js';
 import { hostOf, printable } from '../protocol/node-name.js';
+import { nearestName } from '../protocol/nearest-name.js';
 import { checkedLocation } from './checked-record.js';
 import { located, type Discovery, type Fallback, type Location, type Place } from './discovery.js';
 import type { Membership } from './membership.js';
@@ -12,6 +13,9 @@ export interface AddressBookParts {
   readonly nodes: ReadonlyMap<string, Place>;
   readonly fallback: Fallback;
 }
+
+/** Names that somebody may have meant, at most: whoever misspells must not cost much. */
+const MAX_SUGGESTIONS = 256;
 
 export class AddressBook {
   constructor(private readonly parts: AddressBookParts) {}
@@ -31,6 +35,19 @@ export class AddressBook {
     }
   }
 
+  /**
+   * The node that was probably meant by a name that the table does not have: of nearly this name at the same host, or of
+   * just this one at another.
+   */
+  nearest(node: string): string | undefined {
+    const { membership, nodes } = this.parts;
+    if (membership.get(node) !== undefined || nodes.has(node)) return undefined;
+    const known = [...membership.all()].slice(0, MAX_SUGGESTIONS).map(({ record }) => record.name);
+    const host = hostOf(node);
+    const near = nearestName(nameOf(node), known.filter((other) => hostOf(other) === host).map(nameOf));
+    return near === undefined ? known.find((other) => nameOf(other) === nameOf(node)) : `${near}@${host}`;
+  }
+
   private async ask(node: string, signal: AbortSignal): Promise<Place[]> {
     let answer: unknown;
     try {
@@ -44,4 +61,9 @@ export class AddressBook {
       throw new GenRpcError('external_source_error', `The source of nodes failed for ${node}: ${reason}`, { cause });
     }
   }
+}
+
+/** In front of the host. */
+function nameOf(node: string): string {
+  return node.slice(0, node.indexOf('@'));
 }

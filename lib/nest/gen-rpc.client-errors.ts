@@ -20,8 +20,10 @@ export class ClientErrors {
 
   /** Nest's words do not say which function it is that a node does not have: the log does, once for each. */
   private tellUnknown({ call, message, help }: GenRpcError): void {
-    if (call === undefined || this.told.has(call) || this.told.size === MAX_NAMES) return;
-    this.told.add(call);
-    nestLog.warn(`${printable(call)} failed: ${printable(message, MAX_MESSAGE)} See ${help}`);
+    const which = call ?? message;
+    if (this.told.has(which) || this.told.size === MAX_NAMES) return;
+    this.told.add(which);
+    const what = call === undefined ? 'A call to the own node' : printable(call);
+    nestLog.warn(`${what} failed: ${printable(message, MAX_MESSAGE)} See ${help}`);
   }
 }

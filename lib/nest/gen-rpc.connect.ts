@@ -3,6 +3,7 @@ import type { INestApplication, INestMicroservice, NestHybridApplicationOptions 
 import { ModulesContainer } from '@nestjs/core';
 import type { MicroserviceOptions } from '@nestjs/microservices';
 import { GenRpcServer } from './gen-rpc.server.js';
+import { strategiesOf } from './gen-rpc.strategies.js';
 
 /**
  * Connects the strategy of the application's `GenRpcModule`, to answer once `app.startAllMicroservices()` is called.
@@ -17,18 +18,10 @@ export function connectGenRpc(app: INestApplication, options: NestHybridApplicat
     throw new Error('connectGenRpc(): no module of the application imports GenRpcModule.forRoot() or forRootAsync().');
   }
   const strategy = app.get(GenRpcServer);
-  if (isConnected(modules, strategy)) {
+  if (strategiesOf(modules).includes(strategy)) {
     throw new Error(
       'connectGenRpc(): the strategy of GenRpcModule is connected to this application already: once is enough.',
     );
   }
   return app.connectMicroservice<MicroserviceOptions>({ strategy }, options);
-}
-
-/** By whoever did: Nest tells of all strategies so far. */
-function isConnected(modules: ModulesContainer, strategy: GenRpcServer): boolean {
-  let isKnown = false;
-  const subscription = modules.getRpcTargetRegistry().subscribe((target) => (isKnown ||= target === strategy));
-  subscription.unsubscribe();
-  return isKnown;
 }

@@ -2,6 +2,7 @@
 import { Inject, Injectable, Module, type OnModuleDestroy } from '@nestjs/common';
 import { ModulesContainer } from '@nestjs/core';
 import type { GenRpcNode } from '../node/gen-rpc-node.js';
+import { GenRpcRoots } from './gen-rpc.roots.js';
 
 /** The nodes of an application. */
 @Injectable()
@@ -13,7 +14,7 @@ export class GenRpcIntake {
  * Nest tells modules of the end by their distance from the root, and global ones last: when whatever they are made for
  * is gone. This one has itself told first; it has nothing to do at the start, where it is then told last.
  */
-@Module({ providers: [GenRpcIntake], exports: [GenRpcIntake] })
+@Module({ providers: [GenRpcIntake, GenRpcRoots], exports: [GenRpcIntake] })
 export class GenRpcIntakeModule implements OnModuleDestroy {
   constructor(
     @Inject(GenRpcIntake) private readonly intake: GenRpcIntake,

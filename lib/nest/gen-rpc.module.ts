@@ -23,6 +23,8 @@ import { GenRpcIntake, GenRpcIntakeModule } from './gen-rpc.intake.js';
 import { nestLog } from './gen-rpc.log.js';
 import { GenRpcServer } from './gen-rpc.server.js';
 import { GEN_RPC_DISCOVERY, GEN_RPC_OPTIONS, GEN_RPC_ROOT_NODE } from './gen-rpc.tokens.js';
+import { GenRpcUnserved } from './gen-rpc.unserved.js';
+import { GenRpcUnstarted } from './gen-rpc.unstarted.js';
 
 /** Made by `useClass` and `useExisting` of `forRootAsync`. */
 export interface GenRpcOptionsFactory {
@@ -74,6 +76,8 @@ function noOptions(): never {
     },
     { provide: GenRpcServer, inject: [GenRpcNode], useFactory: (node: GenRpcNode) => new GenRpcServer(node) },
     GenRpcHealthIndicator,
+    GenRpcUnserved,
+    GenRpcUnstarted,
   ],
   exports: [GenRpcNode, GEN_RPC_ROOT_NODE, GenRpcServer, GenRpcHealthIndicator],
 })

@@ -84,6 +84,11 @@ export class GenRpcServer extends Server<GenRpcServerEvents, GenRpcServerStatus>
     this.entries.set(key, { route, version, argumentList, handler, run });
   }
 
+  /** And has not failed to. @internal */
+  get wasToldToListen(): boolean {
+    return this.begun;
+  }
+
   /** Nest ignores what this returns: success and failure both go through `callback`. Once: a second time is an error. */
   override listen(callback: (error?: unknown, address?: Endpoint) => void): void {
     if (this.begun) return callback(new Error(`${this.node.name} ${LISTENED_BEFORE}`));

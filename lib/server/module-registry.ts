@@ -78,6 +78,10 @@ interface RegisteredModule {
   readonly functions: Map<string, Callable>;
 }
 
+const NOTHING_HERE =
+  ' No function at all is registered here: in a Nest application, connectGenRpc(app) and ' +
+  'app.startAllMicroservices() register those of its controllers.';
+
 /** Names that somebody may have meant, at most: whoever misspells must not cost much. */
 const MAX_SUGGESTIONS = 256;
 
@@ -139,16 +143,28 @@ export class ModuleRegistry {
   private missing(name: FunctionName, versions: readonly RegisteredModule[]): GenRpcError {
     if (name.version === '') return this.undefinedFunction(name, versions);
     const wanted = wantedOf(name, versions);
-    return wanted.length === 0 ? incompatible(name, versions) : this.undefinedFunction(name, wanted);
+    return wanted.length === 0 ? this.incompatible(name, versions) : this.undefinedFunction(name, wanted);
   }
 
   private undefinedFunction(name: FunctionName, versions: readonly RegisteredModule[]): GenRpcError {
     const functions = versions.flatMap((module) => [...module.functions.keys()]).slice(0, MAX_SUGGESTIONS);
     const near = nearestName(name.fn, functions);
     const meant = near === undefined ? this.nearModule(name) : joinRoute({ module: name.module, fn: near });
-    const hint = meant === undefined ? '' : ` Did you mean ${shown(meant)}?`;
+    const hint = meant === undefined ? this.emptiness() : ` Did you mean ${shown(meant)}?`;
     const where = name.version === '' ? 'here' : `in version ${shown(name.version)}`;
     return new GenRpcError('undefined_function', `There is no function ${shown(joinRoute(name))} ${where}.${hint}`);
+  }
+
+  private incompatible({ module, version }: FunctionName, versions: readonly RegisteredModule[]): GenRpcError {
+    const there = versions.map((one) => one.version || 'one without a version').join(', ');
+    const known = there === '' ? 'no version of it' : there;
+    const message = `There is no version ${shown(version)} of ${shown(module)} here, but ${shown(known)}.`;
+    return new GenRpcError('incompatible', `${message}${this.emptiness()}`);
+  }
+
+  /** What is not misspelt: nobody has registered anything. */
+  private emptiness(): string {
+    return this.modules.size === 0 ? NOTHING_HERE : '';
   }
 
   /** The same function in another module of nearly the same name. */
@@ -171,13 +187,6 @@ function newestWith(fn: string, versions: readonly RegisteredModule[] = []): Cal
     if (found !== undefined) return found;
   }
   return undefined;
-}
-
-function incompatible({ module, version }: FunctionName, versions: readonly RegisteredModule[]): GenRpcError {
-  const there = versions.map((one) => one.version || 'one without a version').join(', ');
-  const known = there === '' ? 'no version of it' : there;
-  const message = `There is no version ${shown(version)} of ${shown(module)} here, but ${shown(known)}.`;
-  return new GenRpcError('incompatible', message);
 }
 
 /** Names come from callers: what is repeated of one is short. */

@@ -29,6 +29,27 @@ function setUp() {
   return { clock, deadlines, heard, newCall };
 }
 
+describe('a call whose deadline passes', () => {
+  it.each([
+    [0, 'did not reply'],
+    [1, 'sent 1 item and did not end'],
+    [3, 'sent 3 items and did not end'],
+  ])('says how much of its reply came: %i', async (items, came) => {
+    const clock = new VirtualClock();
+    const failures: string[] = [];
+    const sink = {
+      item: (): void => {},
+      done: (): void => {},
+      failed: ({ code, message }: GenRpcError) => void failures.push(`${code}: ${message}`),
+    };
+    const deadlines = new Deadlines(clock);
+    const call = new PendingCall('b@host', INVOCATION, 1000, 1000, sink, deadlines, new Journal(silentLog, clock));
+    for (let item = 0; item < items; item += 1) call.item(item, 1);
+    await clock.advance(2000);
+    expect(failures).toEqual([`timeout: math.add on b@host ${came} within 1000 ms.`]);
+  });
+});
+
 describe('numbers of calls', () => {
   it('go on at 1 behind the last one', () => {
     const { newCall } = setUp();

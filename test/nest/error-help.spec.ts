@@ -188,3 +188,43 @@ describe('help and call', () => {
     expect(inspect(new GenRpcError('timeout'))).not.toContain('call');
   });
 });
+
+describe('a target that is not reached', () => {
+  const meant = (name: string): string => `No node of this name is known here: did you mean ${name}?`;
+  /** Where nobody is, for whatever nothing is told of. */
+  const NOBODY = 1;
+
+  /** What `target` fails with, for a node that was told of two others. */
+  async function failure(pair: Pair, target: string, port: number): Promise<GenRpcError> {
+    const nodes = { [SERVER]: { port: pair.address.port }, 'stock@10.9.9.9': { host: '127.0.0.1', port: NOBODY } };
+    const client = pair.client({ target, nodes, clientPort: port, errors: 'gen_rpc' });
+    return firstValueFrom(client.send('orders.find', [])).then(
+      () => expect.fail('it did not fail'),
+      (error: GenRpcError) => error,
+    );
+  }
+
+  it.each([
+    ['sever@127.0.0.1', SERVER],
+    ['Server@127.0.0.1', SERVER],
+    ['stock@127.0.0.1', 'stock@10.9.9.9'],
+  ])('and not known is said to be so, with the one that is near: %s', async (target, near) => {
+    await using pair = await pairOf(APP);
+    const down = await failure(pair, target, NOBODY);
+    expect(down).toMatchObject({ code: 'node_down', details: { cause: 'ECONNREFUSED', port: NOBODY } });
+    expect(down.message).toContain(`(ECONNREFUSED). ${meant(near)} Next attempt in`);
+    const another = await failure(pair, target, pair.address.port);
+    expect(another).toMatchObject({ code: 'wrong_node', details: { wanted: target } });
+    expect(another.message).toContain(`is not ${target}. ${meant(near)} Next attempt in`);
+  });
+
+  it.each(['stock@10.9.9.9', 'orders@127.0.0.1'])(
+    'is said to be down where it is known, or none is near: %s',
+    async (target) => {
+      await using pair = await pairOf(APP);
+      const { message } = await failure(pair, target, NOBODY);
+      expect(message).toContain(`${target} is down.`);
+      expect(message).not.toContain('did you mean');
+    },
+  );
+});

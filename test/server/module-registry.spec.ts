@@ -140,6 +140,17 @@ describe('versions side by side', () => {
   });
 });
 
+it.each([
+  ['math add', 'undefined_function: There is no function math.add here. No function at all is registered here'],
+  ['math@1.x add', 'incompatible: There is no version 1.x of math here, but no version of it. No function at all'],
+])('a registry with nothing in it says so, and what registers functions: %s', (asked, said) => {
+  const { add, resolve } = registryOf([]);
+  expect(resolve(asked)).toContain(said);
+  expect(resolve(asked)).toContain('connectGenRpc(app) and app.startAllMicroservices()');
+  add('other fn');
+  expect(resolve(asked)).not.toContain('No function at all');
+});
+
 describe('did you mean', () => {
   const HINT = /Did you mean (\S+)\?/;
 
