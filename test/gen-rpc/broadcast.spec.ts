@@ -56,10 +56,10 @@ describe.each(DRIVERS)('over %s', (driver) => {
     });
 
     it('eval_everywhere_mfa_timeout_on_nodes', async () => {
-      await using nodes = await crowd(2, { driver, master: { callTimeout: 20 } });
+      await using nodes = await crowd(2, { driver });
       nodes.master.evalEverywhere(nodes.names.map(aim), HELPER, 'never');
       await until(() => nodes.ran.length === 2);
-      const late = await nodes.master.multicall(nodes.names, HELPER, 'never');
+      const late = await nodes.master.multicall(nodes.names, HELPER, 'never', [], { timeout: 300 });
       expect(late.badNodes).toEqual(nodes.names);
       await until(() => nodes.stopped.length === 2);
       // No deadline stops a cast, and nobody waits for it.
