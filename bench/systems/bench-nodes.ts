@@ -23,8 +23,11 @@ export const serverOptions = (wire: Wire) => {
   return wire === 'tcp' ? SERVER_OPTIONS : { ...SERVER_OPTIONS, tls: credentials(), listen: { host: HOST, port: 0 } };
 };
 
+let clients = 0;
+
+/** Each has a name of its own: the server closes the older of two connections of one name. */
 export const clientOptions = (port: number, wire: Wire = 'tcp') => ({
-  name: `caller-${process.pid}@127.0.0.1`,
+  name: `caller-${process.pid}-${(clients += 1)}@127.0.0.1`,
   secret: SECRET,
   listen: false as const,
   nodes: { [SERVER_NAME]: { host: HOST, port } },
