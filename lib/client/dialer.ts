@@ -7,6 +7,7 @@ import type { Channel, Driver } from '../driver/driver.js';
 import { tlsFailureOf } from '../driver/tls-failure.js';
 import { GenRpcError, isGenRpcError, type GenRpcErrorCode } from '../protocol/errors.js';
 import { printable } from '../protocol/node-name.js';
+import { withSentence } from './unreachable.js';
 
 export interface DialerOptions {
   readonly self: Identity;
@@ -64,8 +65,7 @@ export class Dialer {
     if (!isGenRpcError(error) || !NOT_THERE.has(error.code)) return error;
     const near = this.options.addresses.nearest(node);
     if (near === undefined) return error;
-    const message = `${error.message} No node of this name is known here: did you mean ${near}?`;
-    return new GenRpcError(error.code, message, { cause: error.cause, details: error.details });
+    return withSentence(error, `No node of this name is known here: did you mean ${near}?`);
   }
 
   /** Whatever accepts there and says nothing costs no more than what reaches nobody. */

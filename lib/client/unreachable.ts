@@ -31,10 +31,16 @@ export function noteLoss(journal: Journal, node: string, reason: GenRpcError): v
 
 export function withNextAttempt(error: GenRpcError, nextAttemptMs: number): GenRpcError {
   const details = { ...(error.details as object | undefined), nextAttemptMs };
-  return new GenRpcError(error.code, `${error.message} Next attempt in ${nextAttemptMs} ms.`, {
-    cause: error.cause,
-    details,
-  });
+  return withSentence(error, `Next attempt in ${nextAttemptMs} ms.`, details);
+}
+
+/** The same failure, of which there is more to say. */
+export function withSentence(
+  { code, message, cause, details }: GenRpcError,
+  more: string,
+  known = details,
+): GenRpcError {
+  return new GenRpcError(code, `${message} ${more}`, { cause, details: known });
 }
 
 /** What is said again, word for word, by the error that follows need not be in a log twice. */
